@@ -1,0 +1,49 @@
+/* Code generation: loop IR -> LLVM -> object, shared library, JIT; C header and manifest. LLVM is known here only. */
+#ifndef CNNC_CODEGEN_CODEGEN_H
+#define CNNC_CODEGEN_CODEGEN_H
+
+#include "ir/loop.h"
+#include "ir/target.h"
+
+typedef struct CodegenOptions {
+    int level;        /* LLVM code generation level 0..3; 2 */
+    bool debug_lines; /* line entries of the .cnn source (default on) */
+    bool poll_stop;   /* poll exec->stop at back edges of jobs' outermost loops too (run, fit, REPL) */
+    const char *directory; /* for DW_AT_comp_dir: fixed ("."), so that bytes do not depend on where it is built */
+} CodegenOptions;
+
+/* The machine cnnc runs on. */
+const Target *codegen_host(Ctx *ctx);
+
+typedef enum EmitKind { EMIT_OBJECT, EMIT_ASM, EMIT_LLVM, EMIT_BITCODE } EmitKind;
+/* Bytes in arena; NULL with an error diagnostic E09xx. LLVM's verifier runs always. */
+const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len);
+
+/* Links an object into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
+ * libc and libm) or archive, atomically at path. exports: the entries of m. False: diagnostic. */
+bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *object, size_t len, const char *path);
+bool codegen_archive(Ctx *ctx, const LoopModule *m, const char *object, size_t len, const char *path);
+
+/* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */
+const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
+const char *codegen_manifest(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
+
+/* JIT: the same object code, loaded into this process. */
+typedef struct Jit Jit;
+Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o); /* NULL: diagnostic */
+void *jit_lookup(Jit *j, const char *symbol);                         /* NULL if there is none */
+void jit_close(Jit *j);
+
+/* Calls an entry with its arguments by kind (pointers, int64_t, double), through a generated trampoline
+ * `NAME__call(const union CnncArg *)`: one 8-byte slot an argument, in entry->args order. JIT modules only. */
+typedef union CnncArg {
+    const void *p;
+    int64_t i;
+    double f;
+    uint64_t u;
+} CnncArg;
+int jit_call(Jit *j, const char *entry, const CnncArg *args);
+/* Value of the work formula. */
+size_t codegen_work_bytes(const AbiEntry *e, const DimValue *dims, int n); /* SIZE_MAX: overflow */
+
+#endif

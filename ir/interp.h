@@ -1,0 +1,26 @@
+/* The reference interpreter of the graph IR: every real in f64, whatever the type says. It defines the meaning
+ * of functions; native code, the loop interpreter and all passes are checked against it. */
+#ifndef CNNC_IR_INTERP_H
+#define CNNC_IR_INTERP_H
+
+#include "ir/op.h"
+
+typedef struct Interp {
+    Ctx *ctx;
+    Arena *arena; /* of all tensors */
+    const Module *m;
+    const DimValue *dims; /* values of the running function's dims */
+    int n_dims;
+    const char *status; /* text of the status that ended the call, or NULL */
+    int64_t points;     /* points visited by nests so far */
+} Interp;
+
+/* Runs f on args (n == f->params.n; shapes must be what the dims say). True and results, or false and in->status
+ * (a failed require, a subscript out of range, a dim check). Instructions `vjp` are differentiated numerically
+ * (central differences with one Richardson step), so that functions before `ad` have a meaning. */
+bool interp_run(Interp *in, const Func *f, const DimValue *dims, int n_dims, const Tensor *const *args, Tensor *results);
+Tensor tensor_new(Arena *arena, DType dt, int rank, const int64_t *shape);
+int64_t interp_dim(const Interp *in, Dim d); /* status on failure */
+/* Evaluates a body at a point: env gives the values of index symbols and dims. */
+
+#endif

@@ -1,0 +1,190 @@
+/* The loop IR: loops over buffers with scalar and vector SSA values. What runs, in which order, is spelled out
+ * here: the order of every reduction, fma where the target has it, polynomials instead of exp. It has no tensor
+ * ops; targets translate it one to one. Subscripts and bounds are dims (affine objects over loop indices and the
+ * function's dims), never SSA arithmetic. */
+#ifndef CNNC_IR_LOOP_H
+#define CNNC_IR_LOOP_H
+
+#include "ir/abi.h"
+#include "ir/nest.h"
+#include "ir/scalar.h"
+
+typedef struct LVal {
+    uint32_t id; /* 0: none */
+} LVal;
+typedef struct BufId {
+    uint32_t id; /* 0: none */
+} BufId;
+
+typedef struct LType { /* of a value */
+    DType dt;
+    int lanes; /* 1: scalar */
+} LType;
+
+typedef enum BufKind {
+    BUF_ARG,   /* in the memory of a C argument, at a byte offset */
+    BUF_WORK,  /* in `work`, shared by all jobs */
+    BUF_JOB,   /* in `work`, one copy for each iteration of the parallel loop that uses it */
+    BUF_CONST, /* read-only data of the module */
+    BUF_ALIAS  /* another buffer under this shape (reshape) */
+} BufKind;
+
+typedef struct LoopBuf {
+    BufId id;
+    Str name;
+    BufKind kind;
+    DType dt; /* bool is one byte */
+    int rank;
+    const Dim *shape;
+    int arg;     /* BUF_ARG: number in entry->args */
+    Dim offset;  /* BUF_ARG: bytes; BUF_WORK, BUF_JOB: bytes in the arena, set by `plan` (NULL before) */
+    BufId alias; /* BUF_ALIAS */
+    const ScalarValue *data; /* BUF_CONST */
+    bool written; /* stored to */
+    Span span;
+} LoopBuf;
+
+typedef enum LoopKind {
+    LOOP_FOR,    /* for index in max(lo) .. min(hi) by step, with carried values */
+    LOOP_WHILE,  /* body computes cond; repeats while it is true, with carried values */
+    LOOP_IF,     /* then and else bodies; no results */
+    LOOP_LET,    /* one scalar.def row on lanes */
+    LOOP_CONST,  /* a constant in every lane */
+    LOOP_INDEX,  /* the value of a dim (i64); lanes > 1: value + lane * lane_step */
+    LOOP_LOAD, LOOP_STORE,
+    LOOP_CALL,   /* a runtime function (rt.def) */
+    LOOP_STATUS, /* ends the call (or the job) with a status if the bool value is false */
+    LOOP_YIELD   /* last statement of a body with carried values (while: cond first) */
+} LoopKind;
+
+typedef struct LoopStmt LoopStmt;
+typedef struct LoopBody {
+    VEC(LoopStmt *) stmts;
+} LoopBody;
+
+struct LoopStmt {
+    LoopKind kind;
+    Span span;
+    Str name; /* FOR: kernel name "LeNet5.C3.conv.bwd.w" on the outermost loop of a kernel */
+    LVal result;     /* LET CONST INDEX LOAD; CALL with a result */
+    LType type;      /* of result; STORE: of the value */
+    /* LET */
+    ScalarOp op;
+    int n_args;      /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF: condition */
+    LVal *args;
+    ScalarValue k;   /* CONST */
+    /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or lanes: a gather) is
+     * added to that axis; NULL if none. Lanes step by lane_step along axis lane_axis (1 on the last axis: contiguous). */
+    BufId buf;
+    int rank;
+    const Dim *subs;
+    const LVal *sub_vals;
+    int lane_axis;
+    int64_t lane_step;
+    Dim active;      /* lanes k >= active are off: loads give 0, stores write nothing; NULL: all on */
+    bool checked;    /* interpreter and -g builds verify subscripts; gathers of user indices: status where outside */
+    int status;      /* STATUS, checked gathers: number in the module's table */
+    /* FOR */
+    DimSym index;
+    int n_lo, n_hi;
+    const Dim *lo, *hi; /* lo = max of lo[], hi = min of hi[], exclusive; step >= 1 */
+    int64_t step;
+    bool parallel;   /* iterations are independent jobs; only at the top level; no carried values, no outer SSA values */
+    int unroll;      /* hint for `tile`: 0 none */
+    /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
+    int n_carried;
+    LVal *init, *phi, *out;
+    LType *carried;
+    LoopBody body, orelse; /* IF: then and else */
+    /* CALL: row of rt.def by name; buffer arguments with subscripts of their first element */
+    Str callee;
+    int n_bufs;
+    BufId *bufs;
+    const Dim *const *buf_subs;
+};
+
+typedef struct LoopStatus { /* what strerror says of -(number + 1) */
+    Str text; /* "lenet5.cnn:20: y holds a label outside 0..9" */
+} LoopStatus;
+
+typedef struct LoopCheck { /* cond >= 0 at the call, else the status */
+    Dim cond;
+    int status;
+} LoopCheck;
+
+typedef struct LoopFunc {
+    Str name;
+    Span span;
+    AbiEntry *entry; /* every function of the loop IR is an entry: graph functions were inlined */
+    DType real;      /* f32: FTZ/DAZ is set on entry and in jobs */
+    int groups;      /* most jobs of a parallel loop */
+    VEC(DimSym) dims;
+    VEC(LoopCheck) checks;
+    VEC(LoopBuf *) bufs;   /* bufs.p[id - 1] */
+    VEC(LType) vals;       /* types by id; [0] unused */
+    LoopBody body;
+    /* set by plan */
+    Dim work_fixed;   /* bytes of BUF_WORK buffers */
+    Dim work_job;     /* bytes of one job's BUF_JOB arena (a multiple of 64) */
+    Dim jobs;         /* number of job arenas: min(groups, ...) as a dim or constant */
+    /* status numbers of the entry's own checks */
+    int status_null, status_dim, status_stop, status_overflow;
+} LoopFunc;
+
+typedef struct LoopModule {
+    Ctx *ctx;
+    Arena *arena;
+    Str source;
+    VEC(LoopFunc *) funcs;
+    VEC(AbiBlock *) blocks;
+    VEC(LoopStatus) statuses;
+    const struct Target *target;
+} LoopModule;
+
+LoopModule *loop_module_new(Ctx *ctx, Arena *arena, Str source);
+LoopFunc *loop_func_new(LoopModule *m, Str name, Span span);
+int loop_status(LoopModule *m, Str text); /* number of a text, shared */
+BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b);
+LoopBuf *loop_bufp(const LoopFunc *f, BufId id);
+
+/* ---- building. A cursor is the body that statements are appended to. */
+typedef struct LoopCursor {
+    LoopModule *m;
+    LoopFunc *f;
+    LoopBody *at;
+    Span span; /* given to new statements */
+} LoopCursor;
+LVal loop_const(LoopCursor *c, LType t, ScalarValue k);
+LVal loop_real(LoopCursor *c, LType t, double v);
+LVal loop_int(LoopCursor *c, LType t, int64_t v);
+LVal loop_index(LoopCursor *c, Dim d, int lanes, int64_t lane_step);
+LVal loop_let(LoopCursor *c, ScalarOp op, const LVal *args, int n, DType to /* SR_ATTR rows */);
+LVal loop_load(LoopCursor *c, BufId b, const Dim *subs);           /* scalar */
+LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v); /* scalar */
+/* Opens a loop: statements go into its body until loop_end. init: carried values (n may be 0); the phis are
+ * in the returned statement. */
+LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const Dim *hi, int n_hi, int64_t step, const LVal *init, int n);
+/* Closes it with the yielded values; c->at goes back to `outer`. The results are in s->out. */
+void loop_end(LoopCursor *c, LoopStmt *s, LoopBody *outer, const LVal *yield);
+LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind); /* appends an empty statement */
+LVal loop_val(LoopFunc *f, LType t);               /* a fresh value */
+LType loop_type(const LoopFunc *f, LVal v);
+
+/* loop_text.c: complete text, reads back exactly. loop_verify.c: first broken invariant or NULL (dominance, types,
+ * lanes, ranks, parallel restrictions, that every store's buffer may be written). */
+void loop_print(StrBuf *sb, const LoopModule *m);
+void loop_print_func(StrBuf *sb, const LoopModule *m, const LoopFunc *f);
+LoopModule *loop_read(Ctx *ctx, Arena *arena, uint32_t file);
+const char *loop_verify(const LoopModule *m);
+
+/* loop_interp.c: runs a function on the caller's memory, exactly as native code does: f32 arithmetic in float,
+ * FTZ/DAZ modelled where real is f32, fma fused, the same order. args follow entry->args: pointers, int64_t, double.
+ * Subscripts are bounds-checked (text in *why). Returns the status (0 ok, negative as native code). */
+typedef union LoopArg {
+    void *p;
+    int64_t i;
+    double f;
+} LoopArg;
+int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, const char **why);
+
+#endif

@@ -1,0 +1,99 @@
+/* Operations of the graph IR: one stanza each in ir/ops/, listed in ops.def. */
+#ifndef CNNC_IR_OP_H
+#define CNNC_IR_OP_H
+
+#include "ir/graph.h"
+
+typedef enum OpFamily { FAM_NEST, FAM_SHAPE, FAM_INDEX, FAM_RANDOM, FAM_LINALG, FAM_CONTROL, FAM_DENSITY } OpFamily;
+
+enum {
+    OPF_PURE = 1,   /* same operands, same value: cse may share it, dce may drop it */
+    OPF_EFFECT = 2, /* may end the call with a status: never dropped, order kept */
+    OPF_FUNCS = 4,  /* attr names functions of the module */
+    OPF_VIEW = 8    /* the result is the operand's memory under another shape */
+};
+
+/* A tensor of the reference interpreter: reals in f, ints and bools in i (one of them is NULL). */
+typedef struct Tensor {
+    DType dt;
+    int rank;
+    int64_t shape[MAX_RANK];
+    int64_t count;
+    double *f;
+    int64_t *i;
+} Tensor;
+
+struct Interp;
+struct LowerBuilder;
+struct IrReader;
+
+typedef struct OpDef {
+    const char *name;
+    int n_args; /* -1: any number */
+    OpFamily family;
+    unsigned flags;
+    const char *doc;
+    /* Result types from operands and attribute; returns an error text or NULL. out has room for 64. */
+    const char *(*type)(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out);
+    /* Appends what computes the cotangents: g[k] of result k (id 0: zero), fills d[j] for operand j (id 0: zero).
+     * Existing cotangents of the operands are in acc[j] (id 0: none): a nest chains `from` it, others add. NULL: no derivative. */
+    void (*vjp)(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d);
+    /* The reference meaning, f64; false: a run-time status with a message in the interpreter. */
+    bool (*eval)(struct Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out);
+    /* Appends loops (ir/lower.h); NULL for ops that an earlier pass removes. */
+    void (*lower)(struct LowerBuilder *lb, const Inst *i);
+    void (*print)(StrBuf *sb, const Module *m, const Func *f, const Inst *i); /* the attribute, "{...}"; NULL: none */
+    const void *(*read)(struct IrReader *r);                                  /* of the same text */
+    /* Substitutes dims in the attribute (splice, batch); NULL: it holds none. */
+    const void *(*subst)(Ctx *ctx, const void *attr, const DimBinding *b, int n);
+    /* Appends to m a function without params that are not its samples' inputs: generated tests. n: sample number;
+     * returns NULL when there are no more. */
+    Func *(*sample)(Module *m, int n);
+} OpDef;
+
+#define OP(name) extern const OpDef op_##name;
+#include "ir/ops.def"
+#undef OP
+
+const OpDef *op_named(Str name);
+const OpDef *const *op_all(int *n);
+
+/* ---- attributes */
+
+typedef struct ConstAttr { /* const: a tensor of the program text */
+    Type type;             /* constant shape */
+    const ScalarValue *values;
+} ConstAttr;
+typedef struct ReshapeAttr { Type type; } ReshapeAttr;         /* reshape(x): same count, row-major */
+typedef struct CallAttr { FuncId func; } CallAttr;             /* call(args...) */
+typedef struct VjpAttr { int n_wrt; } VjpAttr;                 /* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it */
+typedef struct RandomAttr {                                    /* random(seed, step): i64 scalars -> shape */
+    enum { RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT } kind;   /* [0, 1), N(0, 1), 0..k-1 */
+    int64_t site;                                              /* number of the call site: part of the key */
+    Dim k;                                                     /* RANDOM_INT */
+    Dim row0;                                                  /* added to the first index when counting (0 outside batch) */
+    int row_axis;                                              /* axis that counts rows, 0; last in batch bodies */
+    Type type;
+} RandomAttr;
+typedef struct RequireAttr {                                   /* require(bool scalar): else the call ends with a status */
+    Str message;
+    Span span; /* whose line the status text names */
+} RequireAttr;
+typedef struct DensityAttr { const struct DistDef *dist; int form; Type type; } DensityAttr; /* density(x, p1, ..) -> log density, real, of type; form: which of the alternative parameters */
+typedef enum BatchArg { BATCH_CUT, BATCH_WHOLE } BatchArg;
+typedef enum BatchRes { BATCH_CAT, BATCH_SUM } BatchRes;
+/* batch(args...): calls body once a slice of `rows` rows of dim `n`. A CUT operand [n, ...] arrives as [..., rows]
+ * (row axis last, rows past the end are 0), CAT results [..., rows] leave as [n, ...], SUM results are added in
+ * slice order within each of `groups` groups of consecutive slices, then over groups in a fixed tree (see
+ * docs/internals.md). The body's last two dims are row0 (first row) and rows (valid rows of this slice). */
+typedef struct BatchAttr {
+    FuncId body;
+    Dim n;
+    int64_t rows, groups;
+    int n_args, n_results;
+    const BatchArg *args;
+    const BatchRes *results;
+} BatchAttr;
+typedef struct FusedAttr { FuncId body; } FusedAttr; /* fused(args...): one loop structure for several nests */
+
+#endif
