@@ -22,7 +22,8 @@ typedef struct LType { /* of a value */
 } LType;
 
 typedef enum BufKind {
-    BUF_ARG,   /* in the memory of a C argument, at a byte offset */
+    BUF_ARG,   /* in the memory of a C argument, at a byte offset. Of an argument passed by value (ARG_SCALAR, ARG_SEED):
+                * rank 0, a slot that holds the value converted to dt */
     BUF_WORK,  /* in `work`, shared by all jobs */
     BUF_JOB,   /* in `work`, one copy for each iteration of the parallel loop that uses it */
     BUF_CONST, /* read-only data of the module */
@@ -76,7 +77,7 @@ struct LoopStmt {
     /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or lanes: a gather) is
      * added to that axis; NULL if none. Lanes step by lane_step along axis lane_axis (1 on the last axis: contiguous). */
     BufId buf;
-    int rank;
+    int rank;        /* 0 where subs is NULL */
     const Dim *subs;
     const LVal *sub_vals;
     int lane_axis;
@@ -146,6 +147,7 @@ LoopFunc *loop_func_new(LoopModule *m, Str name, Span span);
 int loop_status(LoopModule *m, Str text); /* number of a text, shared */
 BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b);
 LoopBuf *loop_bufp(const LoopFunc *f, BufId id);
+LoopBuf *loop_storage(const LoopFunc *f, BufId id); /* behind all aliases */
 
 /* ---- building. A cursor is the body that statements are appended to. */
 typedef struct LoopCursor {
@@ -159,16 +161,30 @@ LVal loop_real(LoopCursor *c, LType t, double v);
 LVal loop_int(LoopCursor *c, LType t, int64_t v);
 LVal loop_index(LoopCursor *c, Dim d, int lanes, int64_t lane_step);
 LVal loop_let(LoopCursor *c, ScalarOp op, const LVal *args, int n, DType to /* SR_ATTR rows */);
-LVal loop_load(LoopCursor *c, BufId b, const Dim *subs);           /* scalar */
-LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v); /* scalar */
+LType loop_let_type(const LoopFunc *f, ScalarOp op, const LVal *args, int n, DType to); /* not of splat */
+LVal loop_splat(LoopCursor *c, LVal v, int lanes); /* v itself if it has that many */
+LVal loop_load(LoopCursor *c, BufId b, const Dim *subs);               /* scalar */
+/* Contiguous lanes along the last axis; the caller may change lane_axis, lane_step, sub_vals, checked, status. */
+LoopStmt *loop_load_lanes(LoopCursor *c, BufId b, const Dim *subs, int lanes, Dim active);
+/* As many lanes as v has, likewise; marks the buffer as written. */
+LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v);
+LoopStmt *loop_require(LoopCursor *c, LVal cond, int status); /* LOOP_STATUS */
+/* result.dt == DT_NONE: no result. Buffers that the function writes must be marked by the caller (written). */
+LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs, int n_bufs, const LVal *args, int n, LType result);
 /* Opens a loop: statements go into its body until loop_end. init: carried values (n may be 0); the phis are
  * in the returned statement. */
 LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const Dim *hi, int n_hi, int64_t step, const LVal *init, int n);
-/* Closes it with the yielded values; c->at goes back to `outer`. The results are in s->out. */
+/* A loop that runs its body at least once; yield: the condition (bool) to go on, then the carried values. */
+LoopStmt *loop_while(LoopCursor *c, const LVal *init, int n);
+/* Opens `then`; set c->at = &s->orelse for the other arm. */
+LoopStmt *loop_if(LoopCursor *c, LVal cond);
+/* Closes a loop (or if) with the yielded values; c->at goes back to `outer`. The results are in s->out. */
 void loop_end(LoopCursor *c, LoopStmt *s, LoopBody *outer, const LVal *yield);
 LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind); /* appends an empty statement */
-LVal loop_val(LoopFunc *f, LType t);               /* a fresh value */
+LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
+/* Every statement of a body, in order, those in nested bodies after the one that holds them. */
+void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 
 /* loop_text.c: complete text, reads back exactly. loop_verify.c: first broken invariant or NULL (dominance, types,
  * lanes, ranks, parallel restrictions, that every store's buffer may be written). */
@@ -185,6 +201,18 @@ typedef union LoopArg {
     int64_t i;
     double f;
 } LoopArg;
-int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, const char **why);
+/* Runtime functions, which ir/ cannot see: calls row `callee` of rt.def; bufs point to the first elements named, args
+ * are the scalar values (ints and bools in i, reals in f). Returns the result in its type; false: no such row. */
+typedef bool LoopCallFn(void *self, Str callee, void *const *bufs, const ScalarValue *args, ScalarValue *result);
+typedef struct LoopRun {
+    LoopCallFn *call; /* NULL: any CALL is an error */
+    void *self;
+    int64_t steps;    /* statements executed so far */
+} LoopRun;
+/* run may be NULL. A failed bounds check, an undefined callee: INT_MIN, with *why. */
+int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run, const char **why);
+/* loop_layout.c: gives BUF_WORK and BUF_JOB buffers without offsets distinct 64-byte aligned places, and sets work_fixed,
+ * work_job, jobs and entry->work_bytes of every function that has none. */
+void loop_assign_offsets(LoopModule *m);
 
 #endif
