@@ -1,0 +1,329 @@
+/* to_loops: graph IR -> loop IR. Every value gets a buffer, every op its loops.
+ *
+ *   %y: f32[N, 4] = nest += %x[n, k] * %w[k, j] over n<N j<4 k<8
+ * becomes
+ *   for n in 0..N { for j in 0..4 { %a = for k in 0..8 carry 0 { fma(x[n, k], w[k, j], acc) }  y[n, j] = %a } }
+ *
+ * Results are computed in the caller's memory where that is safe; an updated parameter is computed in place if
+ * nothing reads the old one afterwards, else copied at the end, so that a call that fails leaves it untouched.
+ * It does not tile, vectorise or share memory: those are passes on the loop IR. */
+#include "passes/to_loops.h"
+
+#include "ir/signature.h"
+
+Dim lower_dim(const ToLoops *t, Dim d) { return dim_subst(t->lm->ctx, d, t->bindings, t->n_bindings); }
+
+Type lower_type(const ToLoops *t, Type type) {
+    Dim shape[MAX_RANK];
+    for (int k = 0; k < type.rank; k++)
+        shape[k] = lower_dim(t, type.shape[k]);
+    return type_new(t->lm->ctx, type.dt, type.rank, shape);
+}
+
+BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span) {
+    LoopBuf b = {.name = name, .kind = lb->in_job ? BUF_JOB : BUF_WORK, .dt = type.dt, .rank = type.rank, .shape = type.shape};
+    b.written = true;
+    b.span = span;
+    return loop_buf(lb->c.m, lb->c.f, b);
+}
+
+/* ---- ir/lower.h */
+
+BufId lower_buf(LowerBuilder *lb, Val v) { return lb->buf_of[v.id]; }
+
+BufId lower_result(LowerBuilder *lb, const Inst *i, int k) {
+    ToLoops *t = lb->pass;
+    Val v = inst_result(i, k), root = v;
+    while (t->same_as[root.id].id)
+        root = t->same_as[root.id];
+    if (!lb->buf_of[root.id].id) {
+        Type type = lower_type(t, graph_type(lb->func, root));
+        Str name = lb->func->vals.p[v.id].name ? lb->func->vals.p[v.id].name : i->name;
+        lb->buf_of[root.id] = lower_new_buf(lb, type, name, i->span);
+    }
+    return lb->buf_of[v.id] = lb->buf_of[root.id];
+}
+
+static Str place_text(Ctx *ctx, Str source, Span span, Str message) {
+    return str_fmt(ctx, "%s:%u: %s", source, span.line, message);
+}
+
+int lower_status(LowerBuilder *lb, Span span, Str message) {
+    return loop_status(lb->c.m, place_text(lb->c.m->ctx, lb->c.m->source, span, message));
+}
+
+/* ---- loops over cells */
+
+static void cells_from(LowerBuilder *lb, int level, int rank, const Dim *shape, Dim *subs, CellFn cell, void *arg) {
+    if (level == rank) {
+        cell(lb, subs, arg);
+        return;
+    }
+    Ctx *ctx = lb->c.m->ctx;
+    LoopBody *outer = lb->c.at;
+    DimSym i = nest_index(ctx, str_fmt(ctx, "i%d", level));
+    Dim zero = dim_const(ctx, 0);
+    LoopStmt *s = loop_for(&lb->c, i, &zero, 1, &shape[level], 1, 1, NULL, 0);
+    subs[level] = dim_of(ctx, i);
+    cells_from(lb, level + 1, rank, shape, subs, cell, arg);
+    loop_end(&lb->c, s, outer, NULL);
+}
+
+void lower_cells(LowerBuilder *lb, int rank, const Dim *shape, CellFn cell, void *arg) {
+    Dim subs[MAX_RANK + 1];
+    cells_from(lb, 0, rank, shape, subs, cell, arg);
+}
+
+typedef struct CopyCell {
+    BufId to, from;
+    ScalarValue k;
+} CopyCell;
+
+static void copy_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const CopyCell *p = arg;
+    DType to = loop_bufp(lb->c.f, p->to)->dt;
+    LVal v = loop_load(&lb->c, p->from, subs);
+    if (loop_bufp(lb->c.f, p->from)->dt != to)
+        v = loop_let(&lb->c, SC_cast, &v, 1, to);
+    loop_store(&lb->c, p->to, subs, v);
+}
+
+static void fill_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const CopyCell *p = arg;
+    LType t = {loop_bufp(lb->c.f, p->to)->dt, 1};
+    loop_store(&lb->c, p->to, subs, loop_const(&lb->c, t, p->k));
+}
+
+void lower_copy(LowerBuilder *lb, BufId to, BufId from) {
+    CopyCell p = {.to = to, .from = from};
+    const LoopBuf *b = loop_bufp(lb->c.f, to);
+    lower_cells(lb, b->rank, b->shape, copy_cell, &p);
+}
+
+void lower_fill(LowerBuilder *lb, BufId to, ScalarValue k) {
+    CopyCell p = {.to = to, .k = k};
+    const LoopBuf *b = loop_bufp(lb->c.f, to);
+    lower_cells(lb, b->rank, b->shape, fill_cell, &p);
+}
+
+/* ---- instructions */
+
+static BufId alias_of(LowerBuilder *lb, const Inst *i) {
+    LoopBuf b = *loop_bufp(lb->c.f, lb->buf_of[i->args[0].id]);
+    Type t = lower_type(lb->pass, graph_type(lb->func, i->first));
+    b.kind = BUF_ALIAS;
+    b.alias = lb->buf_of[i->args[0].id];
+    b.offset = NULL;
+    b.name = i->name ? i->name : b.name;
+    b.rank = t.rank;
+    b.shape = t.shape;
+    return loop_buf(lb->c.m, lb->c.f, b);
+}
+
+static void lower_nest_inst(LowerBuilder *lb, const Inst *i) {
+    ToLoops *t = lb->pass;
+    Ctx *ctx = lb->c.m->ctx;
+    NestOp n = nestop_of(lb->func, i);
+    if (t->n_bindings) {
+        n.nest = *(const Nest *)op_nest.subst(ctx, i->attr, t->bindings, t->n_bindings);
+        n.type = lower_type(t, n.type);
+    }
+    BufId *operands = ARENA_ARRAY(&ctx->perm, BufId, i->n_args + 1);
+    for (int k = 0; k < i->n_args; k++)
+        operands[k] = lb->buf_of[i->args[k].id];
+    BufId init = n.nest.init < 0 ? (BufId){0} : operands[n.nest.init];
+    Dim group = t->group_of ? t->group_of[i->first.id] : NULL;
+    BufId out = lower_result(lb, i, 0);
+    lower_nest(lb, &n, operands, out, init, group);
+}
+
+static void lower_inst(LowerBuilder *lb, const Inst *i) {
+    Ctx *ctx = lb->c.m->ctx;
+    lb->c.span = i->span;
+    if (i->op == &op_nest)
+        lower_nest_inst(lb, i);
+    else if (i->op == &op_batch)
+        lower_batch(lb, i);
+    else if (i->op->flags & OPF_VIEW)
+        lb->buf_of[i->first.id] = lb->buf_of[i->first.id].id ? lb->buf_of[i->first.id] : alias_of(lb, i);
+    else if (i->op->lower)
+        i->op->lower(lb, i);
+    else
+        ctx_internal(ctx, "no loops for op %s", i->op->name);
+}
+
+void lower_insts(LowerBuilder *lb, const Func *func) {
+    for (int k = 0; k < func->insts.n; k++)
+        lower_inst(lb, func->insts.p[k]);
+}
+
+/* ---- whose memory a value takes */
+
+/* `%b = nest ... from %a`, %a used nowhere else: one buffer, the cells start from what is there. */
+const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
+    Val *same = ARENA_ARRAY(arena, Val, f->vals.n);
+    int *uses = graph_uses(arena, f);
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        if (i->op != &op_nest || ((const Nest *)i->attr)->init < 0)
+            continue;
+        Val from = i->args[((const Nest *)i->attr)->init];
+        const Inst *def = graph_def(f, from);
+        if (def && def->op == &op_nest && uses[from.id] == 1 && !bound[from.id].id)
+            same[from.id] = i->first;
+    }
+    return same;
+}
+
+/* ---- functions */
+
+typedef struct FuncEmit {
+    LowerBuilder lb;
+    ToLoops t;
+    const Func *f;
+    AbiMap map;
+    BufId *copy_to; /* by result: copied there at the end; id 0: computed there */
+} FuncEmit;
+
+static BufId arg_buf(FuncEmit *e, AbiSlot s, Type type, Str name, Span span, bool written) {
+    LoopBuf b = {.name = name, .kind = BUF_ARG, .dt = s.storage, .rank = type.rank, .shape = type.shape, .arg = s.arg};
+    b.offset = s.offset;
+    b.written = written;
+    b.span = span;
+    return loop_buf(e->t.lm, e->t.lf, b);
+}
+
+static void bind_params(FuncEmit *e) {
+    for (int k = 0; k < e->f->params.n; k++) {
+        Param *p = &e->f->params.p[k];
+        Type type = graph_type(e->f, p->val);
+        bool updated = false;
+        for (int r = 0; r < e->f->results.n; r++)
+            updated |= e->f->results.p[r].of == k && e->f->results.p[r].role != RES_GRAD;
+        BufId b = arg_buf(e, e->map.params[k], type, p->name, p->span, updated);
+        if (e->map.params[k].storage != type.dt) {
+            BufId local = lower_new_buf(&e->lb, type, p->name, p->span);
+            lower_copy(&e->lb, local, b);
+            b = local;
+        }
+        e->lb.buf_of[p->val.id] = b;
+    }
+}
+
+/* Is the update of param `of` by result v safe in the parameter's own memory? Its nest reads the old value at
+ * its own cell only, and nothing reads it or can fail afterwards. */
+static bool in_place(FuncEmit *e, Val v, Val old) {
+    Ctx *ctx = e->t.lm->ctx;
+    const Inst *def = graph_def(e->f, v);
+    if (!def || def->op != &op_nest)
+        return false;
+    NestOp n = nestop_of(e->f, def);
+    if (!nest_elementwise(ctx, &n))
+        return false;
+    const Body *b = &n.nest.body;
+    for (int k = 0; k < b->n; k++) {
+        if (b->insts[k].kind != BODY_READ || n.args[b->insts[k].operand].id != old.id)
+            continue;
+        for (int a = 0; a < b->insts[k].rank; a++)
+            if (b->insts[k].map[a] != n.nest.map[a])
+                return false;
+    }
+    bool after = false;
+    for (int k = 0; k < e->f->insts.n; k++) {
+        const Inst *i = e->f->insts.p[k];
+        for (int a = 0; after && a < i->n_args; a++)
+            if (i->args[a].id == old.id)
+                return false;
+        if (after && (i->op->flags & OPF_EFFECT))
+            return false;
+        after |= i == def;
+    }
+    for (int r = 0; r < e->f->results.n; r++)
+        if (e->f->results.p[r].val.id == old.id)
+            return false;
+    return true;
+}
+
+static bool is_update(ResRole r) { return r == RES_NEW_PARAM || r == RES_NEW_STATE || r == RES_NEW_OPT; }
+
+/* Results that can be computed where they belong are bound to that memory, the others are copied at the end. */
+static void bind_results(FuncEmit *e) {
+    Ctx *ctx = e->t.lm->ctx;
+    e->copy_to = ARENA_ARRAY(&ctx->perm, BufId, e->f->results.n + 1);
+    for (int r = 0; r < e->f->results.n; r++) {
+        const Result *res = &e->f->results.p[r];
+        AbiSlot s = e->map.results[r];
+        Type type = graph_type(e->f, res->val);
+        const Inst *def = graph_def(e->f, res->val);
+        bool direct = def && !(def->op->flags & OPF_VIEW) && s.storage == type.dt && !e->lb.buf_of[res->val.id].id;
+        BufId to;
+        if (is_update(res->role)) {
+            Val old = e->f->params.p[res->of].val;
+            to = e->lb.buf_of[old.id];
+            if (res->val.id == old.id)
+                continue;
+            direct = direct && in_place(e, res->val, old);
+        } else {
+            to = arg_buf(e, s, type, res->name, e->f->span, true);
+        }
+        if (direct)
+            e->lb.buf_of[res->val.id] = to;
+        else
+            e->copy_to[r] = to;
+    }
+}
+
+static void copy_results(FuncEmit *e) {
+    for (int r = 0; r < e->f->results.n; r++)
+        if (e->copy_to[r].id)
+            lower_copy(&e->lb, e->copy_to[r], e->lb.buf_of[e->f->results.p[r].val.id]);
+}
+
+static void entry_statuses(FuncEmit *e) {
+    LoopFunc *lf = e->t.lf;
+    Ctx *ctx = e->t.lm->ctx;
+    Span at = e->f->entry->span.file ? e->f->entry->span : e->f->span;
+    Str name = e->f->entry->cname;
+    lf->status_null = lower_status(&e->lb, at, str_fmt(ctx, "%s: an argument is NULL", name));
+    lf->status_dim = lower_status(&e->lb, at, str_fmt(ctx, "%s: a dimension is below 1", name));
+    lf->status_overflow = lower_status(&e->lb, at, str_fmt(ctx, "%s: the dimensions are too large", name));
+    lf->status_stop = lower_status(&e->lb, at, str_fmt(ctx, "%s: stopped", name));
+    for (int k = 0; k < e->f->checks.n; k++) {
+        const EntryCheck *c = &e->f->checks.p[k];
+        vec_push(&ctx->perm, &lf->checks, (LoopCheck){c->cond, lower_status(&e->lb, c->span, c->message)});
+    }
+}
+
+static void lower_func(Unit *u, Func *f) {
+    Ctx *ctx = u->ctx;
+    FuncEmit e = {.f = f};
+    LoopFunc *lf = loop_func_new(u->loops, f->name, f->span);
+    lf->entry = f->entry;
+    lf->real = f->real;
+    lf->groups = u->groups;
+    for (int k = 0; k < f->dims.n; k++)
+        vec_push(u->arena, &lf->dims, f->dims.p[k]);
+    e.map = abi_signature(u->graph, f);
+    BufId *buf_of = ARENA_ARRAY(&ctx->perm, BufId, f->vals.n + 1);
+    e.t = (ToLoops){.u = u, .lf = lf, .lm = u->loops};
+    e.lb = (LowerBuilder){.c = {.m = u->loops, .f = lf, .at = &lf->body, .span = f->span}, .graph = u->graph, .func = f};
+    e.lb.target = u->target;
+    e.lb.buf_of = buf_of;
+    e.lb.pass = &e.t;
+    entry_statuses(&e);
+    bind_params(&e);
+    bind_results(&e);
+    e.t.same_as = lower_coalesce(&ctx->perm, f, buf_of);
+    lower_insts(&e.lb, f);
+    copy_results(&e);
+}
+
+void pass_to_loops(Unit *u) {
+    u->loops = loop_module_new(u->ctx, u->arena, u->graph->source);
+    u->loops->target = u->target;
+    for (int k = 0; k < u->graph->blocks.n; k++)
+        vec_push(u->arena, &u->loops->blocks, u->graph->blocks.p[k]);
+    for (int k = 0; k < u->graph->funcs.n; k++)
+        if (u->graph->funcs.p[k] && u->graph->funcs.p[k]->entry)
+            lower_func(u, u->graph->funcs.p[k]);
+}

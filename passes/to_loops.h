@@ -1,0 +1,57 @@
+/* The parts of to_loops: bodies, nests, batches. Internal to the pass. */
+#ifndef CNNC_PASSES_TO_LOOPS_H
+#define CNNC_PASSES_TO_LOOPS_H
+
+#include "ir/lower.h"
+#include "ir/nest_alg.h"
+#include "passes/pass.h"
+
+/* State of the lowering of one function; LowerBuilder.pass points to it. */
+typedef struct ToLoops {
+    Unit *u;
+    LoopFunc *lf;
+    LoopModule *lm;
+    const DimBinding *bindings; /* row0 and rows of the batch body being lowered */
+    int n_bindings;
+    const Val *same_as; /* by value id: the value whose memory this one takes (coalesced chains), or id 0 */
+    /* Inside a batch, by value id: the group whose partial sum the value's nest adds to (its buffer has a leading
+     * axis of groups), else NULL. */
+    const Dim *group_of;
+} ToLoops;
+
+/* body: the rows that the target lacks are expanded (exp -> polynomial; fma -> mul, add without FMA). */
+Body lower_expand_body(Ctx *ctx, const Body *b, const Target *target);
+
+/* Emits a body at a point of the loops; acc: value of BODY_ACC. Reads below a select are clamped into their
+ * operand where the facts do not prove them inside, because both arms are computed. */
+typedef struct BodyEmit {
+    LowerBuilder *lb;
+    const Nest *nest;
+    const BufId *operands; /* by argument number */
+    LVal acc;
+} BodyEmit;
+LVal lower_body(const BodyEmit *e, const Body *b);
+/* The factors of the body's last product if it is one of reals: they make an fma with the sum. */
+bool lower_body_product(const BodyEmit *e, const Body *b, LVal *x, LVal *y);
+
+/* Loops of one nest into out. group: out has a leading axis, subscripted by it, and cells start from what out holds;
+ * NULL: none. */
+void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init, Dim group);
+void lower_batch(LowerBuilder *lb, const Inst *i);
+
+/* Shared pieces. */
+Dim lower_dim(const ToLoops *t, Dim d); /* with the batch's bindings */
+Type lower_type(const ToLoops *t, Type type);
+BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span); /* WORK, or JOB inside a job */
+/* Lowers the instructions of func in order with lb->buf_of prepared. */
+void lower_insts(LowerBuilder *lb, const Func *func);
+/* Values whose memory a later value of the same chain takes over; buffers given by `bound` are kept. */
+const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound);
+
+/* A loop nest over all cells of a shape: opens rank loops, runs `cell`, closes them. */
+typedef void (*CellFn)(LowerBuilder *lb, const Dim *subs, void *arg);
+void lower_cells(LowerBuilder *lb, int rank, const Dim *shape, CellFn cell, void *arg);
+void lower_copy(LowerBuilder *lb, BufId to, BufId from); /* same shape, converting types */
+void lower_fill(LowerBuilder *lb, BufId to, ScalarValue k);
+
+#endif

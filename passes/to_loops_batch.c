@@ -1,0 +1,268 @@
+/* to_loops: batches. A batch is one parallel loop over its groups; a group runs its consecutive slices in order
+ * with one set of slice buffers, adding what is summed to its own partial result; then groups are added in a
+ * fixed tree. Nothing depends on how many threads run the jobs. */
+#include "passes/to_loops.h"
+
+typedef struct BatchEmit {
+    LowerBuilder *lb;
+    ToLoops *t;
+    const Inst *inst;
+    const BatchAttr *attr;
+    const Func *body;
+    BufId *partial; /* by result: [groups, shape...] where summed */
+    BufId *outer;   /* by result */
+    DimSym group, slice;
+    Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
+} BatchEmit;
+
+static Ctx *ctx_of(const BatchEmit *e) { return e->lb->c.m->ctx; }
+
+/* A loop over sym in 0 .. extent (capped by cap unless NULL). */
+static LoopStmt *open_loop(LowerBuilder *lb, DimSym sym, Dim lo, Dim extent, Dim cap) {
+    Dim hi[2] = {extent, cap};
+    return loop_for(&lb->c, sym, &lo, 1, hi, cap ? 2 : 1, 1, NULL, 0);
+}
+
+typedef struct PackCell {
+    const BatchEmit *e;
+    BufId from, to;
+    int rank;
+    bool out; /* a CAT result: from [..., rows] to [n, ...] */
+} PackCell;
+
+/* All cells of [rest..., row]: moves a row's element between the slice's layout and the whole. */
+static void pack_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
+    const PackCell *p = arg;
+    const BatchEmit *e = p->e;
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &lb->c;
+    DimSym row = nest_index(ctx, "row");
+    Dim whole[MAX_RANK + 1], slice[MAX_RANK + 1], rows = dim_const(ctx, e->attr->rows), zero = dim_const(ctx, 0);
+    for (int k = 0; k < p->rank - 1; k++)
+        whole[k + 1] = slice[k] = rest[k];
+    whole[0] = dim_add(ctx, e->row0, dim_of(ctx, row));
+    slice[p->rank - 1] = dim_of(ctx, row);
+    LoopBody *outer = c->at;
+    LoopStmt *s = open_loop(lb, row, zero, rows, e->left);
+    loop_store(c, p->to, p->out ? whole : slice, loop_load(c, p->from, p->out ? slice : whole));
+    loop_end(c, s, outer, NULL);
+    if (p->out)
+        return;
+    DimSym past = nest_index(ctx, "past");
+    slice[p->rank - 1] = dim_of(ctx, past);
+    Dim from[2] = {e->left, zero};
+    s = loop_for(c, past, from, 2, &rows, 1, 1, NULL, 0);
+    const LoopBuf *b = loop_bufp(c->f, p->to);
+    loop_store(c, p->to, slice, loop_const(c, (LType){b->dt, 1}, (ScalarValue){0}));
+    loop_end(c, s, outer, NULL);
+}
+
+static void pack(BatchEmit *e, BufId from, BufId to, bool out) {
+    const LoopBuf *slice = loop_bufp(e->lb->c.f, out ? from : to);
+    PackCell p = {.e = e, .from = from, .to = to, .rank = slice->rank, .out = out};
+    lower_cells(e->lb, slice->rank - 1, slice->shape, pack_cell, &p);
+}
+
+/* ---- sums */
+
+typedef struct SumCell {
+    BufId from, to;
+    Dim group;      /* of the partial that `to` is, or NULL: to is a result and from the partials */
+    int64_t groups;
+    int rank;
+} SumCell;
+
+static void with_group(Ctx *ctx, Dim group, const Dim *subs, int rank, Dim *out) {
+    (void)ctx;
+    out[0] = group;
+    for (int k = 0; k < rank; k++)
+        out[k + 1] = subs[k];
+}
+
+static void zero_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const SumCell *s = arg;
+    Dim at[MAX_RANK + 1];
+    with_group(lb->c.m->ctx, s->group, subs, s->rank, at);
+    LType t = {loop_bufp(lb->c.f, s->to)->dt, 1};
+    loop_store(&lb->c, s->to, at, loop_const(&lb->c, t, (ScalarValue){0}));
+}
+
+static void add_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const SumCell *s = arg;
+    Dim at[MAX_RANK + 1];
+    with_group(lb->c.m->ctx, s->group, subs, s->rank, at);
+    LVal args[2] = {loop_load(&lb->c, s->to, at), loop_load(&lb->c, s->from, subs)};
+    loop_store(&lb->c, s->to, at, loop_let(&lb->c, SC_add, args, 2, DT_NONE));
+}
+
+/* ((p0 + p1) + (p2 + p3)) + ...: neighbours first, an odd one is carried up. */
+static void tree_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const SumCell *s = arg;
+    Ctx *ctx = lb->c.m->ctx;
+    LVal *v = ARENA_ARRAY(&ctx->perm, LVal, s->groups);
+    for (int64_t g = 0; g < s->groups; g++) {
+        Dim at[MAX_RANK + 1];
+        with_group(ctx, dim_const(ctx, g), subs, s->rank, at);
+        v[g] = loop_load(&lb->c, s->from, at);
+    }
+    for (int64_t n = s->groups; n > 1; n = (n + 1) / 2) {
+        for (int64_t k = 0; k < n / 2; k++)
+            v[k] = loop_let(&lb->c, SC_add, (LVal[]){v[2 * k], v[2 * k + 1]}, 2, DT_NONE);
+        if (n % 2)
+            v[n / 2] = v[n - 1];
+    }
+    loop_store(&lb->c, s->to, subs, v[0]);
+}
+
+/* Is the value a plain sum whose loops can start from the partial result? (body order: same sums, no temporary) */
+static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses) {
+    const Inst *i = graph_def(f, v);
+    if (!i || i->op != &op_nest || uses[v.id] != 1)
+        return false;
+    NestOp n = nestop_of(f, i);
+    return n.nest.op == NEST_SUM && n.nest.init < 0 && !n.nest.post.n && nest_covers(ctx, &n);
+}
+
+/* ---- the slice */
+
+static void operands(BatchEmit *e, BufId *buf_of) {
+    for (int k = 0; k < e->attr->n_args; k++) {
+        Param *p = &e->body->params.p[k];
+        BufId whole = e->lb->buf_of[e->inst->args[k].id];
+        if (e->attr->args[k] == BATCH_WHOLE) {
+            buf_of[p->val.id] = whole;
+            continue;
+        }
+        Type t = lower_type(e->t, graph_type(e->body, p->val));
+        buf_of[p->val.id] = lower_new_buf(e->lb, t, p->name, p->span);
+    }
+}
+
+static void pack_operands(BatchEmit *e, const BufId *buf_of) {
+    for (int k = 0; k < e->attr->n_args; k++) {
+        BufId whole = e->lb->buf_of[e->inst->args[k].id];
+        if (e->attr->args[k] == BATCH_CUT)
+            pack(e, whole, buf_of[e->body->params.p[k].val.id], false);
+    }
+}
+
+/* Sums whose nests add to this group's partial result directly. */
+static const Dim *bind_results(BatchEmit *e, LowerBuilder *inner) {
+    Ctx *ctx = ctx_of(e);
+    Dim *group_of = ARENA_ARRAY(&ctx->perm, Dim, e->body->vals.n);
+    int *uses = graph_uses(&ctx->perm, e->body);
+    for (int k = 0; k < e->attr->n_results; k++) {
+        Val v = e->body->results.p[k].val;
+        if (e->attr->results[k] != BATCH_SUM || !starts_from_partial(ctx, e->body, v, uses))
+            continue;
+        inner->buf_of[v.id] = e->partial[k];
+        group_of[v.id] = dim_of(ctx, e->group);
+    }
+    return group_of;
+}
+
+static void slice_results(BatchEmit *e, const BufId *buf_of, const Dim *group_of) {
+    Ctx *ctx = ctx_of(e);
+    for (int k = 0; k < e->attr->n_results; k++) {
+        Val v = e->body->results.p[k].val;
+        BufId b = buf_of[v.id];
+        if (e->attr->results[k] == BATCH_CAT) {
+            pack(e, b, e->outer[k], true);
+        } else if (!group_of[v.id]) {
+            const LoopBuf *lb = loop_bufp(e->lb->c.f, b);
+            SumCell s = {.from = b, .to = e->partial[k], .group = dim_of(ctx, e->group), .rank = lb->rank};
+            lower_cells(e->lb, lb->rank, lb->shape, add_cell, &s);
+        }
+    }
+}
+
+static void make_partials(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    e->partial = ARENA_ARRAY(&ctx->perm, BufId, e->attr->n_results + 1);
+    e->outer = ARENA_ARRAY(&ctx->perm, BufId, e->attr->n_results + 1);
+    for (int k = 0; k < e->attr->n_results; k++) {
+        e->outer[k] = lower_result(e->lb, e->inst, k);
+        if (e->attr->results[k] != BATCH_SUM)
+            continue;
+        Type t = lower_type(e->t, graph_type(e->lb->func, inst_result(e->inst, k)));
+        Dim *shape = ARENA_ARRAY(&ctx->perm, Dim, t.rank + 1);
+        with_group(ctx, dim_const(ctx, e->attr->groups), t.shape, t.rank, shape);
+        Str name = e->body->results.p[k].name;
+        e->partial[k] = lower_new_buf(e->lb, (Type){t.dt, t.rank + 1, shape}, name, e->inst->span);
+    }
+}
+
+static void zero_partials(BatchEmit *e) {
+    for (int k = 0; k < e->attr->n_results; k++) {
+        if (e->attr->results[k] != BATCH_SUM)
+            continue;
+        const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
+        SumCell s = {.to = e->partial[k], .group = dim_of(ctx_of(e), e->group), .rank = b->rank - 1};
+        lower_cells(e->lb, b->rank - 1, b->shape + 1, zero_cell, &s);
+    }
+}
+
+static void add_groups(BatchEmit *e) {
+    for (int k = 0; k < e->attr->n_results; k++) {
+        if (e->attr->results[k] != BATCH_SUM)
+            continue;
+        const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
+        SumCell s = {.from = e->partial[k], .to = e->outer[k], .groups = e->attr->groups, .rank = b->rank - 1};
+        lower_cells(e->lb, b->rank - 1, b->shape + 1, tree_cell, &s);
+    }
+}
+
+/* One job: the slices of a group, in order. */
+static void group(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &e->lb->c;
+    Dim n = lower_dim(e->t, e->attr->n), rows = dim_const(ctx, e->attr->rows), g = dim_of(ctx, e->group);
+    Dim groups = dim_const(ctx, e->attr->groups), slices = dim_ceildiv(ctx, n, rows);
+    Dim lo = dim_floordiv(ctx, dim_mul(ctx, g, slices), groups);
+    Dim hi = dim_floordiv(ctx, dim_mul(ctx, dim_addk(ctx, g, 1), slices), groups);
+    e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
+    e->left = dim_sub(ctx, n, e->row0);
+    ToLoops t = *e->t;
+    DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, 2);
+    bind[0] = (DimBinding){e->body->dims.p[e->body->dims.n - 2], e->row0};
+    bind[1] = (DimBinding){e->body->dims.p[e->body->dims.n - 1], e->left};
+    t.bindings = bind;
+    t.n_bindings = 2;
+    LowerBuilder inner = *e->lb;
+    inner.func = e->body;
+    inner.pass = &t;
+    inner.in_job = true;
+    inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n);
+    e->t = &t;
+    e->lb->in_job = true;
+    zero_partials(e);
+    operands(e, inner.buf_of);
+    t.group_of = bind_results(e, &inner);
+    t.same_as = lower_coalesce(&ctx->perm, e->body, inner.buf_of);
+    LoopBody *outer = c->at;
+    LoopStmt *s = loop_for(c, e->slice, &lo, 1, &hi, 1, 1, NULL, 0);
+    pack_operands(e, inner.buf_of);
+    inner.c = e->lb->c;
+    lower_insts(&inner, e->body);
+    e->lb->c = inner.c;
+    slice_results(e, inner.buf_of, t.group_of);
+    loop_end(c, s, outer, NULL);
+    e->lb->in_job = false;
+}
+
+void lower_batch(LowerBuilder *lb, const Inst *i) {
+    Ctx *ctx = lb->c.m->ctx;
+    ToLoops *t = lb->pass;
+    BatchEmit e = {.lb = lb, .t = t, .inst = i, .attr = i->attr, .group = nest_index(ctx, "group"), .slice = nest_index(ctx, "slice")};
+    e.body = graph_func(lb->graph, e.attr->body);
+    make_partials(&e);
+    LoopBody *outer = lb->c.at;
+    Dim zero = dim_const(ctx, 0), groups = dim_const(ctx, e.attr->groups);
+    LoopStmt *s = loop_for(&lb->c, e.group, &zero, 1, &groups, 1, 1, NULL, 0);
+    s->parallel = true;
+    s->name = i->name ? i->name : lb->func->name;
+    group(&e);
+    e.t = t;
+    loop_end(&lb->c, s, outer, NULL);
+    add_groups(&e);
+}

@@ -1,0 +1,255 @@
+/* to_loops: nests. Output loops outside in the order of the result's axes, reductions inside in the order of
+ * the box; every guard has become an exact bound of a loop (nest_limits). */
+#include <math.h>
+
+#include "passes/to_loops.h"
+
+typedef struct NestEmit {
+    BodyEmit body;
+    const Nest *n;
+    Body expr, post;
+    DType dt; /* of the result */
+    BufId out, init;
+    const Dim *at;   /* subscripts of the cell in out */
+    bool accumulate; /* cells start from what out holds */
+    bool settled;
+    NestLimit *limits;
+    int n_limits, n_outputs;
+    Dim lin; /* ARGMAX: row-major number among the reduced indices */
+    Str name;
+} NestEmit;
+
+static LoopCursor *cursor(const NestEmit *e) { return &e->body.lb->c; }
+
+static ScalarValue neutral(NestOpKind op, DType dt) {
+    bool real = dtype_is_real(dt);
+    int64_t least = dt == DT_I32 ? INT32_MIN : INT64_MIN, most = dt == DT_I32 ? INT32_MAX : INT64_MAX;
+    switch (op) {
+    case NEST_MAX:
+        return real ? (ScalarValue){.f = -INFINITY} : (ScalarValue){.i = least};
+    case NEST_MIN:
+        return real ? (ScalarValue){.f = INFINITY} : (ScalarValue){.i = most};
+    case NEST_ARGMAX:
+        return (ScalarValue){.i = -1};
+    case NEST_STORE:
+    case NEST_SUM:
+        break;
+    }
+    return (ScalarValue){0};
+}
+
+/* ---- one point: the carried values become their next */
+
+static LVal let(const NestEmit *e, ScalarOp op, LVal a, LVal b) {
+    return loop_let(cursor(e), op, (LVal[]){a, b}, 2, DT_NONE);
+}
+
+/* carried: best value, its number. The first greatest point or the first NaN wins. */
+static void combine_argmax(const NestEmit *e, const LVal *in, LVal *out) {
+    LoopCursor *c = cursor(e);
+    LVal v = lower_body(&e->body, &e->expr);
+    LVal none = let(e, SC_lt, in[1], loop_int(c, (LType){DT_I32, 1}, 0));
+    LVal better = let(e, SC_or, none, let(e, SC_lt, in[0], v));
+    LVal first_nan = let(e, SC_and, let(e, SC_ne, v, v), let(e, SC_eq, in[0], in[0]));
+    better = let(e, SC_or, better, first_nan);
+    LVal at = loop_index(c, e->lin, 1, 0);
+    at = loop_let(c, SC_cast, &at, 1, DT_I32);
+    out[0] = loop_let(c, SC_select, (LVal[]){better, v, in[0]}, 3, DT_NONE);
+    out[1] = loop_let(c, SC_select, (LVal[]){better, at, in[1]}, 3, DT_NONE);
+}
+
+static void combine(const NestEmit *e, const LVal *in, LVal *out) {
+    LVal x, y;
+    switch (e->n->op) {
+    case NEST_ARGMAX:
+        combine_argmax(e, in, out);
+        return;
+    case NEST_STORE:
+        *out = lower_body(&e->body, &e->expr);
+        return;
+    case NEST_MAX:
+    case NEST_MIN:
+        *out = let(e, e->n->op == NEST_MAX ? SC_max : SC_min, *in, lower_body(&e->body, &e->expr));
+        return;
+    case NEST_SUM:
+        break;
+    }
+    if (lower_body_product(&e->body, &e->expr, &x, &y))
+        *out = loop_let(cursor(e), SC_fma, (LVal[]){x, y, *in}, 3, DT_NONE);
+    else
+        *out = let(e, SC_add, *in, lower_body(&e->body, &e->expr));
+}
+
+/* ---- loops */
+
+static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *out) {
+    if (level == e->n_limits) {
+        combine(e, in, out);
+        return;
+    }
+    LoopCursor *c = cursor(e);
+    const NestLimit *l = &e->limits[level];
+    LoopBody *outer = c->at;
+    LoopStmt *s = loop_for(c, l->index, l->lo, l->n_lo, l->hi, l->n_hi, 1, in, n);
+    LVal inner[2];
+    reduce(e, level + 1, s->phi, n, inner);
+    loop_end(c, s, outer, inner);
+    for (int k = 0; k < n; k++)
+        out[k] = s->out[k];
+}
+
+static LVal start_of_cell(const NestEmit *e) {
+    LoopCursor *c = cursor(e);
+    if (e->accumulate)
+        return loop_load(c, e->out, e->at);
+    if (e->init.id)
+        return loop_load(c, e->init, e->n->map);
+    return loop_const(c, (LType){e->dt, 1}, neutral(e->n->op, e->dt));
+}
+
+static DType body_result_type(const Body *b) { return b->insts[b->n - 1].dt; }
+
+static void cell(NestEmit *e) {
+    LoopCursor *c = cursor(e);
+    LVal in[2] = {{0}, {0}}, out[2];
+    bool plain_store = e->n->op == NEST_STORE && e->n_limits == e->n_outputs;
+    if (plain_store) {
+        combine(e, in, out);
+    } else if (e->n->op == NEST_ARGMAX) {
+        DType dt = body_result_type(&e->expr);
+        in[0] = loop_const(c, (LType){dt, 1}, neutral(NEST_MAX, dt));
+        in[1] = loop_int(c, (LType){DT_I32, 1}, -1);
+        reduce(e, e->n_outputs, in, 2, out);
+        out[0] = out[1];
+    } else {
+        in[0] = start_of_cell(e);
+        reduce(e, e->n_outputs, in, 1, out);
+    }
+    if (e->post.n) {
+        e->body.acc = out[0];
+        out[0] = lower_body(&e->body, &e->post);
+    }
+    loop_store(c, e->out, e->at, out[0]);
+}
+
+static void output_loops(NestEmit *e, int level) {
+    if (level == e->n_outputs) {
+        cell(e);
+        return;
+    }
+    LoopCursor *c = cursor(e);
+    const NestLimit *l = &e->limits[level];
+    LoopBody *outer = c->at;
+    LoopStmt *s = loop_for(c, l->index, l->lo, l->n_lo, l->hi, l->n_hi, 1, NULL, 0);
+    output_loops(e, level + 1);
+    loop_end(c, s, outer, NULL);
+}
+
+/* ---- order of the loops */
+
+/* Output indices in the order of the result's axes, the slower index of an axis first; then the reductions. */
+static int *loop_order(Ctx *ctx, const Nest *n, uint64_t outputs, int *n_outputs) {
+    int *order = ARENA_ARRAY(&ctx->perm, int, n->n_box + 1), k = 0;
+    uint64_t placed = 0;
+    for (int a = 0; a < n->rank; a++) {
+        for (;;) {
+            int best = -1;
+            int64_t most = 0;
+            for (int j = 0; j < n->n_box; j++) {
+                int64_t coef = aff_coef(ctx, n->map[a], n->box[j].sym);
+                coef = coef < 0 ? -coef : coef;
+                if ((outputs >> j & 1) && !(placed >> j & 1) && coef > most) {
+                    best = j;
+                    most = coef;
+                }
+            }
+            if (best < 0)
+                break;
+            placed |= (uint64_t)1 << best;
+            order[k++] = best;
+        }
+    }
+    *n_outputs = k;
+    for (int j = 0; j < n->n_box; j++)
+        if (!(placed >> j & 1))
+            order[k++] = j;
+    return order;
+}
+
+static Dim row_major_number(Ctx *ctx, const Nest *n, const int *order, int from) {
+    Dim lin = dim_const(ctx, 0);
+    bool *reduced = ARENA_ARRAY(&ctx->perm, bool, n->n_box + 1);
+    for (int k = from; k < n->n_box; k++)
+        reduced[order[k]] = true;
+    for (int j = 0; j < n->n_box; j++)
+        if (reduced[j])
+            lin = dim_add(ctx, dim_mul(ctx, lin, n->box[j].extent), dim_of(ctx, n->box[j].sym));
+    return lin;
+}
+
+/* A scatter: every point adds to its cell, in the order of the box. */
+static void scatter_loops(NestEmit *e, int level) {
+    LoopCursor *c = cursor(e);
+    if (level < e->n_limits) {
+        const NestLimit *l = &e->limits[level];
+        LoopBody *outer = c->at;
+        LoopStmt *s = loop_for(c, l->index, l->lo, l->n_lo, l->hi, l->n_hi, 1, NULL, 0);
+        scatter_loops(e, level + 1);
+        loop_end(c, s, outer, NULL);
+        return;
+    }
+    LVal in = loop_load(c, e->out, e->at), out;
+    combine(e, &in, &out);
+    loop_store(c, e->out, e->at, out);
+}
+
+/* Cells that the loops may leave out hold their start beforehand; then cells start from out. */
+static void start_cells(NestEmit *e, bool covered) {
+    if (e->accumulate)
+        return;
+    if (!covered) {
+        if (e->init.id)
+            lower_copy(e->body.lb, e->out, e->init);
+        else
+            lower_fill(e->body.lb, e->out, neutral(e->n->op, e->dt));
+        e->accumulate = e->n->op != NEST_ARGMAX;
+    }
+}
+
+static const Dim *cell_subs(Ctx *ctx, const Nest *n, Dim group) {
+    Dim *at = ARENA_ARRAY(&ctx->perm, Dim, n->rank + 1);
+    int first = group ? 1 : 0;
+    at[0] = group;
+    for (int k = 0; k < n->rank; k++)
+        at[first + k] = n->map[k];
+    return at;
+}
+
+void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init, Dim group) {
+    Ctx *ctx = lb->c.m->ctx;
+    const Nest *n = &op->nest;
+    NestEmit e = {.body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .dt = op->type.dt, .out = out, .init = init};
+    e.at = cell_subs(ctx, n, group);
+    e.accumulate = group || (init.id && init.id == out.id);
+    e.expr = lower_expand_body(ctx, &n->body, lb->target);
+    e.post = lower_expand_body(ctx, &n->post, lb->target);
+    e.name = op->name;
+    uint64_t outputs = 0;
+    e.settled = nest_outputs(ctx, n, &outputs);
+    int *order = loop_order(ctx, n, e.settled ? outputs : 0, &e.n_outputs);
+    bool never = false;
+    e.limits = nest_limits(ctx, n, order, &never);
+    e.n_limits = n->n_box;
+    e.lin = n->op == NEST_ARGMAX ? row_major_number(ctx, n, order, e.n_outputs) : NULL;
+    start_cells(&e, e.settled && !never && nest_covers(ctx, op));
+    if (never)
+        return;
+    int first = lb->c.at->stmts.n;
+    if (e.settled)
+        output_loops(&e, 0);
+    else
+        scatter_loops(&e, 0);
+    for (int k = first; k < lb->c.at->stmts.n; k++)
+        if (lb->c.at->stmts.p[k]->kind == LOOP_FOR && !lb->c.at->stmts.p[k]->name)
+            lb->c.at->stmts.p[k]->name = op->name;
+}
