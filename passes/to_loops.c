@@ -11,13 +11,13 @@
 
 #include "ir/signature.h"
 
-Dim lower_dim(const ToLoops *t, Dim d) { return dim_subst(t->lm->ctx, d, t->bindings, t->n_bindings); }
+Dim lower_dim(const LowerBuilder *lb, Dim d) { return dim_subst(lb->c.m->ctx, d, lb->bindings, lb->n_bindings); }
 
-Type lower_type(const ToLoops *t, Type type) {
+Type lower_type(const LowerBuilder *lb, Type type) {
     Dim shape[MAX_RANK];
     for (int k = 0; k < type.rank; k++)
-        shape[k] = lower_dim(t, type.shape[k]);
-    return type_new(t->lm->ctx, type.dt, type.rank, shape);
+        shape[k] = lower_dim(lb, type.shape[k]);
+    return type_new(lb->c.m->ctx, type.dt, type.rank, shape);
 }
 
 BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span) {
@@ -37,7 +37,7 @@ BufId lower_result(LowerBuilder *lb, const Inst *i, int k) {
     while (t->same_as[root.id].id)
         root = t->same_as[root.id];
     if (!lb->buf_of[root.id].id) {
-        Type type = lower_type(t, graph_type(lb->func, root));
+        Type type = lower_type(lb, graph_type(lb->func, root));
         Str name = lb->func->vals.p[v.id].name ? lb->func->vals.p[v.id].name : i->name;
         lb->buf_of[root.id] = lower_new_buf(lb, type, name, i->span);
     }
@@ -110,7 +110,7 @@ void lower_fill(LowerBuilder *lb, BufId to, ScalarValue k) {
 
 static BufId alias_of(LowerBuilder *lb, const Inst *i) {
     LoopBuf b = *loop_bufp(lb->c.f, lb->buf_of[i->args[0].id]);
-    Type t = lower_type(lb->pass, graph_type(lb->func, i->first));
+    Type t = lower_type(lb, graph_type(lb->func, i->first));
     b.kind = BUF_ALIAS;
     b.alias = lb->buf_of[i->args[0].id];
     b.offset = NULL;
@@ -124,9 +124,9 @@ static void lower_nest_inst(LowerBuilder *lb, const Inst *i) {
     ToLoops *t = lb->pass;
     Ctx *ctx = lb->c.m->ctx;
     NestOp n = nestop_of(lb->func, i);
-    if (t->n_bindings) {
-        n.nest = *(const Nest *)op_nest.subst(ctx, i->attr, t->bindings, t->n_bindings);
-        n.type = lower_type(t, n.type);
+    if (lb->n_bindings) {
+        n.nest = *(const Nest *)op_nest.subst(ctx, i->attr, lb->bindings, lb->n_bindings);
+        n.type = lower_type(lb, n.type);
     }
     BufId *operands = ARENA_ARRAY(&ctx->perm, BufId, i->n_args + 1);
     for (int k = 0; k < i->n_args; k++)

@@ -125,7 +125,8 @@ static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses)
 
 /* ---- the slice */
 
-static void operands(BatchEmit *e, BufId *buf_of) {
+static void operands(BatchEmit *e, LowerBuilder *inner) {
+    BufId *buf_of = inner->buf_of;
     for (int k = 0; k < e->attr->n_args; k++) {
         Param *p = &e->body->params.p[k];
         BufId whole = e->lb->buf_of[e->inst->args[k].id];
@@ -133,7 +134,7 @@ static void operands(BatchEmit *e, BufId *buf_of) {
             buf_of[p->val.id] = whole;
             continue;
         }
-        Type t = lower_type(e->t, graph_type(e->body, p->val));
+        Type t = lower_type(inner, graph_type(e->body, p->val));
         buf_of[p->val.id] = lower_new_buf(e->lb, t, p->name, p->span);
     }
 }
@@ -184,7 +185,7 @@ static void make_partials(BatchEmit *e) {
         e->outer[k] = lower_result(e->lb, e->inst, k);
         if (e->attr->results[k] != BATCH_SUM)
             continue;
-        Type t = lower_type(e->t, graph_type(e->lb->func, inst_result(e->inst, k)));
+        Type t = lower_type(e->lb, graph_type(e->lb->func, inst_result(e->inst, k)));
         Dim *shape = ARENA_ARRAY(&ctx->perm, Dim, t.rank + 1);
         with_group(ctx, dim_const(ctx, e->attr->groups), t.shape, t.rank, shape);
         Str name = e->body->results.p[k].name;
@@ -216,7 +217,7 @@ static void add_groups(BatchEmit *e) {
 static void group(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     LoopCursor *c = &e->lb->c;
-    Dim n = lower_dim(e->t, e->attr->n), rows = dim_const(ctx, e->attr->rows), g = dim_of(ctx, e->group);
+    Dim n = lower_dim(e->lb, e->attr->n), rows = dim_const(ctx, e->attr->rows), g = dim_of(ctx, e->group);
     Dim groups = dim_const(ctx, e->attr->groups), slices = dim_ceildiv(ctx, n, rows);
     Dim lo = dim_floordiv(ctx, dim_mul(ctx, g, slices), groups);
     Dim hi = dim_floordiv(ctx, dim_mul(ctx, dim_addk(ctx, g, 1), slices), groups);
@@ -226,9 +227,9 @@ static void group(BatchEmit *e) {
     DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, 2);
     bind[0] = (DimBinding){e->body->dims.p[e->body->dims.n - 2], e->row0};
     bind[1] = (DimBinding){e->body->dims.p[e->body->dims.n - 1], e->left};
-    t.bindings = bind;
-    t.n_bindings = 2;
     LowerBuilder inner = *e->lb;
+    inner.bindings = bind;
+    inner.n_bindings = 2;
     inner.func = e->body;
     inner.pass = &t;
     inner.in_job = true;
@@ -236,7 +237,7 @@ static void group(BatchEmit *e) {
     e->t = &t;
     e->lb->in_job = true;
     zero_partials(e);
-    operands(e, inner.buf_of);
+    operands(e, &inner);
     t.group_of = bind_results(e, &inner);
     t.same_as = lower_coalesce(&ctx->perm, e->body, inner.buf_of);
     LoopBody *outer = c->at;
