@@ -59,7 +59,7 @@ void diag_help(Ctx *ctx, Diag *d, const char *fmt, ...) CNNC_PRINTF(3, 4);
 
 /* rustc's layout (docs: errors), with the source lines; control characters of the user's text are escaped. */
 void diag_render_text(Ctx *ctx, const Diag *d, bool color, StrBuf *out);
-/* One JSON object on one line, as documented for --diagnostics=json. */
+/* One JSON object on one line, as documented for --diagnostics=json; what stands beside the marks becomes notes. */
 void diag_render_json(Ctx *ctx, const Diag *d, StrBuf *out);
 /* All of them in order, in text or JSON. */
 void diag_render_all(Ctx *ctx, bool json, bool color, StrBuf *out);

@@ -100,6 +100,7 @@ struct Expr {
     int n_subs;
     Index *indices; /* EXPR_FOR */
     int n_indices;
+    int depth;    /* levels of expressions below; the parser limits it, so recursion over expressions is safe */
     Span span;    /* the whole expression */
     Span op_span; /* the operator token: of unary and binary ones, `|>`, `'`, the `(` of a call, the `[` of an index
                      or list, `if`, `for` */

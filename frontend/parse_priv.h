@@ -1,0 +1,56 @@
+/* Shared by parse.c (items, statements, recovery) and parse_expr.c (expressions, types). */
+#ifndef CNNC_FRONTEND_PARSE_PRIV_H
+#define CNNC_FRONTEND_PARSE_PRIV_H
+
+#include "base/diag.h"
+#include "frontend/lex.h"
+#include "frontend/parse.h"
+
+enum {
+    MAX_NESTING = 256, /* of expressions in the text */
+    MAX_DEPTH = 1000   /* of the tree: a sum of n terms is n deep without being nested */
+};
+
+typedef enum Around { AROUND_NOTHING, AROUND_PARENS, AROUND_LIST } Around; /* the innermost bracket */
+
+/* Recursive descent. A mistake is reported once and unwinds to the statement or item around it, which skips to the
+ * next one; nothing is repaired by guessing. */
+typedef struct Parser {
+    Ctx *ctx;
+    const Tokens *t;
+    uint32_t at;      /* the current token */
+    jmp_buf *recover; /* innermost attempt() */
+    int nesting;
+    Around around;
+    bool ask_more;   /* running into the end is no error: more text may come */
+    bool incomplete; /* it happened */
+} Parser;
+
+static inline TokKind kind_at(const Parser *p, uint32_t k) {
+    return p->at + k < p->t->n_tok ? (TokKind)p->t->tok[p->at + k].kind : TOK_EOF;
+}
+static inline TokKind kind(const Parser *p) { return (TokKind)p->t->tok[p->at].kind; }
+static inline Span here(const Parser *p) { return tok_span(p->t, p->at); }
+static inline Span last_span(const Parser *p) { return tok_span(p->t, p->at ? p->at - 1 : 0); }
+static inline bool is_kind(const Parser *p, TokKind k) { return kind(p) == k; }
+
+void parse_skip(Parser *p);                /* one token */
+bool parse_accept(Parser *p, TokKind k);   /* skips it if it is there */
+/* The token or an error: "expected `=` after the name, found ...": context is the part after the token. */
+void parse_expect(Parser *p, TokKind k, const char *context);
+/* A closing bracket, or an error with a label at the opening one, token `open`. */
+void parse_close(Parser *p, TokKind k, uint32_t open);
+Name parse_name(Parser *p, const char *what); /* what: "the name of a formal" */
+
+/* Silent where the current token is an error of its own or more text may come; then unwinds. */
+CNNC_NORETURN void parse_unwind(Parser *p);
+bool parse_is_silent(const Parser *p);
+
+Span parse_join(Span a, Span b);
+Expr *parse_expr(Parser *p);
+TypeExpr *parse_type(Parser *p);
+Path parse_path(Parser *p, const char *what);
+Expr *parse_call(Parser *p, Path path, Expr *piped); /* at `(`; piped: stood before `|>`, or NULL */
+void parse_subs(Parser *p, Sub **subs, int *n);      /* at `[` */
+
+#endif
