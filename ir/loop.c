@@ -28,9 +28,20 @@ int loop_status(LoopModule *m, Str text) {
     return m->statuses.n - 1;
 }
 
+static bool name_taken(const LoopFunc *f, Str name) {
+    for (int k = 0; k < f->bufs.n; k++)
+        if (f->bufs.p[k]->name == name)
+            return true;
+    return false;
+}
+
 BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b) {
     LoopBuf *p = ARENA_NEW(m->arena, LoopBuf);
     *p = b;
+    Str base = b.name ? b.name : str_of(m->ctx, "t");
+    p->name = base;
+    for (int k = f->bufs.n; name_taken(f, p->name); k++)
+        p->name = str_fmt(m->ctx, "%s.%d", base, k);
     p->id = (BufId){(uint32_t)f->bufs.n + 1};
     p->shape = arena_dup(m->arena, b.shape, (size_t)b.rank * sizeof *b.shape);
     vec_push(m->arena, &f->bufs, p);

@@ -145,7 +145,7 @@ typedef struct LoopModule {
 LoopModule *loop_module_new(Ctx *ctx, Arena *arena, Str source);
 LoopFunc *loop_func_new(LoopModule *m, Str name, Span span);
 int loop_status(LoopModule *m, Str text); /* number of a text, shared */
-BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b);
+BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b); /* b.name is made unique */
 LoopBuf *loop_bufp(const LoopFunc *f, BufId id);
 LoopBuf *loop_storage(const LoopFunc *f, BufId id); /* behind all aliases */
 
@@ -186,10 +186,12 @@ LType loop_type(const LoopFunc *f, LVal v);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 
-/* loop_text.c: complete text, reads back exactly. loop_verify.c: first broken invariant or NULL (dominance, types,
+/* loop_text.c, loop_read.c: complete text, reads back exactly. loop_verify.c: first broken invariant or NULL (dominance, types,
  * lanes, ranks, parallel restrictions, that every store's buffer may be written). */
 void loop_print(StrBuf *sb, const LoopModule *m);
 void loop_print_func(StrBuf *sb, const LoopModule *m, const LoopFunc *f);
+void loop_print_stmt(StrBuf *sb, const LoopModule *m, const LoopFunc *f, const LoopStmt *s); /* one line, no body */
+/* NULL: diagnostics E0801 (malformed) or E0802 (does not verify). */
 LoopModule *loop_read(Ctx *ctx, Arena *arena, uint32_t file);
 const char *loop_verify(const LoopModule *m);
 
