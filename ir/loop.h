@@ -216,5 +216,8 @@ int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *ar
 /* loop_layout.c: gives BUF_WORK and BUF_JOB buffers without offsets distinct 64-byte aligned places, and sets work_fixed,
  * work_job, jobs and entry->work_bytes of every function that has none. */
 void loop_assign_offsets(LoopModule *m);
+Dim loop_round_up(Ctx *ctx, Dim bytes);               /* to 64; NULL: overflow */
+Dim loop_buf_bytes(Ctx *ctx, const LoopBuf *b);       /* its place in an arena, a multiple of 64; NULL: overflow */
+void loop_set_work(LoopModule *m, LoopFunc *f, Dim fixed, Dim job); /* and jobs, entry->work_bytes */
 
 #endif
