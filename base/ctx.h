@@ -36,6 +36,7 @@ typedef struct SourceFile {
     size_t len;
 } SourceFile;
 
+struct DimTable;
 struct Interner;
 struct Diags;
 
@@ -45,6 +46,7 @@ struct Ctx {
     Arena perm; /* lives as long as the context */
     struct Interner *strs;
     struct Diags *diags;
+    struct DimTable *dims; /* ir/dim.c */
     SourceFile *files; /* files[0] is unused */
     uint32_t n_files, cap_files;
 
