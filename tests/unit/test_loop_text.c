@@ -47,7 +47,7 @@ static const char *const sample =
     "      %7 = load f32x16 x[g, 0] by 2 active K - k checked else 0\n"
     "      %8 = index i64 k + 2\n"
     "      %9 = index i64x16 k by 1\n"
-    "      %10 = load f32x16 x[0 + %8, %N] axis 0 by 1\n"
+    "      %10 = load f32x16 x[0 + %8, %N] axis 0\n"
     "      %11 = fma(%6, %7, %4)\n"
     "      %12 = add(%10, %5)\n"
     "      yield %11, %12\n"
