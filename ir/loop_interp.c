@@ -570,7 +570,8 @@ static bool check_call(Interp *in) {
         const AbiArg *a = &f->entry->args.p[k];
         if (a->kind != ARG_DIM)
             continue;
-        in->env.p[slot_of(in, a->dim)].value = in->args[k].i;
+        int slot = slot_of(in, a->dim); /* may move env.p */
+        in->env.p[slot].value = in->args[k].i;
         if (in->args[k].i < a->dim->least)
             return refuse(in, f->status_dim);
     }
