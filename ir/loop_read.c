@@ -27,6 +27,7 @@ typedef struct Reader {
     LoopCursor c;
     ValList vals; /* by the text's number; id 0: not defined */
     int depth;    /* of bodies */
+    Span defining; /* place of the value that is being defined */
 } Reader;
 
 static bool at_value(const Reader *r) { return text_is(&r->t, "%"); }
@@ -55,10 +56,12 @@ static void define(Reader *r, int64_t n, LVal v) {
         return;
     while (r->vals.n <= n)
         vec_push(r->t.arena, &r->vals, (LVal){0});
-    if (r->vals.p[n].id)
+    if (r->vals.p[n].id) {
+        r->t.at = r->defining;
         text_fail(&r->t, "value %%%lld is defined twice", (long long)n);
-    else
-        r->vals.p[n] = v;
+        return;
+    }
+    r->vals.p[n] = v;
 }
 
 /* f32, f32x16 */
@@ -259,6 +262,7 @@ static void read_carried(Reader *r, Numbers *phis, ValList *init) {
     if (!text_accept(&r->t, "with"))
         return;
     do {
+        r->defining = r->t.at;
         vec_push(r->t.arena, phis, value_number(r));
         text_expect(&r->t, "=");
         vec_push(r->t.arena, init, read_use(r));
@@ -348,6 +352,7 @@ static LVal read_value_form(Reader *r) {
 
 static void read_defining(Reader *r, Span outer) {
     Numbers outs = {0};
+    Span at = r->t.at;
     do
         vec_push(r->t.arena, &outs, value_number(r));
     while (text_accept(&r->t, ","));
@@ -359,6 +364,7 @@ static void read_defining(Reader *r, Span outer) {
         return;
     }
     LVal v = read_value_form(r);
+    r->defining = at;
     if (outs.n != 1 || !v.id)
         text_fail(&r->t, "this statement has one result");
     define(r, outs.p[0], v);

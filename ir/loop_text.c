@@ -18,6 +18,8 @@
  *       store out[] = %6
  *     } */
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "ir/abi_text.h"
 #include "ir/loop.h"
@@ -62,9 +64,20 @@ static void put_bounds(Printer *p, const char *fn, const Dim *d, int n) {
         sb_putc(p->sb, ')');
 }
 
+/* The double of the shortest decimal text that reads as x in f32. */
+static double shortest_f32(double x) {
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if ((double)strtof(text, NULL) == x)
+            return strtod(text, NULL);
+    }
+    return x;
+}
+
 static void put_constant(StrBuf *sb, DType dt, ScalarValue k) {
     if (dtype_is_real(dt))
-        sb_real(sb, k.f);
+        sb_real(sb, dt == DT_F32 ? shortest_f32(k.f) : k.f);
     else
         sb_printf(sb, "%" PRId64, k.i);
 }
