@@ -47,7 +47,7 @@ NestOp nest_argmax(Ctx *ctx, const NestOp *n);
 
 /* A scatter as a chain of gathers (each has init = the one before; *n_out of them), or NULL: more than 64 parts.
  * The args of part k > 0 end with a placeholder for the part before: index init, Val id 0. */
-NestOp *nest_invert(Ctx *ctx, const NestOp *n, const Func *f, int *n_out);
+NestOp *nest_invert(Ctx *ctx, const NestOp *n, int *n_out);
 /* select(affine < affine, e, 0) and factors x?0[..] under a sum become guards. */
 NestOp nest_lift(Ctx *ctx, const NestOp *n, const Func *f);
 /* Hoists f(x[..]) out of the window: true, then *producer computes f(x) and *consumer reads it as its last arg

@@ -1,0 +1,16 @@
+/* Shared by the files of the nest algebra. */
+#ifndef CNNC_IR_NEST_PRIV_H
+#define CNNC_IR_NEST_PRIV_H
+
+#include "ir/nest_alg.h"
+#include "ir/op.h"
+
+/* 0 <= form < extent for every axis that the box does not imply, appended to guards; returns the new number. */
+int nest_within(Ctx *ctx, const Nest *n, int rank, const Dim *forms, const Dim *extents, NestGuard *guards, int n_guards);
+bool nest_mentions(const Nest *n, Dim form); /* any index of n? */
+int nest_box_of(const Nest *n, DimSym s);    /* number in the box, or -1 */
+/* The body with reads renumbered so that args hold each value once and none that is unused. */
+NestOp nestop_compact(Ctx *ctx, const NestOp *n);
+bool nest_plain_map(const Nest *n); /* distinct single indices, all of coefficient 1 */
+
+#endif

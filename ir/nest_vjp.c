@@ -1,0 +1,188 @@
+/* The derivative of a nest: again a nest, over the same box.
+ *
+ *   d in_k[Mk(i)] += g[M0(i)] * d body / d in_k[Mk(i)]      with guards 0 <= Mk < shape where the box does not imply them
+ *
+ * The partial derivative of the body is built forwards, one pass over its instructions for each read. A select stays
+ * outside, so nothing is multiplied in an arm that is not taken (log(x) where x > 0 gives no NaN). For max, min and argmax
+ * the point that won takes all: select(arg[M0(i)] == lin(i), ..., 0). */
+#include "ir/nest_priv.h"
+
+/* ---- tangent of a body with respect to one of its reads: body indices, -1 where it is 0 */
+
+typedef struct Tangent {
+    BodyBuilder *b;
+    const Body *from;
+    int *primal; /* the body's instructions in the builder */
+    int *d;
+} Tangent;
+
+static int zero_of(BodyBuilder *b, DType dt) { return dtype_is_real(dt) ? body_real(b, dt, 0) : body_int(b, dt, 0); }
+
+static int select_of(BodyBuilder *b, int cond, int x, int y) {
+    if (x < 0 && y < 0)
+        return -1;
+    DType dt = body_type(b, x >= 0 ? x : y);
+    return body_op3(b, SC_select, cond, x >= 0 ? x : zero_of(b, dt), y >= 0 ? y : zero_of(b, dt));
+}
+
+static int times(BodyBuilder *b, int x, int y) {
+    const BodyInst *i = &b->insts.p[y];
+    if (i->kind == BODY_CONST && i->k.f == 1)
+        return x;
+    i = &b->insts.p[x];
+    return i->kind == BODY_CONST && i->k.f == 1 ? y : body_op2(b, SC_mul, x, y);
+}
+
+/* The sum over the operands of (partial derivative) * (tangent of the operand). */
+static int chain_rule(Tangent *t, const BodyInst *i, int k) {
+    const ScalarDef *def = scalar_def(i->op);
+    int sum = -1, a[3] = {0};
+    for (int j = 0; j < def->arity; j++)
+        a[j] = t->primal[i->args[j]];
+    for (int j = 0; j < def->arity; j++) {
+        int da = t->d[i->args[j]];
+        if (da < 0 || !def->vjp)
+            continue;
+        int part = def->vjp(t->b, j, body_real(t->b, i->dt, 1), t->primal[k], a);
+        if (part < 0)
+            continue;
+        part = times(t->b, part, da);
+        sum = sum < 0 ? part : body_op2(t->b, SC_add, sum, part);
+    }
+    return sum;
+}
+
+static int tangent_of(Tangent *t, int k, int read) {
+    const BodyInst *i = &t->from->insts[k];
+    if (k == read)
+        return body_real(t->b, i->dt, 1);
+    if (i->kind != BODY_OP || !dtype_is_real(i->dt))
+        return -1;
+    const int *d = t->d, *p = t->primal;
+    switch (i->op) {
+    case SC_select:
+        return select_of(t->b, p[i->args[0]], d[i->args[1]], d[i->args[2]]);
+    case SC_max: /* a tie goes to the first */
+        return select_of(t->b, body_op2(t->b, SC_le, p[i->args[1]], p[i->args[0]]), d[i->args[0]], d[i->args[1]]);
+    case SC_min:
+        return select_of(t->b, body_op2(t->b, SC_le, p[i->args[0]], p[i->args[1]]), d[i->args[0]], d[i->args[1]]);
+    case SC_cast:
+        return d[i->args[0]] < 0 ? -1 : body_cast(t->b, i->dt, d[i->args[0]]);
+    default:
+        return chain_rule(t, i, k);
+    }
+}
+
+/* g times the tangent, inside the arms of outer selects. */
+static int scaled(BodyBuilder *b, int g, int d) {
+    const BodyInst i = b->insts.p[d];
+    if (i.kind == BODY_OP && i.op == SC_select)
+        return body_op3(b, SC_select, i.args[0], scaled(b, g, i.args[1]), scaled(b, g, i.args[2]));
+    if (i.kind == BODY_CONST && i.k.f == 0)
+        return d;
+    return times(b, g, d);
+}
+
+/* ---- the nest */
+
+typedef struct Vjp {
+    Module *m;
+    Func *f;
+    const NestOp *n;
+    int operand, g, arg; /* numbers of the operands; arg -1: no argmax */
+    Val *args;
+    int n_args;
+} Vjp;
+
+/* Row-major number of the point among the reduced indices. */
+static Dim lin_of(Ctx *ctx, const Nest *n) {
+    uint64_t out;
+    nest_outputs(ctx, n, &out);
+    Dim lin = dim_const(ctx, 0);
+    for (int k = 0; k < n->n_box; k++)
+        if (!(out >> k & 1))
+            lin = dim_add(ctx, dim_mul(ctx, lin, n->box[k].extent), dim_of(ctx, n->box[k].sym));
+    return lin;
+}
+
+static Body adjoint(Vjp *v, int read, bool *is_zero) {
+    Ctx *ctx = v->m->ctx;
+    const Nest *n = &v->n->nest;
+    BodyBuilder b = body_new(ctx);
+    Tangent t = {.b = &b, .from = &n->body};
+    t.primal = ARENA_ARRAY(&ctx->perm, int, n->body.n);
+    t.d = ARENA_ARRAY(&ctx->perm, int, n->body.n);
+    for (int k = 0; k < n->body.n; k++) {
+        Body upto = {k + 1, n->body.insts};
+        t.primal[k] = body_import(&b, &upto, NULL, 0, NULL);
+        t.d[k] = tangent_of(&t, k, read);
+    }
+    int d = t.d[n->body.n - 1];
+    *is_zero = d < 0;
+    if (d < 0)
+        return (Body){0};
+    int g = body_read(&b, v->n->type.dt, v->g, n->rank, n->map);
+    int r = scaled(&b, g, d);
+    if (v->arg >= 0) {
+        int arg = body_read(&b, DT_I32, v->arg, n->rank, n->map);
+        int lin = body_cast(&b, DT_I32, body_index(&b, lin_of(ctx, n)));
+        r = body_op3(&b, SC_select, body_op2(&b, SC_eq, arg, lin), r, body_real(&b, body_type(&b, r), 0));
+    }
+    return body_done(&b, body_cast(&b, graph_type(v->f, v->n->args[v->operand]).dt, r));
+}
+
+static Val one_read(Vjp *v, int read, Val init) {
+    Ctx *ctx = v->m->ctx;
+    const Nest *n = &v->n->nest;
+    const BodyInst *r = &n->body.insts[read];
+    bool is_zero;
+    Body body = adjoint(v, read, &is_zero);
+    if (is_zero)
+        return init;
+    Type t = graph_type(v->f, v->n->args[v->operand]);
+    NestGuard *guards = ARENA_ARRAY(&ctx->perm, NestGuard, n->n_guards + t.rank + 1);
+    for (int k = 0; k < n->n_guards; k++)
+        guards[k] = n->guards[k];
+    NestOp d = {.type = t, .span = v->n->span, .name = v->n->name};
+    d.nest = (Nest){.op = NEST_SUM, .n_box = n->n_box, .box = n->box, .rank = r->rank, .map = r->map, .body = body, .guards = guards};
+    d.nest.n_guards = nest_within(ctx, n, t.rank, r->map, t.shape, guards, n->n_guards);
+    d.nest.init = -1;
+    d.args = v->args;
+    d.n_args = v->n_args;
+    if (init.id) {
+        v->args[v->n_args] = init;
+        d.nest.init = v->n_args;
+        d.n_args++;
+    }
+    d = nestop_compact(ctx, &d);
+    return nestop_emit(v->m, v->f, &d);
+}
+
+Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val g, Val arg, Val init) {
+    Ctx *ctx = m->ctx;
+    CTX_ASSERT(ctx, n->nest.post.n == 0); /* fuse comes after the derivatives */
+    Vjp v = {.m = m, .f = f, .n = n, .operand = operand, .g = n->n_args, .arg = arg.id ? n->n_args + 1 : -1, .n_args = n->n_args + 2};
+    v.args = ARENA_ARRAY(&ctx->perm, Val, n->n_args + 4);
+    for (int k = 0; k < n->n_args; k++)
+        v.args[k] = n->args[k];
+    v.args[v.g] = g;
+    v.args[v.g + 1] = arg;
+    for (int k = 0; k < n->nest.body.n; k++) {
+        const BodyInst *i = &n->nest.body.insts[k];
+        if (i->kind == BODY_READ && i->operand == operand && dtype_is_real(i->dt))
+            init = one_read(&v, k, init);
+    }
+    return init;
+}
+
+NestOp nest_argmax(Ctx *ctx, const NestOp *n) {
+    NestOp a = *n;
+    a.nest.op = NEST_ARGMAX;
+    a.nest.init = -1;
+    a.type = type_with(n->type, DT_I32);
+    if (n->nest.op == NEST_MIN) {
+        BodyBuilder b = body_new(ctx);
+        a.nest.body = body_done(&b, body_op1(&b, SC_neg, body_import(&b, &n->nest.body, NULL, 0, NULL)));
+    }
+    return nestop_compact(ctx, &a);
+}
