@@ -232,10 +232,11 @@ static const char *advice_for(uint32_t c, char next) {
 }
 
 static void read_unknown(Lexer *lx, uint32_t c, int n) {
-    Span span = span_here(lx, 1);
+    uint32_t chars = (c == '&' || c == '|') && peek(lx, 1) == (char)c ? 2 : 1; /* of `&&`, `||` */
+    Span span = span_here(lx, chars);
     Diag *d;
     if (c < 0x80 && !utf8_is_control(c))
-        d = diag_error(lx->ctx, "E0103", span, "`%c` has no meaning here", (char)c);
+        d = diag_error(lx->ctx, "E0103", span, "`%.*s` has no meaning here", (int)chars, lx->s + lx->at);
     else if (utf8_is_control(c))
         d = diag_error(lx->ctx, "E0110", span, "the control character U+%04X is not allowed", c);
     else
@@ -243,7 +244,7 @@ static void read_unknown(Lexer *lx, uint32_t c, int n) {
     const char *advice = advice_for(c, peek(lx, 1));
     if (advice)
         diag_help(lx->ctx, d, "%s", advice);
-    put_token(lx, TOK_BAD, (size_t)n, 1);
+    put_token(lx, TOK_BAD, (size_t)n + chars - 1, chars);
 }
 
 /* One character that begins no name, number or string. False: the text is no text, reading stops. */
