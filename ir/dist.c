@@ -1,0 +1,91 @@
+#include "ir/dist.h"
+
+#include <string.h>
+
+#define DIST(name) extern const DistDef dist_##name;
+#include "ir/dists/dists.def"
+#undef DIST
+
+static const DistDef *const dists[] = {
+#define DIST(name) &dist_##name,
+#include "ir/dists/dists.def"
+#undef DIST
+};
+
+const DistDef *const *dist_all(int *n) {
+    *n = (int)(sizeof dists / sizeof *dists);
+    return dists;
+}
+
+const DistDef *dist_named(Str name) {
+    for (size_t k = 0; k < sizeof dists / sizeof *dists; k++)
+        if (strcmp(dists[k]->name, name) == 0)
+            return dists[k];
+    return NULL;
+}
+
+int dist_form_named(const DistDef *d, const char *param) {
+    for (int k = 0; k < d->n_forms; k++)
+        for (int j = 0; j < d->forms[k].n_params; j++)
+            if (strcmp(d->forms[k].params[j].name, param) == 0)
+                return k;
+    return -1;
+}
+
+/* ---- elementwise expansion */
+
+typedef struct Cells {
+    const DistCall *c;
+    NestIndex *box;
+    Dim *map;
+    Val args[DIST_MOST_PARAMS + 1];
+    int n_args;
+} Cells;
+
+static Cells cells_of(const DistCall *c) {
+    Ctx *ctx = c->m->ctx;
+    Cells s = {.c = c};
+    s.box = ARENA_ARRAY(&ctx->perm, NestIndex, c->type.rank + 1);
+    s.map = ARENA_ARRAY(&ctx->perm, Dim, c->type.rank + 1);
+    for (int k = 0; k < c->type.rank; k++) {
+        s.box[k] = (NestIndex){nest_index(ctx, str_fmt(ctx, "i%d", k)), c->type.shape[k]};
+        s.map[k] = dim_of(ctx, s.box[k].sym);
+    }
+    return s;
+}
+
+static int read_at(Cells *s, BodyBuilder *b, Val v, bool to_real) {
+    Type t = graph_type(s->c->f, v);
+    s->args[s->n_args] = v;
+    int r = body_read(b, t.dt, s->n_args++, t.rank, s->map);
+    return to_real ? body_cast(b, s->c->type.dt, r) : r;
+}
+
+static Val emit_cells(Cells *s, BodyBuilder *b, int result) {
+    const DistCall *c = s->c;
+    Nest n = {.op = NEST_STORE, .n_box = c->type.rank, .box = s->box, .rank = c->type.rank, .map = s->map, .init = -1};
+    n.body = body_done(b, result);
+    return graph_nest(c->m, c->f, &n, s->args, s->n_args, c->type.dt, c->type.shape, c->span, c->name);
+}
+
+Val dist_logpdf(const DistDef *d, const DistCall *c) {
+    if (!d->body)
+        return d->logpdf(c);
+    Cells s = cells_of(c);
+    BodyBuilder b = body_new(c->m->ctx);
+    int p[DIST_MOST_PARAMS], x = read_at(&s, &b, c->x, d->support != SUPPORT_BOOL);
+    for (int k = 0; k < d->forms[c->form].n_params; k++)
+        p[k] = read_at(&s, &b, c->params[k], true);
+    return emit_cells(&s, &b, d->body(&b, c->form, x, p));
+}
+
+Val dist_mean(const DistDef *d, const DistCall *c) {
+    if (!d->mean_body)
+        return d->mean(c);
+    Cells s = cells_of(c);
+    BodyBuilder b = body_new(c->m->ctx);
+    int p[DIST_MOST_PARAMS];
+    for (int k = 0; k < d->forms[c->form].n_params; k++)
+        p[k] = read_at(&s, &b, c->params[k], true);
+    return emit_cells(&s, &b, d->mean_body(&b, c->form, c->type.dt, p));
+}

@@ -1,0 +1,129 @@
+/* ad: reverse-mode differentiation. Every
+ *
+ *   %g1, %g2 = vjp %y, %s, %w1, %w2
+ *
+ * becomes the reverse sweep over the instructions before it that depend on the w's and that y depends on: x_adj is the
+ * cotangent of x, contributions to one cotangent chain by `from`. Instructions are expanded in order, so a vjp of a vjp
+ * differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp); this file knows none. */
+#include <string.h>
+
+#include "base/diag.h"
+#include "passes/rewrite.h"
+
+typedef struct Sweep {
+    Unit *u;
+    Module *m;
+    Func *f;
+    int n_vals, n_insts; /* of the forward part */
+    bool *live;          /* by value id: depends on a w */
+    Val *adj;            /* by value id; id 0: none so far */
+} Sweep;
+
+static void mark_live(Sweep *s, const Val *w, int n_w) {
+    for (int k = 0; k < n_w; k++)
+        s->live[w[k].id] = true;
+    for (int k = 0; k < s->n_insts; k++) {
+        const Inst *i = s->f->insts.p[k];
+        bool any = false;
+        for (int j = 0; j < i->n_args; j++)
+            any |= s->live[i->args[j].id];
+        for (int j = 0; any && j < i->n_results; j++)
+            s->live[inst_result(i, j).id] |= dtype_is_real(graph_type(s->f, inst_result(i, j)).dt);
+    }
+}
+
+/* The last part of a path: "w" of "C3.w"; "x" for what has no name. */
+static const char *operand_name(const Sweep *s, Val v) {
+    Str name = s->f->vals.p[v.id].name;
+    const char *dot = name ? strrchr(name, '.') : NULL;
+    return !name ? "x" : dot ? dot + 1 : name;
+}
+
+static void name_backward(Sweep *s, const Inst *i, const Val *d) {
+    if (!i->name)
+        return;
+    for (int j = 0; j < i->n_args; j++) {
+        Inst *def = d[j].id && s->live[i->args[j].id] ? graph_def(s->f, d[j]) : NULL;
+        if (def && (int)def->first.id >= s->n_vals && def->name == i->name)
+            def->name = str_fmt(s->u->ctx, "%s.bwd.%s", i->name, operand_name(s, i->args[j]));
+    }
+}
+
+static void backward(Sweep *s, const Inst *i) {
+    bool has_adj = false, any_live = false, real_live = false;
+    for (int j = 0; j < i->n_results; j++) {
+        has_adj |= s->adj[inst_result(i, j).id].id != 0;
+        real_live |= s->live[inst_result(i, j).id];
+    }
+    for (int j = 0; j < i->n_args; j++)
+        any_live |= s->live[i->args[j].id];
+    if (!has_adj || !any_live || !real_live)
+        return;
+    if (!i->op->vjp) {
+        diag_error(s->u->ctx, "E0590", i->span, "there is no derivative of `%s`", i->op->name);
+        return;
+    }
+    Val *g = ARENA_ARRAY(s->u->arena, Val, i->n_results + 1), *acc = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1), *d = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1);
+    for (int j = 0; j < i->n_results; j++)
+        g[j] = s->adj[inst_result(i, j).id];
+    for (int j = 0; j < i->n_args; j++)
+        acc[j] = s->adj[i->args[j].id];
+    i->op->vjp(s->m, s->f, i, g, acc, d);
+    name_backward(s, i, d);
+    for (int j = 0; j < i->n_args; j++)
+        if (d[j].id && s->live[i->args[j].id])
+            s->adj[i->args[j].id] = d[j];
+}
+
+static Val zeros(Sweep *s, Type t, Span span) {
+    Ctx *ctx = s->u->ctx;
+    NestIndex *box = ARENA_ARRAY(s->u->arena, NestIndex, t.rank + 1);
+    Dim *map = ARENA_ARRAY(s->u->arena, Dim, t.rank + 1);
+    for (int k = 0; k < t.rank; k++) {
+        box[k] = (NestIndex){nest_index(ctx, str_fmt(ctx, "i%d", k)), t.shape[k]};
+        map[k] = dim_of(ctx, box[k].sym);
+    }
+    BodyBuilder b = body_new(ctx);
+    Body body = body_done(&b, body_real(&b, t.dt, 0));
+    Nest n = {.op = NEST_STORE, .n_box = t.rank, .box = box, .rank = t.rank, .map = map, .body = body, .init = -1};
+    return graph_nest(s->m, s->f, &n, NULL, 0, t.dt, t.shape, span, NULL);
+}
+
+/* Results of one vjp instruction of r->from, computed in r->to. */
+static void expand(Rewrite *r, const Inst *i) {
+    const VjpAttr *attr = i->attr;
+    Unit *u = r->u;
+    Val *w = ARENA_ARRAY(u->arena, Val, attr->n_wrt + 1), y = rewrite_val(r, i->args[0]);
+    for (int k = 0; k < attr->n_wrt; k++)
+        w[k] = rewrite_val(r, i->args[2 + k]);
+    Sweep s = {.u = u, .m = r->m, .f = r->to, .n_vals = r->to->vals.n, .n_insts = r->to->insts.n};
+    s.live = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
+    s.adj = ARENA_ARRAY(u->arena, Val, s.n_vals + 1);
+    mark_live(&s, w, attr->n_wrt);
+    s.adj[y.id] = rewrite_val(r, i->args[1]);
+    for (int k = s.n_insts - 1; k >= 0; k--)
+        backward(&s, r->to->insts.p[k]);
+    for (int k = 0; k < attr->n_wrt; k++) {
+        Val d = s.adj[w[k].id];
+        r->map.to[inst_result(i, k).id] = d.id ? d : zeros(&s, graph_type(r->to, w[k]), i->span);
+    }
+}
+
+static void ad_func(Unit *u, Func *f) {
+    bool any = false;
+    for (int k = 0; k < f->insts.n; k++)
+        any |= f->insts.p[k]->op == &op_vjp;
+    if (!any)
+        return;
+    Rewrite r = rewrite_begin(u, f);
+    for (int k = 0; k < f->insts.n; k++) {
+        if (f->insts.p[k]->op == &op_vjp)
+            expand(&r, f->insts.p[k]);
+        else
+            rewrite_copy(&r, f->insts.p[k]);
+    }
+    rewrite_end(&r);
+    drop_dead(u, graph_func(u->graph, f->id)); /* cotangents of operands that are no w */
+}
+
+void pass_ad(Unit *u) { each_func(u, ad_func); }
