@@ -17,6 +17,8 @@ typedef struct NestOp {
 
 NestOp nestop_of(const Func *f, const Inst *i);
 Val nestop_emit(Module *m, Func *f, const NestOp *n);
+/* With operands renumbered: each value once, none that is unused (placeholders of id 0 stay apart). */
+NestOp nestop_compact(Ctx *ctx, const NestOp *n);
 
 /* How an axis of M0 settles: bit k of out_indices is set if box index k is an output index (parallel), the rest
  * are reductions; returns false if some axis does not settle (a scatter: `+` in serial order). */
@@ -33,6 +35,8 @@ Nest nest_subst(Ctx *ctx, const Nest *n, const DimBinding *b, int n_b);
 /* Every axis a plain index, all cells reached once, no guards, init or post; a store or a sum without reductions. */
 bool nest_elementwise(Ctx *ctx, const NestOp *n);
 bool nest_covers(Ctx *ctx, const NestOp *n);
+/* M0 is distinct single indices of coefficient 1. */
+bool nest_plain_map(const Nest *n);
 /* The body is a plain read (a view: slice, transpose, pad, broadcast). */
 bool nest_is_view(const Nest *n);
 /* Does the body multiply operands and reduce them? (predicate `contract`) */

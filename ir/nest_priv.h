@@ -9,8 +9,5 @@
 int nest_within(Ctx *ctx, const Nest *n, int rank, const Dim *forms, const Dim *extents, NestGuard *guards, int n_guards);
 bool nest_mentions(const Nest *n, Dim form); /* any index of n? */
 int nest_box_of(const Nest *n, DimSym s);    /* number in the box, or -1 */
-/* The body with reads renumbered so that args hold each value once and none that is unused. */
-NestOp nestop_compact(Ctx *ctx, const NestOp *n);
-bool nest_plain_map(const Nest *n); /* distinct single indices, all of coefficient 1 */
 
 #endif

@@ -1,0 +1,438 @@
+/* batch: work by rows runs in slices of 16 rows, rows innermost.
+ *
+ *   %y: f32[N, 4] = nest += %x[n, k] * %w[k, j] over n<N j<4 k<8
+ *   %s: f64 = nest += %y[n, j] over n<N j<4
+ * becomes
+ *   %y, %s = batch{n = N, rows = 16} @body(cut %x, whole %w)  with, in the body,
+ *   %y: f32[4, 16] = nest += %x[k, n] * %w[k, j] over n<16 j<4 k<8
+ *   %s: f64 = nest += %y[j, n] over n<16 j<4 where 0 <= n < rows
+ *
+ * The rows are the estimator's batch dim, else the symbolic first axis of an input of rank 2 or more. An instruction
+ * belongs to a region if its row index stands alone on the first axis of everything with rows that it touches; a sum over
+ * rows that rows depend on again ends the region. What does not fit stays outside, over all rows. */
+#include "passes/rewrite.h"
+
+typedef enum Place { OUTSIDE, BY_ROW, SUM_OF_ROWS } Place;
+
+typedef struct Batch {
+    Rewrite r;
+    const Func *f;
+    DimSym rows_of; /* the symbol N */
+    Dim n;
+    Place *place;  /* by instruction */
+    int *region;   /* by instruction: region, or for OUTSIDE the first region that may follow it */
+    int *stage;    /* by value: first region whose body may use it */
+    int n_regions;
+} Batch;
+
+static Ctx *ctx_of(const Batch *b) { return b->r.u->ctx; }
+
+static bool has_rows(const Batch *b, Val v) {
+    Type t = graph_type(b->f, v);
+    return t.rank && t.shape[0] == b->n;
+}
+
+static bool mentions_rows(const Batch *b, Type t, int from) {
+    for (int k = from; k < t.rank; k++)
+        if (dim_mentions(t.shape[k], b->rows_of))
+            return true;
+    return false;
+}
+
+/* ---- which instructions */
+
+/* Reads and index values of a body: the row index only alone on the first axis of operands with rows. */
+static bool body_fits(const Batch *b, const Inst *i, const Body *body, DimSym row) {
+    for (int k = 0; k < body->n; k++) {
+        const BodyInst *x = &body->insts[k];
+        if (x->kind != BODY_READ)
+            continue;
+        bool rows = has_rows(b, i->args[x->operand]);
+        if (mentions_rows(b, graph_type(b->f, i->args[x->operand]), rows) || (rows && dim_as_symbol(x->map[0]) != row))
+            return false;
+        for (int a = rows; a < x->rank; a++)
+            if (dim_mentions(x->map[a], row))
+                return false;
+    }
+    return true;
+}
+
+static DimSym row_index(const Batch *b, const Nest *n) {
+    DimSym row = NULL;
+    for (int k = 0; k < n->n_box; k++) {
+        if (!dim_mentions(n->box[k].extent, b->rows_of))
+            continue;
+        if (row || n->box[k].extent != b->n)
+            return NULL;
+        row = n->box[k].sym;
+    }
+    return row;
+}
+
+static bool guards_fit(const Batch *b, const Nest *n, DimSym row) {
+    for (int k = 0; k < n->n_guards; k++)
+        if (dim_mentions(n->guards[k].form, row) || dim_mentions(n->guards[k].extent, b->rows_of))
+            return false;
+    return true;
+}
+
+static Place place_nest(const Batch *b, const Inst *i) {
+    const Nest *n = i->attr;
+    Type t = graph_type(b->f, i->first);
+    DimSym row = row_index(b, n);
+    uint64_t out;
+    if (!row || !guards_fit(b, n, row) || !body_fits(b, i, &n->body, row) || !nest_outputs(ctx_of(b), n, &out))
+        return OUTSIDE;
+    bool by_row = has_rows(b, i->first) && dim_as_symbol(n->map[0]) == row;
+    for (int a = by_row; a < n->rank; a++)
+        if (dim_mentions(n->map[a], row))
+            return OUTSIDE;
+    if (by_row)
+        return body_fits(b, i, &n->post, row) && !mentions_rows(b, t, 1) ? BY_ROW : OUTSIDE;
+    bool sum = n->op == NEST_SUM && !mentions_rows(b, t, 0) && (!n->post.n || nest_plain_map(n));
+    return sum ? SUM_OF_ROWS : OUTSIDE;
+}
+
+static Place place_of(const Batch *b, const Inst *i) {
+    if (i->op == &op_nest)
+        return place_nest(b, i);
+    bool rows = i->n_results == 1 && has_rows(b, i->first) && !mentions_rows(b, graph_type(b->f, i->first), 1);
+    if (i->op == &op_random)
+        return rows && ((const RandomAttr *)i->attr)->row_axis == 0 ? BY_ROW : OUTSIDE;
+    if ((i->op->flags & OPF_VIEW) && rows && has_rows(b, i->args[0]) && !mentions_rows(b, graph_type(b->f, i->args[0]), 1))
+        return BY_ROW;
+    return OUTSIDE;
+}
+
+/* ---- regions */
+
+static bool used_by(const Body *body, int operand) {
+    for (int k = 0; k < body->n; k++)
+        if (body->insts[k].kind == BODY_READ && body->insts[k].operand == operand)
+            return true;
+    return false;
+}
+
+/* Does the part of the instruction inside the body use operand k? (init and post of a sum stay outside) */
+static bool inside(const Batch *b, int inst, int k) {
+    const Inst *i = b->f->insts.p[inst];
+    return b->place[inst] != SUM_OF_ROWS || used_by(&((const Nest *)i->attr)->body, k);
+}
+
+static void assign_regions(Batch *b) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        b->place[k] = place_of(b, i);
+        int region = 0, after = 0;
+        for (int j = 0; j < i->n_args; j++) {
+            const Inst *def = graph_def(b->f, i->args[j]);
+            int stage = b->stage[i->args[j].id], whole = stage;
+            if (def)
+                for (int q = 0; q < k; q++)
+                    if (b->f->insts.p[q] == def && b->place[q] == BY_ROW)
+                        whole = b->region[q] + 1; /* all of its rows are there after its region */
+            after = whole > after ? whole : after;
+            if (inside(b, k, j))
+                region = stage > region ? stage : region;
+        }
+        b->region[k] = b->place[k] == OUTSIDE ? after : region;
+        for (int j = 0; j < i->n_results; j++)
+            b->stage[inst_result(i, j).id] = b->place[k] == SUM_OF_ROWS ? (region + 1 > after ? region + 1 : after) : b->region[k];
+        if (b->place[k] != OUTSIDE && region + 1 > b->n_regions)
+            b->n_regions = region + 1;
+    }
+}
+
+/* ---- the body of one region */
+
+typedef struct BodyMaker {
+    Batch *b;
+    int region;
+    Func *body;
+    DimSym row0, rows;
+    Val *to; /* by value id of the function: in the body */
+    VEC(Val) args;
+    VEC(BatchArg) arg_kinds;
+    VEC(Val) results; /* of the function */
+    VEC(BatchRes) result_kinds;
+} BodyMaker;
+
+static Type sliced(const Batch *b, Type t) {
+    Dim shape[MAX_RANK];
+    for (int k = 1; k < t.rank; k++)
+        shape[k - 1] = t.shape[k];
+    shape[t.rank - 1] = dim_const(ctx_of(b), b->r.u->rows);
+    return type_new(ctx_of(b), t.dt, t.rank, shape);
+}
+
+/* The value in the body; operands from outside become params. */
+static Val in_body(BodyMaker *m, Val v) {
+    if (m->to[v.id].id)
+        return m->to[v.id];
+    Batch *b = m->b;
+    bool cut = has_rows(b, v);
+    Type t = graph_type(b->f, v);
+    Param p = {.name = b->f->vals.p[v.id].name, .role = ROLE_LOCAL, .tensor = -1, .span = b->f->span};
+    if (!p.name)
+        p.name = str_fmt(ctx_of(b), "a%d", m->args.n);
+    vec_push(b->r.u->arena, &m->args, v);
+    vec_push(b->r.u->arena, &m->arg_kinds, cut ? BATCH_CUT : BATCH_WHOLE);
+    return m->to[v.id] = graph_param(b->r.m, m->body, p, cut ? sliced(b, t) : t);
+}
+
+static const Dim *rotated(Arena *arena, const Dim *map, int rank) {
+    Dim *r = ARENA_ARRAY(arena, Dim, rank + 1);
+    for (int k = 1; k < rank; k++)
+        r[k - 1] = map[k];
+    r[rank - 1] = map[0];
+    return r;
+}
+
+static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row) {
+    Batch *b = m->b;
+    if (!from->n)
+        return *from;
+    BodyInst *insts = arena_dup(b->r.u->arena, from->insts, sizeof *insts * (size_t)from->n);
+    DimBinding global = {row, dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
+    for (int k = 0; k < from->n; k++) {
+        if (insts[k].kind == BODY_READ && has_rows(b, i->args[insts[k].operand]))
+            insts[k].map = rotated(b->r.u->arena, insts[k].map, insts[k].rank);
+        else if (insts[k].kind == BODY_INDEX)
+            insts[k].dim = dim_subst(ctx_of(b), insts[k].dim, &global, 1);
+    }
+    return (Body){from->n, insts};
+}
+
+static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
+    Batch *b = m->b;
+    Arena *arena = b->r.u->arena;
+    NestOp n = nestop_of(b->f, i);
+    DimSym row = row_index(b, &n.nest);
+    NestIndex *box = arena_dup(arena, n.nest.box, sizeof *box * (size_t)n.nest.n_box);
+    for (int k = 0; k < n.nest.n_box; k++)
+        if (box[k].sym == row)
+            box[k].extent = dim_const(ctx_of(b), b->r.u->rows);
+    n.nest.box = box;
+    n.nest.body = slice_body(m, i, &n.nest.body, row);
+    Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
+    if (place == BY_ROW) {
+        n.nest.post = slice_body(m, i, &n.nest.post, row);
+        n.nest.map = rotated(arena, n.nest.map, n.nest.rank);
+        n.type = sliced(b, n.type);
+    } else { /* rows past the end are left out; init and post are applied to the total, outside */
+        NestGuard *guards = ARENA_ARRAY(arena, NestGuard, n.nest.n_guards + 1);
+        for (int k = 0; k < n.nest.n_guards; k++)
+            guards[k] = n.nest.guards[k];
+        guards[n.nest.n_guards++] = (NestGuard){dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->rows)};
+        n.nest.guards = guards;
+        n.nest.post = (Body){0};
+        n.nest.init = -1;
+        n.type = type_with(n.type, n.nest.body.insts[n.nest.body.n - 1].dt);
+    }
+    n.args = i->args;
+    n = nestop_compact(ctx_of(b), &n);
+    for (int k = 0; k < n.n_args; k++)
+        args[k] = in_body(m, n.args[k]);
+    n.args = args;
+    m->to[i->first.id] = nestop_emit(b->r.m, m->body, &n);
+}
+
+static void slice_random(BodyMaker *m, const Inst *i) {
+    Batch *b = m->b;
+    RandomAttr *attr = arena_dup(b->r.u->arena, i->attr, sizeof *attr);
+    attr->type = sliced(b, attr->type);
+    attr->row_axis = attr->type.rank - 1;
+    attr->row0 = dim_add(ctx_of(b), attr->row0, dim_of(ctx_of(b), m->row0));
+    Val args[2] = {in_body(m, i->args[0]), in_body(m, i->args[1])};
+    m->to[i->first.id] = graph_inst(b->r.m, m->body, i->op, args, 2, attr, i->span, i->name)->first;
+}
+
+static void slice_view(BodyMaker *m, const Inst *i) {
+    Batch *b = m->b;
+    Val arg = in_body(m, i->args[0]);
+    const void *attr = i->attr;
+    if (i->op == &op_reshape) {
+        ReshapeAttr *r = ARENA_NEW(b->r.u->arena, ReshapeAttr);
+        r->type = sliced(b, graph_type(b->f, i->first));
+        attr = r;
+    }
+    m->to[i->first.id] = graph_inst(b->r.m, m->body, i->op, &arg, 1, attr, i->span, i->name)->first;
+}
+
+/* Is the value used outside of this region's rows: by a result, outside, or by another region? */
+static bool leaves(const Batch *b, int inst, int region) {
+    const Inst *i = b->f->insts.p[inst];
+    if (b->place[inst] == SUM_OF_ROWS)
+        return true;
+    for (int k = 0; k < b->f->results.n; k++)
+        if (b->f->results.p[k].val.id == i->first.id)
+            return true;
+    for (int k = inst + 1; k < b->f->insts.n; k++) {
+        const Inst *user = b->f->insts.p[k];
+        for (int j = 0; j < user->n_args; j++)
+            if (user->args[j].id == i->first.id && (b->place[k] == OUTSIDE || b->region[k] != region || !inside(b, k, j)))
+                return true;
+    }
+    return false;
+}
+
+/* A sum's init and post, applied to the total: read by the elementwise nest that follows the batch. */
+static Val finish_sum(Batch *b, const Inst *i, Val total) {
+    Arena *arena = b->r.u->arena;
+    NestOp n = rewrite_nestop(&b->r, i);
+    if (n.nest.init < 0 && !n.nest.post.n)
+        return total;
+    Type t = graph_type(b->r.to, total);
+    NestIndex *box = ARENA_ARRAY(arena, NestIndex, t.rank + 1);
+    Dim *map = ARENA_ARRAY(arena, Dim, t.rank + 1);
+    DimBinding *bind = ARENA_ARRAY(arena, DimBinding, t.rank + 1);
+    BodyBuilder bb = body_new(ctx_of(b));
+    for (int k = 0; k < t.rank; k++) {
+        box[k] = (NestIndex){nest_index(ctx_of(b), str_fmt(ctx_of(b), "i%d", k)), t.shape[k]};
+        map[k] = dim_of(ctx_of(b), box[k].sym);
+        bind[k] = (DimBinding){dim_as_symbol(n.nest.map[k]), map[k]};
+    }
+    Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
+    for (int k = 0; k < n.n_args; k++)
+        args[k] = n.args[k];
+    args[n.n_args] = total;
+    int sum = body_read(&bb, t.dt, n.n_args, t.rank, map);
+    if (n.nest.init >= 0)
+        sum = body_op2(&bb, SC_add, body_read(&bb, t.dt, n.nest.init, t.rank, map), sum);
+    if (n.nest.post.n) {
+        BodyInst *insts = arena_dup(arena, n.nest.post.insts, sizeof *insts * (size_t)n.nest.post.n);
+        Body post = {n.nest.post.n, insts};
+        BodyBuilder whole = body_new(ctx_of(b));
+        int acc = body_import(&whole, &(Body){sum + 1, bb.insts.p}, NULL, 0, NULL), *to = ARENA_ARRAY(arena, int, post.n);
+        for (int k = 0; k < post.n; k++) {
+            BodyInst one = insts[k];
+            int arity = one.kind == BODY_OP ? scalar_def(one.op)->arity : 0;
+            for (int j = 0; j < arity; j++)
+                one.args[j] = to[one.args[j]];
+            if (one.kind == BODY_ACC) {
+                to[k] = acc;
+            } else if (arity) {
+                vec_push(arena, &whole.insts, one);
+                to[k] = whole.insts.n - 1;
+            } else {
+                to[k] = body_import(&whole, &(Body){1, &one}, bind, t.rank, NULL);
+            }
+        }
+        bb = whole;
+        sum = to[post.n - 1];
+    }
+    NestOp r = {.n_args = n.n_args + 1, .args = args, .type = n.type, .span = n.span, .name = n.name};
+    r.nest = (Nest){.op = NEST_STORE, .n_box = t.rank, .box = box, .rank = t.rank, .map = map, .init = -1};
+    r.nest.body = body_done(&bb, sum);
+    r = nestop_compact(ctx_of(b), &r);
+    return nestop_emit(b->r.m, b->r.to, &r);
+}
+
+static void add_result(BodyMaker *m, int inst) {
+    Batch *b = m->b;
+    const Inst *i = b->f->insts.p[inst];
+    Result r = {.val = m->to[i->first.id], .name = b->f->vals.p[i->first.id].name, .role = RES_LOCAL, .of = -1};
+    if (!r.name)
+        r.name = str_fmt(ctx_of(b), "r%d", m->results.n);
+    graph_result(b->r.m, m->body, r);
+    vec_push(b->r.u->arena, &m->results, i->first);
+    vec_push(b->r.u->arena, &m->result_kinds, b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : BATCH_CAT);
+}
+
+/* Appends the batch op of a region; sums that still need their init or post are finished where their turn comes. */
+static void emit_region(Batch *b, int region) {
+    Arena *arena = b->r.u->arena;
+    Ctx *ctx = ctx_of(b);
+    BodyMaker m = {.b = b, .region = region};
+    m.body = graph_func_new(b->r.m, str_fmt(ctx, "%s.rows%d", b->f->name, region), b->f->span);
+    m.body->real = b->f->real;
+    m.body->block = b->f->block;
+    for (int k = 0; k < b->f->dims.n; k++)
+        vec_push(arena, &m.body->dims, b->f->dims.p[k]);
+    m.row0 = dim_symbol_new(ctx, str_of(ctx, "row0"), 0, false);
+    m.rows = dim_symbol_new(ctx, str_of(ctx, "rows"), 1, false);
+    vec_push(arena, &m.body->dims, m.row0);
+    vec_push(arena, &m.body->dims, m.rows);
+    m.to = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        if (b->place[k] == OUTSIDE || b->region[k] != region)
+            continue;
+        if (i->op == &op_nest)
+            slice_nest(&m, i, b->place[k]);
+        else if (i->op == &op_random)
+            slice_random(&m, i);
+        else
+            slice_view(&m, i);
+    }
+    for (int k = 0; k < b->f->insts.n; k++)
+        if (b->place[k] != OUTSIDE && b->region[k] == region && leaves(b, k, region))
+            add_result(&m, k);
+    BatchAttr *attr = ARENA_NEW(arena, BatchAttr);
+    *attr = (BatchAttr){.body = m.body->id, .n = b->n, .rows = b->r.u->rows, .groups = b->r.u->groups, .n_args = m.args.n, .n_results = m.results.n, .args = m.arg_kinds.p, .results = m.result_kinds.p};
+    Val *args = ARENA_ARRAY(arena, Val, m.args.n + 1);
+    for (int k = 0; k < m.args.n; k++)
+        args[k] = rewrite_val(&b->r, m.args.p[k]);
+    const Inst *batch = graph_inst(b->r.m, b->r.to, &op_batch, args, m.args.n, attr, b->f->span, b->f->name);
+    for (int k = 0; k < m.results.n; k++)
+        b->r.map.to[m.results.p[k].id] = inst_result(batch, k);
+}
+
+/* ---- the function */
+
+static bool is_contraction(Ctx *ctx, const Func *f) {
+    for (int k = 0; k < f->insts.n; k++)
+        if (f->insts.p[k]->op == &op_nest && nest_is_contraction(ctx, f->insts.p[k]->attr))
+            return true;
+    return false;
+}
+
+static DimSym rows_of(Unit *u, const Func *f) {
+    if (f->block >= 0 && u->graph->blocks.p[f->block]->using_.present)
+        return u->graph->blocks.p[f->block]->using_.rows;
+    if (!is_contraction(u->ctx, f))
+        return NULL;
+    for (int k = 0; k < f->params.n; k++) {
+        Type t = graph_type(f, f->params.p[k].val);
+        if (f->params.p[k].role == ROLE_INPUT && t.rank >= 2 && dim_as_symbol(t.shape[0]))
+            return dim_as_symbol(t.shape[0]);
+    }
+    return NULL;
+}
+
+/* Instructions outside that wait for regions before `region` only. */
+static void emit_outside(Batch *b, int region, bool *done) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        if (b->place[k] == OUTSIDE && !done[k] && b->region[k] <= region) {
+            rewrite_copy(&b->r, i);
+            done[k] = true;
+        } else if (b->place[k] == SUM_OF_ROWS && !done[k] && b->stage[i->first.id] <= region) {
+            b->r.map.to[i->first.id] = finish_sum(b, i, rewrite_val(&b->r, i->first));
+            done[k] = true;
+        }
+    }
+}
+
+static void batch_func(Unit *u, Func *f) {
+    DimSym rows = f->entry ? rows_of(u, f) : NULL;
+    if (!rows)
+        return;
+    Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
+    b.r = rewrite_begin(u, f);
+    b.place = ARENA_ARRAY(u->arena, Place, f->insts.n + 1);
+    b.region = ARENA_ARRAY(u->arena, int, f->insts.n + 1);
+    b.stage = ARENA_ARRAY(u->arena, int, f->vals.n + 1);
+    assign_regions(&b);
+    if (!b.n_regions)
+        return;
+    bool *done = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
+    for (int region = 0; region < b.n_regions; region++) {
+        emit_outside(&b, region, done);
+        emit_region(&b, region);
+    }
+    emit_outside(&b, b.n_regions, done);
+    rewrite_end(&b.r);
+}
+
+void pass_batch(Unit *u) { each_func(u, batch_func); }
