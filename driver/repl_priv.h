@@ -1,0 +1,114 @@
+/* Shared by the files of the REPL.
+ *
+ * A session keeps texts of definitions and values, each in an arena of its own, so that what is replaced is given back.
+ * Every input is compiled in a fresh context that holds all that the compiler allocates and is freed after it. */
+#ifndef CNNC_DRIVER_REPL_PRIV_H
+#define CNNC_DRIVER_REPL_PRIV_H
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+#include "driver/repl.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+
+typedef struct ReplDef {
+    Arena mem;
+    const char *name; /* "" of an import without a name */
+    const char *text; /* of the item, with its documentation */
+    const char *file; /* where it stands: "input" or a path */
+    uint32_t line;    /* of its first line there */
+    bool is_const;    /* a value, not a function */
+} ReplDef;
+
+typedef struct ReplValue {
+    Arena mem;
+    const char *name;
+    DType dt; /* of an element in memory */
+    int rank;
+    const int64_t *shape;
+    size_t count;
+    const void *data;
+    const char *type_text; /* "f64[3]" */
+} ReplValue;
+
+typedef struct Session {
+    Ctx *ctx; /* of the arenas; its diagnostics are not used */
+    const ReplOptions *options;
+    VEC(ReplDef) defs;
+    VEC(ReplValue) values;
+    Arena loaded_mem;
+    const char *loaded; /* path of the last :load, or NULL */
+    DType real;
+    uint64_t seed;
+    const volatile int *stop; /* set by Ctrl-C */
+    int errors, internal;
+    bool typed; /* by someone at a terminal */
+    bool quit;
+} Session;
+
+/* One input being worked on. */
+typedef struct Eval {
+    Session *s;
+    Ctx *ctx;
+    Arena arena;
+    const char *text;
+    bool final;      /* no more lines will come */
+    bool incomplete; /* result: the next line belongs to it */
+    StrBuf out;      /* for standard output */
+    Jit *jit;
+} Eval;
+
+/* --- repl_session.c --- */
+ReplDef *session_def(const Session *s, const char *name);
+ReplValue *session_value(const Session *s, const char *name);
+/* Takes the item, in place of one of the same name. text: the source that its place refers to. */
+void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, const char *file);
+/* Copies the value under this name, in place of what has it; text and data are copied. */
+void session_bind(Session *s, const char *name, const ReplValue *v);
+/* All definitions parsed in ctx, as one file. extra: one more item, or NULL. */
+AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra);
+SessionValue *session_values(const Session *s, Ctx *ctx);
+void session_free(Session *s);
+/* The text of a file, or NULL with an error diagnostic. */
+const char *repl_read_file(Ctx *ctx, const char *path, size_t *len);
+LowerOptions repl_lower_options(const Session *s);
+
+/* --- repl_compile.c --- */
+/* Compiles an expression; false after diagnostics. type: of the result, before lowering. */
+typedef struct Compiled {
+    LoopModule *loops;
+    const LoopFunc *func;
+    Type type;
+    const char *type_text;
+} Compiled;
+bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c);
+/* The printed type of an expression, NULL after diagnostics. */
+const char *repl_type(Eval *e, const AstFile *items, const Expr *x, Type *type);
+/* Opens the JIT in e->jit and calls; the value lies in e->arena. False: diagnostics, or interrupted. */
+bool repl_call(Eval *e, const Compiled *c, ReplValue *v);
+/* Calls again; seconds of the fastest of some calls, < 0: failed. */
+double repl_time(Eval *e, const Compiled *c, int *calls);
+/* Runs the passes on a module for one declaration, up to the pass `stop` (NULL: to the end). False: diagnostics. */
+bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph);
+void repl_put_value(StrBuf *out, const ReplValue *v);
+
+/* --- repl_command.c --- */
+void repl_command(Eval *e, const char *line); /* ":type x", "?name" */
+/* Names that begin with prefix, in order: commands after a colon, else definitions, values and words. */
+int repl_complete(Eval *e, const char *prefix, const char **names, int max);
+
+/* --- repl.c --- */
+bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v);
+/* Runs fn(e) in a fresh context, prints what it reports and answers. */
+void repl_protected(Session *s, Eval *e, void (*fn)(void *e));
+
+/* --- repl_line.c --- */
+typedef struct LineReader LineReader;
+typedef enum LineStatus { LINE_READ, LINE_END, LINE_INTERRUPTED } LineStatus;
+LineReader *line_open(Session *s, Arena *a, const char *text); /* text: its lines; NULL: standard input */
+/* One line without its end, valid until the next call. more: a continuation. */
+LineStatus line_read(LineReader *r, bool more, const char **line);
+void line_remember(LineReader *r, const char *line); /* in the history, at once */
+void line_close(LineReader *r);
+
+#endif
