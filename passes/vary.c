@@ -21,7 +21,16 @@ static void note_accesses(Vary *v, const LoopBody *b) {
         case LOOP_LET: v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES); break;
         case LOOP_CONST: case LOOP_INDEX: v->plain = v->plain && scalar; break;
         case LOOP_YIELD: break;
-        case LOOP_WHILE: case LOOP_IF: case LOOP_CALL: case LOOP_STATUS: v->plain = false; break;
+        case LOOP_STATUS: v->plain = false; break;
+        case LOOP_WHILE: case LOOP_IF:
+            v->plain = false;
+            note_accesses(v, &s->body);
+            note_accesses(v, &s->orelse);
+            break;
+        case LOOP_CALL:
+            v->plain = false;
+            v->opaque = true;
+            break;
         }
     }
 }
@@ -107,10 +116,14 @@ bool vary_axis(const Vary *v, const LoopStmt *access, int *axis, int64_t *coef) 
     return true;
 }
 
-/* Does subscript `axis` of s tell the iterations apart, whatever the loops inside do? */
+/* Does subscript `axis` of s tell the iterations apart, whatever the loops inside do? Its lanes must not reach
+ * into the next iteration's. */
 static bool tells_apart(const Vary *v, const LoopStmt *s, int axis) {
     int64_t c;
     if (!vary_coef(v, s->subs[axis], &c) || c == 0 || (s->sub_vals && s->sub_vals[axis].id))
+        return false;
+    int64_t reach = s->type.lanes > 1 && s->lane_axis == axis ? (s->type.lanes - 1) * s->lane_step : 0;
+    if (reach < 0 || reach >= (c < 0 ? -c : c) * v->loop->step)
         return false;
     for (int k = 0; k < v->inner.n; k++)
         if (dim_mentions(s->subs[axis], v->inner.p[k]))
@@ -125,7 +138,7 @@ static bool own_cells(const Vary *v, const LoopStmt *store) {
         for (int k = 0; k < v->accesses.n && good; k++) {
             const LoopStmt *s = v->accesses.p[k];
             if (loop_storage(v->f, s->buf)->id.id == storage)
-                good = s->buf.id == store->buf.id && s->subs[a] == store->subs[a] && !(s->sub_vals && s->sub_vals[a].id);
+                good = s->buf.id == store->buf.id && s->subs[a] == store->subs[a] && tells_apart(v, s, a);
         }
         if (good)
             return true;

@@ -12,7 +12,8 @@ typedef struct Vary {
     bool *varies;             /* by value id: differs between iterations (phis and outs of the loop itself do) */
     VEC(DimSym) inner;        /* indices of the loops inside */
     VEC(LoopStmt *) accesses; /* loads and stores inside */
-    bool plain; /* only loops, values, unchecked loads and stores inside, all scalar, and bounds inside do not vary */
+    bool opaque; /* calls inside */
+    bool plain;  /* only loops, values, unchecked loads and stores inside, all scalar, and bounds inside do not vary */
 } Vary;
 
 Vary vary_of(Ctx *ctx, Arena *arena, const LoopFunc *f, const LoopStmt *loop);

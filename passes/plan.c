@@ -1,0 +1,322 @@
+/* plan: work buffers share memory where their lives do not overlap.
+ *
+ * Statements are numbered in the order of the text. A buffer lives from the first statement that touches it to the
+ * last, whole statements of the innermost body that holds all of them; if an iteration of that body's loop may
+ * see what an earlier one left (the first access is no store, or an access mentions the loop's index), it lives
+ * as long as the loop does. Buffers shared by jobs live at the top level, those of a job inside its loop.
+ *
+ * Buffers of constant size are placed largest first at the lowest free offset. The others share slots: a buffer
+ * joins the first slot that is provably as large and free during its life. Offsets are multiples of 64. */
+#include "passes/plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/diag.h"
+#include "passes/pass.h"
+
+enum { MOST_DEPTH = 64 };
+
+/* Where a statement stands: the loops and conditions around it. Level 0 is the function's body, level k + 1 a body
+ * of around[k]. */
+typedef struct Place {
+    const LoopStmt *around[MOST_DEPTH];
+    int first[MOST_DEPTH], last[MOST_DEPTH]; /* numbers of each level's statement that holds it */
+    int n;                                   /* levels */
+} Place;
+
+typedef struct Life {
+    LoopBuf *buf;
+    Dim bytes;
+    bool used, starts_with_store;
+    int deepest_if; /* around the first access; -1: none */
+    Place place;    /* the levels common to all accesses, as deep as it may live */
+    int from, to;
+    int64_t size, at; /* of constant buffers */
+} Life;
+
+typedef struct Plan {
+    Ctx *ctx;
+    Arena *arena; /* scratch */
+    const LoopModule *m;
+    const LoopFunc *f;
+    Life *lives; /* by buffer id */
+    Place here;
+    int next; /* number of the next statement */
+} Plan;
+
+/* ---- lives */
+
+static bool mentions(const Dim *subs, int rank, DimSym s) {
+    for (int k = 0; k < rank; k++)
+        if (dim_mentions(subs[k], s))
+            return true;
+    return false;
+}
+
+/* May l live inside around[level], as far as this access shows? Every iteration then writes the cells that it
+ * reads, because all iterations touch the same cells and the first one can read nothing else. */
+static bool may_live_inside(const Life *l, const LoopStmt *s, int level, const Dim *subs, int rank) {
+    if (s->kind == LOOP_IF)
+        return true;
+    if (s->kind == LOOP_FOR && s->parallel)
+        return l->buf->kind == BUF_JOB;
+    if (!l->starts_with_store || l->deepest_if > level)
+        return false;
+    return s->kind == LOOP_WHILE || !mentions(subs, rank, s->index);
+}
+
+static void touch(Plan *p, BufId id, const Dim *subs, int rank, bool stores) {
+    Life *l = &p->lives[loop_storage(p->f, id)->id.id];
+    const Place *here = &p->here;
+    if (l->buf->kind != BUF_WORK && l->buf->kind != BUF_JOB)
+        return;
+    if (!l->used) {
+        l->used = true;
+        l->starts_with_store = stores;
+        l->place = *here;
+        l->deepest_if = -1;
+        for (int k = 0; k + 1 < here->n; k++)
+            l->deepest_if = here->around[k]->kind == LOOP_IF ? k : l->deepest_if;
+    }
+    int common = here->n < l->place.n ? here->n : l->place.n;
+    for (int k = 0; k + 1 < common; k++)
+        if (here->around[k] != l->place.around[k] || !may_live_inside(l, here->around[k], k, subs, rank))
+            common = k + 1;
+    l->place.n = common;
+    for (int k = 0; k < common; k++)
+        l->place.last[k] = here->last[k] > l->place.last[k] ? here->last[k] : l->place.last[k];
+}
+
+static int count_stmts(const LoopBody *b) {
+    int n = b->stmts.n;
+    for (int k = 0; k < b->stmts.n; k++)
+        n += count_stmts(&b->stmts.p[k]->body) + count_stmts(&b->stmts.p[k]->orelse);
+    return n;
+}
+
+static void touch_body(Plan *p, const LoopBody *b) {
+    int level = p->here.n - 1;
+    if (p->here.n == MOST_DEPTH)
+        ctx_internal(p->ctx, "loops are nested too deeply");
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        p->here.first[level] = p->next++;
+        p->here.last[level] = p->here.first[level] + count_stmts(&s->body) + count_stmts(&s->orelse);
+        if (s->kind == LOOP_LOAD || s->kind == LOOP_STORE)
+            touch(p, s->buf, s->subs, s->rank, s->kind == LOOP_STORE);
+        for (int j = 0; j < s->n_bufs; j++)
+            touch(p, s->bufs[j], s->buf_subs[j], loop_bufp(p->f, s->bufs[j])->rank, false);
+        p->here.around[level] = s;
+        p->here.n++;
+        touch_body(p, &s->body);
+        touch_body(p, &s->orelse);
+        p->here.n--;
+    }
+}
+
+static Plan lives_of(Ctx *ctx, Arena *arena, const LoopModule *m, const LoopFunc *f) {
+    Plan p = {.ctx = ctx, .arena = arena, .m = m, .f = f};
+    p.lives = ARENA_ARRAY(arena, Life, f->bufs.n + 1);
+    for (int k = 0; k < f->bufs.n; k++) {
+        p.lives[k + 1].buf = f->bufs.p[k];
+        p.lives[k + 1].bytes = loop_buf_bytes(ctx, f->bufs.p[k]);
+    }
+    p.here.n = 1;
+    touch_body(&p, &f->body);
+    for (int k = 1; k <= f->bufs.n; k++) {
+        Life *l = &p.lives[k];
+        l->from = l->used ? l->place.first[l->place.n - 1] : 0;
+        l->to = l->used ? l->place.last[l->place.n - 1] : -1;
+    }
+    return p;
+}
+
+static bool overlap(const Life *a, const Life *b) { return a->from <= b->to && b->from <= a->to; }
+
+/* ---- placing */
+
+/* The values of all dims at which symbolic sizes are compared for their order; it is no part of the result. */
+static int64_t size_at(const Plan *p, Dim bytes, int64_t at) {
+    DimValue *env = ARENA_ARRAY(p->arena, DimValue, p->f->dims.n + 1);
+    int64_t v;
+    for (int k = 0; k < p->f->dims.n; k++)
+        env[k] = (DimValue){p->f->dims.p[k], at};
+    return dim_eval(bytes, env, p->f->dims.n, &v) ? v : INT64_MAX;
+}
+
+static int by_size(const void *a, const void *b) {
+    const Life *x = *(const Life *const *)a, *y = *(const Life *const *)b;
+    if (x->size != y->size)
+        return x->size < y->size ? 1 : -1;
+    return x->buf->id.id < y->buf->id.id ? -1 : 1;
+}
+
+/* Buffers of a kind, those of constant size or the others, largest first. */
+static Life **sorted(const Plan *p, BufKind kind, bool constant, int *n) {
+    Life **list = ARENA_ARRAY(p->arena, Life *, p->f->bufs.n + 1);
+    *n = 0;
+    for (int k = 1; k <= p->f->bufs.n; k++) {
+        Life *l = &p->lives[k];
+        if (l->buf->kind != kind || dim_is_const(l->bytes, NULL) != constant)
+            continue;
+        l->size = size_at(p, l->bytes, 1000);
+        list[(*n)++] = l;
+    }
+    qsort(list, (size_t)*n, sizeof *list, by_size);
+    return list;
+}
+
+/* The lowest offset where l fits beside the n placed buffers that live at the same time. */
+static int64_t lowest_free(Life *const *placed, int n, const Life *l) {
+    int64_t at = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int k = 0; k < n; k++) {
+            const Life *o = placed[k];
+            if (overlap(o, l) && o->at < at + l->size && at < o->at + o->size) {
+                at = o->at + o->size;
+                moved = true;
+            }
+        }
+    }
+    return at;
+}
+
+static int64_t place_constants(const Plan *p, BufKind kind) {
+    int n;
+    int64_t end = 0;
+    Life **list = sorted(p, kind, true, &n);
+    for (int k = 0; k < n; k++) {
+        Life *l = list[k];
+        l->at = lowest_free(list, k, l);
+        l->buf->offset = dim_const(p->ctx, l->at);
+        if (__builtin_add_overflow(l->at, l->size, &l->at))
+            return -1;
+        end = l->at > end ? l->at : end;
+        l->at -= l->size;
+    }
+    return end;
+}
+
+typedef struct Slot {
+    Dim bytes, at;
+    VEC(const Life *) members;
+} Slot;
+
+static bool fits(const Plan *p, const Slot *s, const Life *l) {
+    DimFacts none = {0};
+    Dim spare = dim_sub(p->ctx, s->bytes, l->bytes);
+    if (!spare || !dim_prove_nonneg(p->ctx, &none, spare))
+        return false;
+    for (int k = 0; k < s->members.n; k++)
+        if (overlap(s->members.p[k], l))
+            return false;
+    return true;
+}
+
+/* Slots stand one after the other from `end` on; NULL: overflow. */
+static Dim place_others(const Plan *p, BufKind kind, Dim end) {
+    VEC(Slot) slots = {0};
+    int n;
+    Life **list = sorted(p, kind, false, &n);
+    for (int k = 0; k < n && end; k++) {
+        int j = 0;
+        while (j < slots.n && !fits(p, &slots.p[j], list[k]))
+            j++;
+        if (j == slots.n) {
+            vec_push(p->arena, &slots, (Slot){.bytes = list[k]->bytes, .at = end});
+            end = dim_add(p->ctx, end, list[k]->bytes);
+        }
+        vec_push(p->arena, &slots.p[j].members, list[k]);
+        list[k]->buf->offset = slots.p[j].at;
+    }
+    return end;
+}
+
+static Dim place_kind(const Plan *p, BufKind kind) {
+    int64_t end = place_constants(p, kind);
+    return end < 0 ? NULL : place_others(p, kind, dim_const(p->ctx, end));
+}
+
+static bool sizes_known(const Plan *p) {
+    for (int k = 1; k <= p->f->bufs.n; k++)
+        if (!p->lives[k].bytes)
+            return false;
+    return true;
+}
+
+void pass_plan(Unit *u) {
+    for (int k = 0; k < u->loops->funcs.n; k++) {
+        LoopFunc *f = u->loops->funcs.p[k];
+        Arena scratch;
+        arena_init(&scratch, u->ctx);
+        Plan p = lives_of(u->ctx, &scratch, u->loops, f);
+        bool known = sizes_known(&p);
+        Dim fixed = known ? place_kind(&p, BUF_WORK) : NULL, job = known ? place_kind(&p, BUF_JOB) : NULL;
+        arena_free(&scratch);
+        loop_set_work(u->loops, f, fixed, job);
+    }
+}
+
+/* ---- figures */
+
+static bool add_to(int64_t *sum, int64_t v) { return !__builtin_add_overflow(*sum, v, sum); }
+
+/* The most that is live at one time: only the starts of lives can be such times. */
+static bool most_live(const Plan *p, BufKind kind, const DimValue *dims, int n, int64_t *live, int64_t *apart) {
+    *live = *apart = 0;
+    for (int k = 1; k <= p->f->bufs.n; k++) {
+        const Life *l = &p->lives[k];
+        int64_t now = 0, size;
+        if (l->buf->kind != kind)
+            continue;
+        if (!l->bytes || !dim_eval(l->bytes, dims, n, &size) || !add_to(apart, size))
+            return false;
+        for (int j = 1; j <= p->f->bufs.n && l->used; j++) {
+            const Life *o = &p->lives[j];
+            if (o->buf->kind == kind && o->used && o->from <= l->from && l->from <= o->to &&
+                (!dim_eval(o->bytes, dims, n, &size) || !add_to(&now, size)))
+                return false;
+        }
+        *live = now > *live ? now : *live;
+    }
+    return true;
+}
+
+bool plan_bytes(const LoopModule *m, const LoopFunc *f, const DimValue *dims, int n, PlanBytes *out) {
+    Arena scratch;
+    arena_init(&scratch, m->ctx);
+    Plan p = lives_of(m->ctx, &scratch, m, f);
+    bool ok = f->work_fixed && dim_eval(f->work_fixed, dims, n, &out->fixed) && dim_eval(f->work_job, dims, n, &out->job) &&
+              most_live(&p, BUF_WORK, dims, n, &out->live_fixed, &out->apart_fixed) &&
+              most_live(&p, BUF_JOB, dims, n, &out->live_job, &out->apart_job);
+    arena_free(&scratch);
+    return ok;
+}
+
+void plan_print(StrBuf *sb, const LoopModule *m, int64_t at) {
+    for (int k = 0; k < m->funcs.n; k++) {
+        const LoopFunc *f = m->funcs.p[k];
+        DimValue *dims = ARENA_ARRAY(sb->arena, DimValue, f->dims.n + 1);
+        for (int j = 0; j < f->dims.n; j++)
+            dims[j] = (DimValue){f->dims.p[j], at};
+        PlanBytes b;
+        if (!f->work_fixed || !f->entry)
+            continue;
+        sb_printf(sb, "%s: work = ", f->entry->cname);
+        dim_print(sb, f->entry->work_bytes);
+        sb_put(sb, " bytes (shared ");
+        dim_print(sb, f->work_fixed);
+        sb_put(sb, ", a job ");
+        dim_print(sb, f->work_job);
+        sb_put(sb, ", jobs ");
+        dim_print(sb, f->jobs);
+        sb_put(sb, ")\n");
+        if (plan_bytes(m, f, dims, f->dims.n, &b))
+            sb_printf(sb,
+                      "  with every dim %" PRId64 ": shared %" PRId64 ", lower bound %" PRId64 ", without sharing %" PRId64
+                      "; a job %" PRId64 ", lower bound %" PRId64 ", without sharing %" PRId64 "\n",
+                      at, b.fixed, b.live_fixed, b.apart_fixed, b.job, b.live_job, b.apart_job);
+    }
+}
