@@ -77,7 +77,7 @@ typedef struct Result {
     Val val;
     Str name;
     ResRole role;
-    int of; /* RES_GRAD, RES_NEW_*: index into params of the function; else -1 */
+    int of; /* RES_GRAD, RES_NEW_*: index into params of the function (of an init: number in the block's table); else -1 */
 } Result;
 
 /* A condition on dims that is checked when an entry is called: cond >= 0. */
@@ -124,6 +124,8 @@ Val graph_param(Module *m, Func *f, Param p, Type t); /* p.val is set */
 void graph_result(Module *m, Func *f, Result r);
 /* Appends an instruction; its result types come from the op's type rule (attr and args given). */
 Inst *graph_inst(Module *m, Func *f, const struct OpDef *op, const Val *args, int n_args, const void *attr, Span span, Str name);
+/* The same with the result types given. */
+Inst *graph_inst_typed(Module *m, Func *f, const struct OpDef *op, const Val *args, int n_args, const void *attr, Span span, Str name, const Type *types, int n_results);
 static inline Val inst_result(const Inst *i, int k) { return (Val){i->first.id + (uint32_t)k}; }
 Type graph_type(const Func *f, Val v);
 /* The instruction that defines v, or NULL for a param. */

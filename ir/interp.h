@@ -13,14 +13,21 @@ typedef struct Interp {
     int n_dims;
     const char *status; /* text of the status that ended the call, or NULL */
     int64_t points;     /* points visited by nests so far */
+    const Tensor *vals; /* of the running function, by value id: for ops that run it again (vjp) */
 } Interp;
 
 /* Runs f on args (n == f->params.n; shapes must be what the dims say). True and results, or false and in->status
  * (a failed require, a subscript out of range, a dim check). Instructions `vjp` are differentiated numerically
  * (central differences with one Richardson step), so that functions before `ad` have a meaning. */
 bool interp_run(Interp *in, const Func *f, const DimValue *dims, int n_dims, const Tensor *const *args, Tensor *results);
+/* Runs the instructions of f that depend on the values marked in `given` (by id) and define what `until` needs, with
+ * vals (by id) holding all values before; vals is updated. */
+bool interp_replay(Interp *in, const Func *f, const bool *given, Val until, Tensor *vals);
+/* False with a status. */
+bool interp_fail(Interp *in, const char *fmt, ...) CNNC_PRINTF(2, 3);
 Tensor tensor_new(Arena *arena, DType dt, int rank, const int64_t *shape);
+/* A tensor of this type at the running function's dims; false: a status. */
+bool interp_tensor(Interp *in, Type t, Tensor *out);
 int64_t interp_dim(const Interp *in, Dim d); /* status on failure */
-/* Evaluates a body at a point: env gives the values of index symbols and dims. */
 
 #endif

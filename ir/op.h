@@ -10,8 +10,11 @@ enum {
     OPF_PURE = 1,   /* same operands, same value: cse may share it, dce may drop it */
     OPF_EFFECT = 2, /* may end the call with a status: never dropped, order kept */
     OPF_FUNCS = 4,  /* attr names functions of the module */
-    OPF_VIEW = 8    /* the result is the operand's memory under another shape */
+    OPF_VIEW = 8,   /* the result is the operand's memory under another shape */
+    OPF_TEXT = 16   /* the text of the attribute names the operands too */
 };
+
+enum { MAX_RESULTS = 1024 }; /* of one instruction */
 
 /* A tensor of the reference interpreter: reals in f, ints and bools in i (one of them is NULL). */
 typedef struct Tensor {
@@ -33,10 +36,12 @@ typedef struct OpDef {
     OpFamily family;
     unsigned flags;
     const char *doc;
-    /* Result types from operands and attribute; returns an error text or NULL. out has room for 64. */
+    /* Result types from operands and attribute; returns an error text or NULL. out has room for MAX_RESULTS. A NULL
+     * rule: the types are given where the instruction is made (graph_nest, graph_inst_typed). */
     const char *(*type)(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out);
-    /* Appends what computes the cotangents: g[k] of result k (id 0: zero), fills d[j] for operand j (id 0: zero).
-     * Existing cotangents of the operands are in acc[j] (id 0: none): a nest chains `from` it, others add. NULL: no derivative. */
+    /* Appends what computes the cotangents: g[k] of result k (id 0: zero). acc[j] is the cotangent that operand j has
+     * already (id 0: none; the same for operands that are the same value); d[j] receives the new total, which includes
+     * acc[j]. An operand that stands twice has one total in both places. NULL: no derivative. */
     void (*vjp)(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d);
     /* The reference meaning, f64; false: a run-time status with a message in the interpreter. */
     bool (*eval)(struct Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out);
@@ -46,6 +51,8 @@ typedef struct OpDef {
     const void *(*read)(struct IrReader *r);                                  /* of the same text */
     /* Substitutes dims in the attribute (splice, batch); NULL: it holds none. */
     const void *(*subst)(Ctx *ctx, const void *attr, const DimBinding *b, int n);
+    /* What the type rule does not say: the first broken invariant or NULL; the column may be NULL. */
+    const char *(*verify)(const Module *m, const Func *f, const Inst *i);
     /* Appends to m a function without params that are not its samples' inputs: generated tests. n: sample number;
      * returns NULL when there are no more. */
     Func *(*sample)(Module *m, int n);
@@ -65,6 +72,15 @@ typedef struct ConstAttr { /* const: a tensor of the program text */
     const ScalarValue *values;
 } ConstAttr;
 typedef struct ReshapeAttr { Type type; } ReshapeAttr;         /* reshape(x): same count, row-major */
+/* gather(x, i): out[r.., s.., t..] = x[i[s..], r.., t..], i an int tensor of shape s.., r.. the `at` axes after the first
+ * of x. A subscript out of range ends the call with a status. */
+typedef struct GatherAttr { int at; } GatherAttr;
+/* scatter_add(x, i, u): x with u[r.., s.., t..] added to x[i[s..], r.., t..], in row-major order of s. GatherAttr too. */
+/* pick(x, seed): k rows of x [n, ..] as start of a clustering (k-means++, Arthur and Vassilvitskii 2007), [k, ..] */
+typedef struct PickAttr { Dim k; int64_t site; } PickAttr;
+/* cholesky(a): lower factor of the symmetric part (a + a')/2. trisolve(l, b), l lower: l x = b, or l' x = b; b of rank
+ * one less than l is a vector. solve(a, b) likewise. lstsq(a, b): x of least |a x - b|. Leading axes are a batch. */
+typedef struct TriAttr { bool transposed; } TriAttr;
 typedef struct CallAttr { FuncId func; } CallAttr;             /* call(args...) */
 typedef struct VjpAttr { int n_wrt; } VjpAttr;                 /* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it */
 typedef struct RandomAttr {                                    /* random(seed, step): i64 scalars -> shape */

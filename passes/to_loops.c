@@ -11,47 +11,6 @@
 
 #include "ir/signature.h"
 
-Dim lower_dim(const LowerBuilder *lb, Dim d) { return dim_subst(lb->c.m->ctx, d, lb->bindings, lb->n_bindings); }
-
-Type lower_type(const LowerBuilder *lb, Type type) {
-    Dim shape[MAX_RANK];
-    for (int k = 0; k < type.rank; k++)
-        shape[k] = lower_dim(lb, type.shape[k]);
-    return type_new(lb->c.m->ctx, type.dt, type.rank, shape);
-}
-
-BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span) {
-    LoopBuf b = {.name = name, .kind = lb->in_job ? BUF_JOB : BUF_WORK, .dt = type.dt, .rank = type.rank, .shape = type.shape};
-    b.written = true;
-    b.span = span;
-    return loop_buf(lb->c.m, lb->c.f, b);
-}
-
-/* ---- ir/lower.h */
-
-BufId lower_buf(LowerBuilder *lb, Val v) { return lb->buf_of[v.id]; }
-
-BufId lower_result(LowerBuilder *lb, const Inst *i, int k) {
-    ToLoops *t = lb->pass;
-    Val v = inst_result(i, k), root = v;
-    while (t->same_as[root.id].id)
-        root = t->same_as[root.id];
-    if (!lb->buf_of[root.id].id) {
-        Type type = lower_type(lb, graph_type(lb->func, root));
-        Str name = lb->func->vals.p[v.id].name ? lb->func->vals.p[v.id].name : i->name;
-        lb->buf_of[root.id] = lower_new_buf(lb, type, name, i->span);
-    }
-    return lb->buf_of[v.id] = lb->buf_of[root.id];
-}
-
-static Str place_text(Ctx *ctx, Str source, Span span, Str message) {
-    return str_fmt(ctx, "%s:%u: %s", source, span.line, message);
-}
-
-int lower_status(LowerBuilder *lb, Span span, Str message) {
-    return loop_status(lb->c.m, place_text(lb->c.m->ctx, lb->c.m->source, span, message));
-}
-
 /* ---- loops over cells */
 
 static void cells_from(LowerBuilder *lb, int level, int rank, const Dim *shape, Dim *subs, CellFn cell, void *arg) {
@@ -313,7 +272,7 @@ static void lower_func(Unit *u, Func *f) {
     entry_statuses(&e);
     bind_params(&e);
     bind_results(&e);
-    e.t.same_as = lower_coalesce(&ctx->perm, f, buf_of);
+    e.lb.same_as = lower_coalesce(&ctx->perm, f, buf_of);
     lower_insts(&e.lb, f);
     copy_results(&e);
 }

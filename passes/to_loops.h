@@ -11,7 +11,6 @@ typedef struct ToLoops {
     Unit *u;
     LoopFunc *lf;
     LoopModule *lm;
-    const Val *same_as; /* by value id: the value whose memory this one takes (coalesced chains), or id 0 */
     /* Inside a batch, by value id: the group whose partial sum the value's nest adds to (its buffer has a leading
      * axis of groups), else NULL. */
     const Dim *group_of;
@@ -38,9 +37,6 @@ void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId
 void lower_batch(LowerBuilder *lb, const Inst *i);
 
 /* Shared pieces. */
-Dim lower_dim(const LowerBuilder *lb, Dim d); /* with the batch's bindings */
-Type lower_type(const LowerBuilder *lb, Type type);
-BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span); /* WORK, or JOB inside a job */
 /* Lowers the instructions of func in order with lb->buf_of prepared. */
 void lower_insts(LowerBuilder *lb, const Func *func);
 /* Values whose memory a later value of the same chain takes over; buffers given by `bound` are kept. */

@@ -239,7 +239,7 @@ static void group(BatchEmit *e) {
     zero_partials(e);
     operands(e, &inner);
     t.group_of = bind_results(e, &inner);
-    t.same_as = lower_coalesce(&ctx->perm, e->body, inner.buf_of);
+    inner.same_as = lower_coalesce(&ctx->perm, e->body, inner.buf_of);
     LoopBody *outer = c->at;
     LoopStmt *s = loop_for(c, e->slice, &lo, 1, &hi, 1, 1, NULL, 0);
     pack_operands(e, inner.buf_of);

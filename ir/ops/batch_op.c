@@ -1,0 +1,175 @@
+/* batch: a body function on slices of rows (see BatchAttr). */
+#include <string.h>
+
+#include "ir/ops/attr.h"
+
+static const char *batch_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+    const BatchAttr *a = attr;
+    const Func *body = graph_func(m, a->body);
+    if (!body)
+        return type_error(m, "names no function");
+    if (n_args != a->n_args || body->params.n != n_args || body->results.n != a->n_results || a->n_results > MAX_RESULTS)
+        return type_error(m, "operands or results do not match those of %s", body->name);
+    if (body->dims.n < 2 || a->rows < 1 || a->groups < 1)
+        return type_error(m, "%s has no dims of rows", body->name);
+    for (int k = 0; k < n_args; k++) {
+        Type whole = graph_type(f, args[k]), slice = graph_type(body, body->params.p[k].val);
+        bool cut = a->args[k] == BATCH_CUT;
+        if (cut && (whole.rank < 1 || whole.shape[0] != a->n))
+            return type_error(m, "operand %d is cut but its first axis is not the rows", k);
+        if (whole.dt != slice.dt || whole.rank != slice.rank)
+            return type_error(m, "operand %d has another type than in %s", k, body->name);
+    }
+    for (int k = 0; k < a->n_results; k++) {
+        Type t = graph_type(body, body->results.p[k].val);
+        if (a->results[k] == BATCH_CAT) {
+            Dim shape[MAX_RANK];
+            if (t.rank < 1)
+                return type_error(m, "result %d has no axis of rows", k);
+            for (int x = 1; x < t.rank; x++)
+                shape[x] = t.shape[x - 1];
+            shape[0] = a->n;
+            t = type_new(m->ctx, t.dt, t.rank, shape);
+        }
+        out[(*n_out)++] = t;
+    }
+    return NULL;
+}
+
+/* Moves rows between the whole's [n, ..] and the slice's [.., rows]; rows past the end of the slice become 0. */
+static void move_rows(const Tensor *whole, const Tensor *slice, int64_t row0, int64_t valid, bool to_slice) {
+    int64_t rows = slice->shape[slice->rank - 1], inner = rows ? slice->count / rows : 0;
+    for (int64_t c = 0; c < inner; c++)
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t s = c * rows + r, w = (row0 + r) * inner + c;
+            bool inside = r < valid;
+            if (to_slice && slice->f)
+                slice->f[s] = inside ? whole->f[w] : 0;
+            else if (to_slice)
+                slice->i[s] = inside ? whole->i[w] : 0;
+            else if (inside && slice->f)
+                whole->f[w] = slice->f[s];
+            else if (inside)
+                whole->i[w] = slice->i[s];
+        }
+}
+
+static void add_to(Tensor *sum, const Tensor *t) {
+    for (int64_t k = 0; k < sum->count; k++) {
+        if (sum->f)
+            sum->f[k] += t->f[k];
+        else
+            sum->i[k] += t->i[k];
+    }
+}
+
+static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int64_t row0, int64_t valid, Tensor *out) {
+    const BatchAttr *a = i->attr;
+    const Func *body = graph_func(in->m, a->body);
+    int n = in->n_dims + 2;
+    DimValue *dims = ARENA_ARRAY(in->arena, DimValue, n);
+    memcpy(dims, in->dims, (size_t)in->n_dims * sizeof *dims);
+    dims[n - 2] = (DimValue){body->dims.p[body->dims.n - 2], row0};
+    dims[n - 1] = (DimValue){body->dims.p[body->dims.n - 1], valid};
+    const Tensor **slice = ARENA_ARRAY(in->arena, const Tensor *, a->n_args + 1);
+    for (int k = 0; k < a->n_args; k++) {
+        slice[k] = args[k];
+        if (a->args[k] != BATCH_CUT)
+            continue;
+        int64_t shape[MAX_RANK];
+        for (int x = 0; x + 1 < args[k]->rank; x++)
+            shape[x] = args[k]->shape[x + 1];
+        shape[args[k]->rank - 1] = a->rows;
+        Tensor t = tensor_new(in->arena, args[k]->dt, args[k]->rank, shape);
+        move_rows(args[k], &t, row0, valid, true);
+        slice[k] = arena_dup(in->arena, &t, sizeof t);
+    }
+    Tensor *results = ARENA_ARRAY(in->arena, Tensor, a->n_results + 1);
+    if (!interp_run(in, body, dims, n, slice, results))
+        return false;
+    for (int k = 0; k < a->n_results; k++) {
+        if (a->results[k] == BATCH_CAT)
+            move_rows(&out[k], &results[k], row0, valid, false);
+        else
+            add_to(&out[k], &results[k]);
+    }
+    return true;
+}
+
+static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+    const BatchAttr *a = i->attr;
+    int64_t n = interp_dim(in, a->n);
+    for (int k = 0; k < i->n_results; k++)
+        if (!interp_tensor(in, graph_type(f, inst_result(i, k)), &out[k]))
+            return false;
+    for (int64_t row0 = 0; row0 < n; row0 += a->rows)
+        if (!run_slice(in, i, args, row0, n - row0 < a->rows ? n - row0 : a->rows, out))
+            return false;
+    return in->status == NULL;
+}
+
+static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i) {
+    (void)f;
+    const BatchAttr *a = i->attr;
+    sb_putc(sb, '{');
+    graph_print_func_name(sb, m, a->body);
+    sb_put(sb, " n ");
+    dim_print(sb, a->n);
+    sb_printf(sb, " rows %lld groups %lld args", (long long)a->rows, (long long)a->groups);
+    for (int k = 0; k < a->n_args; k++)
+        sb_put(sb, a->args[k] == BATCH_CUT ? " cut" : " whole");
+    sb_put(sb, " results");
+    for (int k = 0; k < a->n_results; k++)
+        sb_put(sb, a->results[k] == BATCH_CAT ? " cat" : " sum");
+    sb_putc(sb, '}');
+}
+
+static const void *batch_read(IrReader *r) {
+    BatchAttr a = {.n = NULL};
+    VEC(BatchArg) args = {0};
+    VEC(BatchRes) results = {0};
+    Arena *arena = &r->t.ctx->perm;
+    text_expect(&r->t, "{");
+    a.body = graph_read_func(r);
+    text_expect(&r->t, "n");
+    a.n = text_dim(&r->t);
+    text_expect(&r->t, "rows");
+    a.rows = text_int(&r->t, "the rows of a slice");
+    text_expect(&r->t, "groups");
+    a.groups = text_int(&r->t, "a number of groups");
+    text_expect(&r->t, "args");
+    while (text_is(&r->t, "cut") || text_is(&r->t, "whole")) {
+        vec_push(arena, &args, text_is(&r->t, "cut") ? BATCH_CUT : BATCH_WHOLE);
+        text_next(&r->t);
+    }
+    text_expect(&r->t, "results");
+    while (text_is(&r->t, "cat") || text_is(&r->t, "sum")) {
+        vec_push(arena, &results, text_is(&r->t, "cat") ? BATCH_CAT : BATCH_SUM);
+        text_next(&r->t);
+    }
+    text_expect(&r->t, "}");
+    a.args = args.p;
+    a.n_args = args.n;
+    a.results = results.p;
+    a.n_results = results.n;
+    return ATTR_COPY(r->t.ctx, &a);
+}
+
+static const void *batch_subst(Ctx *ctx, const void *attr, const DimBinding *b, int n) {
+    BatchAttr a = *(const BatchAttr *)attr;
+    a.n = attr_dim(ctx, a.n, b, n);
+    return ATTR_COPY(ctx, &a);
+}
+
+const OpDef op_batch = {
+    .name = "batch",
+    .n_args = -1,
+    .family = FAM_CONTROL,
+    .flags = OPF_PURE | OPF_FUNCS,
+    .doc = "a body function on slices of rows",
+    .type = batch_type,
+    .eval = batch_eval,
+    .print = batch_print,
+    .read = batch_read,
+    .subst = batch_subst,
+};
