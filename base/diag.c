@@ -48,7 +48,8 @@ static const char *format_text(Ctx *ctx, const char *fmt, va_list ap) {
 }
 
 static bool same_span(Span a, Span b) {
-    return a.file == b.file && a.line == b.line && a.col == b.col && a.end_line == b.end_line && a.end_col == b.end_col;
+    return a.file == b.file && a.line == b.line && a.col == b.col && a.end_line == b.end_line &&
+           a.end_col == b.end_col;
 }
 
 static bool is_repeated(const Diags *ds, const Diag *d) {
@@ -61,10 +62,10 @@ static bool is_repeated(const Diags *ds, const Diag *d) {
     return false;
 }
 
-/* A definition is checked once a call, so the same words about the same place may come again: they are said once.
- * The caller gets a diagnostic in any case, to hang labels on. */
-static Diag *add(Ctx *ctx, Severity severity, const char *code, const char *warning, Span span, const char *fmt,
-                 va_list ap) {
+/* A definition is checked once a call, so the same words about the same place may come again: they
+ * are said once. The caller gets a diagnostic in any case, to hang labels on. */
+static Diag *add(Ctx *ctx, Severity severity, const char *code, const char *warning, Span span,
+                 const char *fmt, va_list ap) {
     Diags *ds = diags_of(ctx);
     Diag *d = ARENA_NEW(&ctx->perm, Diag);
     d->severity = severity;
@@ -143,7 +144,8 @@ enum { NEAR_MAX = 64 }; /* longer names have no near ones */
 
 static int least(int a, int b) { return a < b ? a : b; }
 
-/* Edit distance with transpositions of neighbours (optimal string alignment), letters without case. */
+/* Edit distance with transpositions of neighbours (optimal string alignment), letters without case.
+ */
 static int edit_distance(const char *a, int na, const char *b, int nb) {
     int row[3][NEAR_MAX + 1];
     for (int j = 0; j <= nb; j++)
@@ -155,7 +157,8 @@ static int edit_distance(const char *a, int na, const char *b, int nb) {
         for (int j = 1; j <= nb; j++) {
             int ca = tolower((unsigned char)a[i - 1]), cb = tolower((unsigned char)b[j - 1]);
             cur[j] = least(least(cur[j - 1], up[j]) + 1, up[j - 1] + (ca != cb));
-            if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2]) && cb == tolower((unsigned char)a[i - 2]))
+            if (i > 1 && j > 1 && ca == tolower((unsigned char)b[j - 2]) &&
+                cb == tolower((unsigned char)a[i - 2]))
                 cur[j] = least(cur[j], up2[j - 2] + 1);
         }
     }

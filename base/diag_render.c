@@ -43,7 +43,8 @@ static SourceLine source_line(const Ctx *ctx, uint32_t file, uint32_t line) {
     return (SourceLine){s, len};
 }
 
-/* One character of the user's text as it is shown, a tab as a blank; returns its width in columns. */
+/* One character of the user's text as it is shown, a tab as a blank; returns its width in columns.
+ */
 static int put_char(StrBuf *out, const char *s, int n, uint32_t c) {
     char text[16];
     if (n == 0)
@@ -78,7 +79,8 @@ static Quote quote_line(Ctx *ctx, SourceLine line, uint32_t col) {
         int n = utf8_decode(line.text + i, line.len - i, &c);
         i += n ? (size_t)n : 1;
     }
-    if (i + LEAD > MAX_LINE && line.len > MAX_LINE) { /* the place is far right: a window around it */
+    if (i + LEAD > MAX_LINE &&
+        line.len > MAX_LINE) { /* the place is far right: a window around it */
         from = i > LEAD ? i - LEAD : 0;
         while (from < i && (line.text[from] & 0xc0) == 0x80)
             from++;
@@ -124,8 +126,10 @@ static int place_of(const Quote *q, uint32_t col) {
     return q->at[c - q->first];
 }
 
-/* The row of marks under a quoted line; a place that goes on in later lines is marked to the end of this one. */
-static void put_marks(const Painter *p, const Quote *q, Span s, char mark, const char *sgr, const char *text) {
+/* The row of marks under a quoted line; a place that goes on in later lines is marked to the end of
+ * this one. */
+static void put_marks(const Painter *p, const Quote *q, Span s, char mark, const char *sgr,
+                      const char *text) {
     int from = place_of(q, s.col);
     int to = place_of(q, s.end_line > s.line ? q->end : s.end_col);
     put_gutter(p, 0);
@@ -297,7 +301,8 @@ static void put_note(Ctx *ctx, StrBuf *out, int *n, Span span, const char *text)
 }
 
 void diag_render_json(Ctx *ctx, const Diag *d, StrBuf *out) {
-    sb_printf(out, "{\"severity\":\"%s\",\"code\":\"%s\",", d->severity == SEV_ERROR ? "error" : "warning", d->code);
+    sb_printf(out, "{\"severity\":\"%s\",\"code\":\"%s\",",
+              d->severity == SEV_ERROR ? "error" : "warning", d->code);
     put_field(out, "message", d->message);
     sb_putc(out, ',');
     put_where(ctx, out, d->span, true);
@@ -329,5 +334,6 @@ void diag_render_all(Ctx *ctx, bool json, bool color, StrBuf *out) {
             diag_render_text(ctx, ds->all.p[i], color, out);
     }
     if (shown < ds->n_errors && !json)
-        sb_printf(out, "%d further errors are not shown (--max-errors=0 shows all)\n", ds->n_errors - shown);
+        sb_printf(out, "%d further errors are not shown (--max-errors=0 shows all)\n",
+                  ds->n_errors - shown);
 }

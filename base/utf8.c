@@ -6,7 +6,10 @@ int utf8_decode(const char *s, size_t n, uint32_t *c) {
         *c = u[0];
         return 1;
     }
-    int len = u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : u[0] >= 0xe0 && u[0] < 0xf0 ? 3 : u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : 0;
+    int len = u[0] >= 0xc2 && u[0] < 0xe0   ? 2
+              : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
+              : u[0] >= 0xf0 && u[0] < 0xf5 ? 4
+                                            : 0;
     if (len == 0 || (size_t)len > n)
         return 0;
     uint32_t v = u[0] & (0x7fu >> len);
@@ -23,6 +26,6 @@ int utf8_decode(const char *s, size_t n, uint32_t *c) {
 }
 
 bool utf8_is_control(uint32_t c) {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }

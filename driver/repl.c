@@ -23,7 +23,8 @@ bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v) {
     return repl_compile(e, session_ast(e->s, e->ctx, NULL), x, &c) && repl_call(e, &c, v);
 }
 
-/* A definition that the C interface could export is checked when it is entered; others are, where they are called. */
+/* A definition that the C interface could export is checked when it is entered; others are, where
+ * they are called. */
 static bool is_checked_alone(const Item *it) {
     bool typed = it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR;
     for (int i = 0; i < it->n_formals; i++) {
@@ -48,22 +49,42 @@ static void take_items(Eval *e, const AstFile *f, const char *text) {
     }
 }
 
-/* `x: T = e` is e given for a formal of type T: it is checked, widened and filled by the same rules. */
+/* `x: T = e` is e given for a formal of type T: it is checked, widened and filled by the same
+ * rules. */
 static const Expr *declared(Eval *e, const Stmt *s, Item *cast) {
     Arena *a = &e->ctx->perm;
     Formal *f = ARENA_NEW(a, Formal);
     Expr *name = ARENA_NEW(a, Expr), *call = ARENA_NEW(a, Expr);
     Stmt *ret = ARENA_NEW(a, Stmt), **body = ARENA_NEW(a, Stmt *);
     *f = (Formal){.name = s->name, .type = s->type, .span = s->span};
-    *name = (Expr){.kind = EXPR_NAME, .path = {&f->name, 1, s->name.span}, .span = s->name.span, .op_span = s->name.span};
-    *ret = (Stmt){.kind = STMT_RETURN, .value = name, .span = s->span, .head = s->head, .op = s->op};
+    *name = (Expr){.kind = EXPR_NAME,
+                   .path = {&f->name, 1, s->name.span},
+                   .span = s->name.span,
+                   .op_span = s->name.span};
+    *ret =
+        (Stmt){.kind = STMT_RETURN, .value = name, .span = s->span, .head = s->head, .op = s->op};
     *body = ret;
-    *cast = (Item){.kind = ITEM_DEF, .name = {str_of(e->ctx, "_declared"), s->name.span}, .has_formals = true, .formals = f, .n_formals = 1,
-                   .type = s->type, .body = body, .n_body = 1, .short_body = true, .span = s->span, .head = s->head};
+    *cast = (Item){.kind = ITEM_DEF,
+                   .name = {str_of(e->ctx, "_declared"), s->name.span},
+                   .has_formals = true,
+                   .formals = f,
+                   .n_formals = 1,
+                   .type = s->type,
+                   .body = body,
+                   .n_body = 1,
+                   .short_body = true,
+                   .span = s->span,
+                   .head = s->head};
     Arg *arg = ARENA_NEW(a, Arg);
     *arg = (Arg){.value = s->value, .span = s->value->span};
-    *call = (Expr){.kind = EXPR_CALL, .path = {&cast->name, 1, s->name.span}, .args = arg, .n_args = 1, .depth = s->value->depth + 1,
-                   .span = s->value->span, .op_span = s->op, .close = s->op};
+    *call = (Expr){.kind = EXPR_CALL,
+                   .path = {&cast->name, 1, s->name.span},
+                   .args = arg,
+                   .n_args = 1,
+                   .depth = s->value->depth + 1,
+                   .span = s->value->span,
+                   .op_span = s->op,
+                   .close = s->op};
     return call;
 }
 
@@ -72,7 +93,8 @@ static void bind(Eval *e, const Stmt *s) {
     const Expr *x = s->type ? declared(e, s, &cast) : s->value;
     Compiled c;
     ReplValue v;
-    if (!repl_compile(e, session_ast(e->s, e->ctx, s->type ? &cast : NULL), x, &c) || !repl_call(e, &c, &v))
+    if (!repl_compile(e, session_ast(e->s, e->ctx, s->type ? &cast : NULL), x, &c) ||
+        !repl_call(e, &c, &v))
         return;
     session_bind(e->s, s->name.text, &v);
     if (e->s->typed)
@@ -105,12 +127,23 @@ static void run_input(void *arg) {
     uint32_t file = ctx_add_file(e->ctx, "input", e->text, strlen(e->text));
     ReplInput in = parse_repl_line(e->ctx, file, e->final);
     switch (in.kind) {
-    case REPL_EMPTY: e->incomplete = !e->final && is_pending_doc(e->text); break;
-    case REPL_INCOMPLETE: e->incomplete = true; break;
-    case REPL_ITEMS: take_items(e, in.items, e->text); break;
-    case REPL_STMT: bind(e, in.stmt); break;
-    case REPL_EXPR: answer(e, in.expr); break;
-    case REPL_ERROR: break;
+    case REPL_EMPTY:
+        e->incomplete = !e->final && is_pending_doc(e->text);
+        break;
+    case REPL_INCOMPLETE:
+        e->incomplete = true;
+        break;
+    case REPL_ITEMS:
+        take_items(e, in.items, e->text);
+        break;
+    case REPL_STMT:
+        bind(e, in.stmt);
+        break;
+    case REPL_EXPR:
+        answer(e, in.expr);
+        break;
+    case REPL_ERROR:
+        break;
     }
 }
 
@@ -170,7 +203,8 @@ void repl_protected(Session *s, Eval *e, void (*fn)(void *e)) {
 
 static bool is_blank(const char *s) { return s[strspn(s, " \t\r\n")] == 0; }
 
-/* Reads lines up to the end of an input and runs it; a line that begins with a colon or ? is one by itself. */
+/* Reads lines up to the end of an input and runs it; a line that begins with a colon or ? is one by
+ * itself. */
 static void loop(Session *s, LineReader *lines, Arena *a) {
     StrBuf input = sb_new(a);
     Eval e = {.s = s};
@@ -237,7 +271,8 @@ int repl_run(const ReplOptions *o) {
         return 70;
     arena_init(&m.arena, m.s.ctx);
     arena_init(&m.s.loaded_mem, m.s.ctx);
-    struct sigaction act = {.sa_handler = on_interrupt}, old; /* without SA_RESTART: a waiting read returns */
+    struct sigaction act = {.sa_handler = on_interrupt},
+                     old; /* without SA_RESTART: a waiting read returns */
     sigaction(SIGINT, &act, &old);
     setlocale(LC_CTYPE, "");
     if (ctx_protect(m.s.ctx, session_main, &m) != CTX_OK) {

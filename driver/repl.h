@@ -13,8 +13,8 @@ typedef struct ReplOptions {
     uint64_t seed;
 } ReplOptions;
 
-/* Runs until the end of the input or :quit. The exit status: 0; 1 after an error in what was not typed on a terminal;
- * 3 if FILE cannot be read; 70 after an internal error. */
+/* Runs until the end of the input or :quit. The exit status: 0; 1 after an error in what was not
+ * typed on a terminal; 3 if FILE cannot be read; 70 after an internal error. */
 int repl_run(const ReplOptions *o);
 
 #endif

@@ -11,12 +11,12 @@
 
 typedef struct Command {
     const char *name, *args, *help;
-    void (*run)(Eval *e, const char *arg); /* arg: what follows the name, without blanks around it */
+    void (*run)(Eval *e,
+                const char *arg); /* arg: what follows the name, without blanks around it */
 } Command;
 
 #define N_COMMANDS 17
 static const Command commands[N_COMMANDS];
-
 
 static const Span nowhere;
 
@@ -47,10 +47,13 @@ static Expr *parse_arg(Eval *e, const char *text) {
 
 /* --- definitions --- */
 
-/* The item of this name among the definitions, else in the library; *text: the source it stands in. */
+/* The item of this name among the definitions, else in the library; *text: the source it stands in.
+ */
 static const Item *find_item(Eval *e, const char *name, const char **text) {
     for (int library = 0; library < 2; library++) {
-        uint32_t prelude = library ? ctx_add_file(e->ctx, "prelude.cnn", frontend_prelude, frontend_prelude_len) : 0;
+        uint32_t prelude =
+            library ? ctx_add_file(e->ctx, "prelude.cnn", frontend_prelude, frontend_prelude_len)
+                    : 0;
         const AstFile *f = library ? parse_file(e->ctx, prelude) : session_ast(e->s, e->ctx, NULL);
         for (int i = 0; i < f->n_items; i++) {
             const Item *it = f->items[i];
@@ -203,7 +206,8 @@ static void do_grad(Eval *e, const char *arg) {
     for (const char *s = strstr(arg, " by "); s; s = strstr(s + 1, " by "))
         by = s;
     if (!by) {
-        diag_error(e->ctx, "E1008", nowhere, "write `:grad E by V`: the derivative of the expression E by the value V");
+        diag_error(e->ctx, "E1008", nowhere,
+                   "write `:grad E by V`: the derivative of the expression E by the value V");
         return;
     }
     const Expr *x = parse_arg(e, str_fmt(e->ctx, "grad(%.*s, %s)", (int)(by - arg), arg, by + 4));
@@ -243,7 +247,8 @@ static Module *module_of(Eval *e, const char *arg) {
     } else {
         const Expr *x = parse_arg(e, arg);
         if (x)
-            m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx), e->s->values.n, &o, &type);
+            m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+                              e->s->values.n, &o, &type);
     }
     return diag_any_error(e->ctx) ? NULL : m;
 }
@@ -289,7 +294,8 @@ static void do_memory(Eval *e, const char *arg) {
     const LoopModule *loops = loops_of(e, arg);
     for (int i = 0; loops && i < loops->funcs.n; i++) {
         const AbiEntry *en = loops->funcs.p[i]->entry;
-        sb_printf(&e->out, "%s: %s bytes of work memory\n", en->cname, dim_text(e->ctx, en->work_bytes));
+        sb_printf(&e->out, "%s: %s bytes of work memory\n", en->cname,
+                  dim_text(e->ctx, en->work_bytes));
     }
 }
 
@@ -301,14 +307,17 @@ static void do_set(Eval *e, const char *arg) {
     int n = sscanf(arg, "%15s %31s", name, value);
     char *end = value;
     uint64_t seed = strtoull(value, &end, 10);
-    if (n == 2 && strcmp(name, "real") == 0 && (strcmp(value, "f32") == 0 || strcmp(value, "f64") == 0))
+    if (n == 2 && strcmp(name, "real") == 0 &&
+        (strcmp(value, "f32") == 0 || strcmp(value, "f64") == 0))
         s->real = strcmp(value, "f32") == 0 ? DT_F32 : DT_F64;
     else if (n == 2 && strcmp(name, "seed") == 0 && isdigit((unsigned char)*value) && !*end)
         s->seed = seed;
     else if (n > 0)
-        diag_help(e->ctx, diag_error(e->ctx, "E1009", nowhere, "there is no setting `%s`", arg), "`:set real f32`, `:set real f64`, `:set seed 7`");
+        diag_help(e->ctx, diag_error(e->ctx, "E1009", nowhere, "there is no setting `%s`", arg),
+                  "`:set real f32`, `:set real f64`, `:set seed 7`");
     else
-        sb_printf(&e->out, "real %s\nseed %llu\n", s->real == DT_F32 ? "f32" : "f64", (unsigned long long)s->seed);
+        sb_printf(&e->out, "real %s\nseed %llu\n", s->real == DT_F32 ? "f32" : "f64",
+                  (unsigned long long)s->seed);
 }
 
 static void do_quit(Eval *e, const char *arg) {
@@ -321,9 +330,11 @@ static void do_help(Eval *e, const char *arg) {
         do_doc(e, arg);
         return;
     }
-    sb_put(&e->out, "An item, a binding `x = 3` or an expression is compiled and run; `_` is the last value.\n");
+    sb_put(&e->out, "An item, a binding `x = 3` or an expression is compiled and run; `_` is the "
+                    "last value.\n");
     for (int i = 0; i < N_COMMANDS; i++)
-        sb_printf(&e->out, "  :%-7s %-14s %s\n", commands[i].name, commands[i].args, commands[i].help);
+        sb_printf(&e->out, "  :%-7s %-14s %s\n", commands[i].name, commands[i].args,
+                  commands[i].help);
     sb_put(&e->out, "  ?NAME                   the same as :doc NAME\n");
 }
 
@@ -347,7 +358,6 @@ static const Command commands[N_COMMANDS] = {
     {"type", "E", "the type of an expression, or the head of a definition", do_type},
 };
 
-
 void repl_command(Eval *e, const char *line) {
     size_t len = strlen(line);
     if (*line == '?') {
@@ -367,13 +377,15 @@ void repl_command(Eval *e, const char *line) {
         names[i] = commands[i].name;
     }
     const char *near_one = diag_nearest(name, names, N_COMMANDS);
-    diag_help(e->ctx, diag_error(e->ctx, "E1010", nowhere, "there is no command `:%s`", name), near_one ? "did you mean `:%s`?" : "`:help` lists them all",
-              near_one);
+    diag_help(e->ctx, diag_error(e->ctx, "E1010", nowhere, "there is no command `:%s`", name),
+              near_one ? "did you mean `:%s`?" : "`:help` lists them all", near_one);
 }
 
 /* --- completion --- */
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 typedef struct Names {
     const char **names;
@@ -387,8 +399,9 @@ static void offer(Names *l, const char *name) {
 }
 
 int repl_complete(Eval *e, const char *prefix, const char **names, int max) {
-    static const char *const words[] = {"and", "const", "def", "else", "estimator", "false", "for", "if", "import", "model", "not", "optimizer",
-                                        "or", "return", "then", "true"};
+    static const char *const words[] = {
+        "and",    "const", "def", "else",      "estimator", "false",  "for",  "if",
+        "import", "model", "not", "optimizer", "or",        "return", "then", "true"};
     Names l = {names, 0, max, *prefix == ':' ? prefix + 1 : prefix};
     if (*prefix == ':') {
         for (int i = 0; i < N_COMMANDS; i++)
@@ -404,7 +417,8 @@ int repl_complete(Eval *e, const char *prefix, const char **names, int max) {
     for (int i = SC_NONE + 1; i < SC_COUNT; i++)
         if (!(scalar_def((ScalarOp)i)->flags & (SF_INTERNAL | SF_LANES)))
             offer(&l, scalar_def((ScalarOp)i)->name);
-    const AstFile *f = parse_file(e->ctx, ctx_add_file(e->ctx, "prelude.cnn", frontend_prelude, frontend_prelude_len));
+    const AstFile *f = parse_file(
+        e->ctx, ctx_add_file(e->ctx, "prelude.cnn", frontend_prelude, frontend_prelude_len));
     for (int i = 0; i < f->n_items; i++)
         if (f->items[i]->name.text)
             offer(&l, f->items[i]->name.text);

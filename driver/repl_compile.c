@@ -16,10 +16,16 @@ typedef struct ReplExec {
     void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg);
 } ReplExec;
 
-static const CodegenOptions codegen_options = {.level = 2, .debug_lines = true, .poll_stop = true, .directory = "."};
+static const CodegenOptions codegen_options = {
+    .level = 2, .debug_lines = true, .poll_stop = true, .directory = "."};
 
 bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph) {
-    Unit u = {.ctx = e->ctx, .arena = &e->arena, .graph = m, .target = codegen_host(e->ctx), .groups = 8, .rows = 16};
+    Unit u = {.ctx = e->ctx,
+              .arena = &e->arena,
+              .graph = m,
+              .target = codegen_host(e->ctx),
+              .groups = 8,
+              .rows = 16};
     PassOptions po = {.stop_after = stop};
     const char *why = NULL;
     if (!pass_run(&u, &po, &why)) /* the pipeline itself, cut at a pass that exists */
@@ -32,7 +38,8 @@ bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Modul
 const char *repl_type(Eval *e, const AstFile *items, const Expr *x, Type *type) {
     LowerOptions o = repl_lower_options(e->s);
     const char *text = NULL;
-    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx), e->s->values.n, &o, &text);
+    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+                              e->s->values.n, &o, &text);
     if (!m || diag_any_error(e->ctx))
         return NULL;
     const Func *f = graph_func_named(m, str_of(e->ctx, "_"));
@@ -50,7 +57,8 @@ static const LoopFunc *loop_func_named(const LoopModule *m, const char *name) {
 
 bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c) {
     LowerOptions o = repl_lower_options(e->s);
-    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx), e->s->values.n, &o, &c->type_text);
+    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+                              e->s->values.n, &o, &c->type_text);
     if (!m || diag_any_error(e->ctx))
         return false;
     const Func *f = graph_func_named(m, str_of(e->ctx, "_"));
@@ -66,11 +74,21 @@ bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c) {
 static CnncArg scalar_of(const ReplValue *v) {
     CnncArg a = {.i = 0};
     switch (v->dt) {
-    case DT_BOOL: a.i = *(const uint8_t *)v->data; break;
-    case DT_I32: a.i = *(const int32_t *)v->data; break;
-    case DT_I64: a.i = *(const int64_t *)v->data; break;
-    case DT_F32: a.f = (double)*(const float *)v->data; break;
-    default: a.f = *(const double *)v->data; break;
+    case DT_BOOL:
+        a.i = *(const uint8_t *)v->data;
+        break;
+    case DT_I32:
+        a.i = *(const int32_t *)v->data;
+        break;
+    case DT_I64:
+        a.i = *(const int64_t *)v->data;
+        break;
+    case DT_F32:
+        a.f = (double)*(const float *)v->data;
+        break;
+    default:
+        a.f = *(const double *)v->data;
+        break;
     }
     return a;
 }
@@ -85,15 +103,21 @@ static bool make_result(Eval *e, const Compiled *c, DType storage, ReplValue *v)
     int64_t *shape = ARENA_ARRAY(&e->arena, int64_t, MAX_RANK), count = 1;
     bool ok = true;
     for (int i = 0; i < c->type.rank && ok; i++)
-        ok = dim_is_const(c->type.shape[i], &shape[i]) && !__builtin_mul_overflow(count, shape[i], &count) && count <= (int64_t)1 << 32;
+        ok = dim_is_const(c->type.shape[i], &shape[i]) &&
+             !__builtin_mul_overflow(count, shape[i], &count) && count <= (int64_t)1 << 32;
     if (!ok)
         return too_large(e);
-    *v = (ReplValue){.dt = storage, .rank = c->type.rank, .shape = shape, .count = (size_t)count, .type_text = c->type_text};
+    *v = (ReplValue){.dt = storage,
+                     .rank = c->type.rank,
+                     .shape = shape,
+                     .count = (size_t)count,
+                     .type_text = c->type_text};
     v->data = arena_array(&e->arena, (size_t)count, dtype_size(storage));
     return true;
 }
 
-static bool make_args(Eval *e, const Compiled *c, const ReplExec *exec, CnncArg *args, ReplValue *v) {
+static bool make_args(Eval *e, const Compiled *c, const ReplExec *exec, CnncArg *args,
+                      ReplValue *v) {
     const AbiEntry *en = c->func->entry;
     for (int i = 0; i < en->args.n; i++) {
         const AbiArg *a = &en->args.p[i];
@@ -105,7 +129,8 @@ static bool make_args(Eval *e, const Compiled *c, const ReplExec *exec, CnncArg 
         case ARG_SEED:
             args[i].u = e->s->seed;
             break;
-        case ARG_SCALAR: case ARG_INPUT:
+        case ARG_SCALAR:
+        case ARG_INPUT:
             in = session_value(e->s, a->name);
             CTX_ASSERT(e->ctx, in);
             if (a->kind == ARG_SCALAR)
@@ -138,7 +163,9 @@ static void report_status(Eval *e, const Compiled *c, int status) {
     if (k == c->func->status_stop && *e->s->stop)
         sb_put(&e->out, "interrupted\n");
     else
-        diag_error(e->ctx, "E1004", (Span){0}, "%s", k >= 0 && k < c->loops->statuses.n ? c->loops->statuses.p[k].text : "the call failed");
+        diag_error(e->ctx, "E1004", (Span){0}, "%s",
+                   k >= 0 && k < c->loops->statuses.n ? c->loops->statuses.p[k].text
+                                                      : "the call failed");
 }
 
 static bool open_jit(Eval *e, const Compiled *c) {
@@ -212,15 +239,28 @@ static void put_real(StrBuf *out, double x, bool single) {
 
 static void put_element(StrBuf *out, const ReplValue *v, size_t i) {
     switch (v->dt) {
-    case DT_BOOL: sb_put(out, ((const uint8_t *)v->data)[i] ? "true" : "false"); break;
-    case DT_I32: sb_printf(out, "%d", ((const int32_t *)v->data)[i]); break;
-    case DT_I64: sb_printf(out, "%lld", (long long)((const int64_t *)v->data)[i]); break;
-    case DT_F32: put_real(out, (double)((const float *)v->data)[i], true); break;
-    default: put_real(out, ((const double *)v->data)[i], false); break;
+    case DT_BOOL:
+        sb_put(out, ((const uint8_t *)v->data)[i] ? "true" : "false");
+        break;
+    case DT_I32:
+        sb_printf(out, "%d", ((const int32_t *)v->data)[i]);
+        break;
+    case DT_I64:
+        sb_printf(out, "%lld", (long long)((const int64_t *)v->data)[i]);
+        break;
+    case DT_F32:
+        put_real(out, (double)((const float *)v->data)[i], true);
+        break;
+    default:
+        put_real(out, ((const double *)v->data)[i], false);
+        break;
     }
 }
 
-enum { EDGE = 3, MOST_SHOWN = 1000 }; /* of larger values, the first and last EDGE of each axis are shown */
+enum {
+    EDGE = 3,
+    MOST_SHOWN = 1000
+}; /* of larger values, the first and last EDGE of each axis are shown */
 
 static void put_axis(StrBuf *out, const ReplValue *v, int axis, size_t at, size_t stride) {
     if (axis == v->rank) {

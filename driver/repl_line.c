@@ -1,5 +1,5 @@
-/* Where the REPL's lines come from: a terminal with editing, history and completion (libedit), or a stream, or a text.
- * Without libedit a terminal is read like a stream, with a prompt. */
+/* Where the REPL's lines come from: a terminal with editing, history and completion (libedit), or a
+ * stream, or a text. Without libedit a terminal is read like a stream, with a prompt. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,17 +44,21 @@ typedef struct Completion {
     unsigned char result;
 } Completion;
 
-/* Inserts what all names that begin with the word before the cursor have in common; if that is nothing, lists them. */
+/* Inserts what all names that begin with the word before the cursor have in common; if that is
+ * nothing, lists them. */
 static void complete_word(void *arg) {
     Completion *c = arg;
     const LineInfo *li = el_line(c->el);
     const char *start = li->cursor;
-    while (start > li->buffer && (strchr("_:", start[-1]) || (start[-1] >= '0' && start[-1] <= '9') || ((start[-1] | 32) >= 'a' && (start[-1] | 32) <= 'z')))
+    while (start > li->buffer &&
+           (strchr("_:", start[-1]) || (start[-1] >= '0' && start[-1] <= '9') ||
+            ((start[-1] | 32) >= 'a' && (start[-1] | 32) <= 'z')))
         start--;
     while (start > li->buffer && start < li->cursor && *start == ':')
         start++;
     bool command = start == li->buffer + 1 && *li->buffer == ':';
-    const char *prefix = str_intern(c->eval.ctx, start - command, (size_t)(li->cursor - start) + command);
+    const char *prefix =
+        str_intern(c->eval.ctx, start - command, (size_t)(li->cursor - start) + command);
     size_t typed = strlen(prefix) - command;
     const char **names = ARENA_ARRAY(&c->eval.ctx->perm, const char *, MAX_NAMES);
     int n = typed || command ? repl_complete(&c->eval, prefix, names, MAX_NAMES) : 0;

@@ -1,7 +1,8 @@
 /* Shared by the files of the REPL.
  *
- * A session keeps texts of definitions and values, each in an arena of its own, so that what is replaced is given back.
- * Every input is compiled in a fresh context that holds all that the compiler allocates and is freed after it. */
+ * A session keeps texts of definitions and values, each in an arena of its own, so that what is
+ * replaced is given back. Every input is compiled in a fresh context that holds all that the
+ * compiler allocates and is freed after it. */
 #ifndef CNNC_DRIVER_REPL_PRIV_H
 #define CNNC_DRIVER_REPL_PRIV_H
 
@@ -84,17 +85,20 @@ typedef struct Compiled {
 bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c);
 /* The printed type of an expression, NULL after diagnostics. */
 const char *repl_type(Eval *e, const AstFile *items, const Expr *x, Type *type);
-/* Opens the JIT in e->jit and calls; the value lies in e->arena. False: diagnostics, or interrupted. */
+/* Opens the JIT in e->jit and calls; the value lies in e->arena. False: diagnostics, or
+ * interrupted. */
 bool repl_call(Eval *e, const Compiled *c, ReplValue *v);
 /* Calls again; seconds of the fastest of some calls, < 0: failed. */
 double repl_time(Eval *e, const Compiled *c, int *calls);
-/* Runs the passes on a module for one declaration, up to the pass `stop` (NULL: to the end). False: diagnostics. */
+/* Runs the passes on a module for one declaration, up to the pass `stop` (NULL: to the end). False:
+ * diagnostics. */
 bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph);
 void repl_put_value(StrBuf *out, const ReplValue *v);
 
 /* --- repl_command.c --- */
 void repl_command(Eval *e, const char *line); /* ":type x", "?name" */
-/* Names that begin with prefix, in order: commands after a colon, else definitions, values and words. */
+/* Names that begin with prefix, in order: commands after a colon, else definitions, values and
+ * words. */
 int repl_complete(Eval *e, const char *prefix, const char **names, int max);
 
 /* --- repl.c --- */
@@ -105,7 +109,8 @@ void repl_protected(Session *s, Eval *e, void (*fn)(void *e));
 /* --- repl_line.c --- */
 typedef struct LineReader LineReader;
 typedef enum LineStatus { LINE_READ, LINE_END, LINE_INTERRUPTED } LineStatus;
-LineReader *line_open(Session *s, Arena *a, const char *text); /* text: its lines; NULL: standard input */
+LineReader *line_open(Session *s, Arena *a,
+                      const char *text); /* text: its lines; NULL: standard input */
 /* One line without its end, valid until the next call. more: a continuation. */
 LineStatus line_read(LineReader *r, bool more, const char **line);
 void line_remember(LineReader *r, const char *line); /* in the history, at once */

@@ -74,7 +74,8 @@ void session_bind(Session *s, const char *name, const ReplValue *v) {
     }
 }
 
-/* A definition's own text, moved to its line by empty lines, so that messages name the right one. */
+/* A definition's own text, moved to its line by empty lines, so that messages name the right one.
+ */
 static AstFile *parse_def(Ctx *ctx, const ReplDef *d) {
     StrBuf sb = sb_new(&ctx->perm);
     for (uint32_t i = 1; i < d->line; i++)

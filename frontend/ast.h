@@ -1,6 +1,6 @@
-/* The abstract syntax of .cnn text (docs: the grammar of the language). All nodes live in Ctx.perm, all names are
- * interned, and lists are arrays with a count. Nodes of text that did not parse are EXPR_ERROR: whoever meets
- * one stays silent, its message is given already. */
+/* The abstract syntax of .cnn text (docs: the grammar of the language). All nodes live in Ctx.perm,
+ * all names are interned, and lists are arrays with a count. Nodes of text that did not parse are
+ * EXPR_ERROR: whoever meets one stays silent, its message is given already. */
 #ifndef CNNC_FRONTEND_AST_H
 #define CNNC_FRONTEND_AST_H
 
@@ -31,7 +31,8 @@ typedef struct Arg {
     Span span;
 } Arg;
 
-/* One subscript: `e` (colon false), `lo:hi`, `lo:`, `:hi` or `:` (colon true; lo and hi may be NULL). */
+/* One subscript: `e` (colon false), `lo:hi`, `lo:`, `:hi` or `:` (colon true; lo and hi may be
+ * NULL). */
 typedef struct Sub {
     Expr *lo, *hi;
     bool colon;
@@ -75,35 +76,50 @@ typedef enum ExprKind {
 
 typedef enum AstOp {
     OP_NONE,
-    OP_NEG, OP_NOT,
-    OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_FLOORDIV, OP_MOD, OP_MATMUL, OP_POW,
-    OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE,
-    OP_AND, OP_OR
+    OP_NEG,
+    OP_NOT,
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_FLOORDIV,
+    OP_MOD,
+    OP_MATMUL,
+    OP_POW,
+    OP_EQ,
+    OP_NE,
+    OP_LT,
+    OP_LE,
+    OP_GT,
+    OP_GE,
+    OP_AND,
+    OP_OR
 } AstOp;
 
 struct Expr {
     ExprKind kind;
     AstOp op;
-    bool piped;   /* of a call: args[0] stood before `|>` */
-    bool parens;  /* stood in parentheses, which span includes */
+    bool piped;  /* of a call: args[0] stood before `|>` */
+    bool parens; /* stood in parentheses, which span includes */
     bool truth;
     int64_t i;
     double real;
     Str text;
-    Path path;    /* EXPR_NAME, EXPR_CALL: the callee */
+    Path path; /* EXPR_NAME, EXPR_CALL: the callee */
     Expr *x, *y, *z;
     Expr **items; /* EXPR_LIST */
     int n_items;
-    Arg *args;    /* EXPR_CALL */
+    Arg *args; /* EXPR_CALL */
     int n_args;
-    Sub *subs;    /* EXPR_INDEX */
+    Sub *subs; /* EXPR_INDEX */
     int n_subs;
     Index *indices; /* EXPR_FOR */
     int n_indices;
-    int depth;    /* levels of expressions below; the parser limits it, so recursion over expressions is safe */
-    Span span;    /* the whole expression */
-    Span op_span; /* the operator token: of unary and binary ones, `|>`, `'`, the `(` of a call, the `[` of an index
-                     or list, `if`, `for` */
+    int depth; /* levels of expressions below; the parser limits it, so recursion over expressions
+                  is safe */
+    Span span; /* the whole expression */
+    Span op_span; /* the operator token: of unary and binary ones, `|>`, `'`, the `(` of a call, the
+                     `[` of an index or list, `if`, `for` */
     Span close;   /* the closing bracket of a call, index or list */
 };
 
@@ -131,10 +147,10 @@ typedef struct Stmt {
     Path path;      /* STMT_TILDE */
     Sub *subs;
     int n_subs;
-    Str doc;        /* the `##` lines before it, or NULL */
-    Span span;      /* the whole statement */
-    Span head;      /* its first token: the keyword or name */
-    Span op;        /* `=`, `~`, `:=`; else of file 0 */
+    Str doc;   /* the `##` lines before it, or NULL */
+    Span span; /* the whole statement */
+    Span head; /* its first token: the keyword or name */
+    Span op;   /* `=`, `~`, `:=`; else of file 0 */
 } Stmt;
 
 /* One entry of a dims list: NAME [ "=" value ]. */
@@ -145,25 +161,25 @@ typedef struct DimDecl {
 
 typedef struct Formal {
     Name name;
-    TypeExpr *type;     /* or NULL */
-    Expr *default_;     /* or NULL */
+    TypeExpr *type; /* or NULL */
+    Expr *default_; /* or NULL */
     Span span;
 } Formal;
 
 typedef enum ItemKind {
-    ITEM_IMPORT,    /* import text [as name] */
-    ITEM_CONST,     /* const name [: type] = value */
+    ITEM_IMPORT, /* import text [as name] */
+    ITEM_CONST,  /* const name [: type] = value */
     ITEM_DEF,
     ITEM_MODEL,
     ITEM_ESTIMATOR,
     ITEM_OPTIMIZER,
-    ITEM_TEST       /* test text block */
+    ITEM_TEST /* test text block */
 } ItemKind;
 
 typedef struct Item {
     ItemKind kind;
     Name name;
-    Str text;       /* of an import or test, without the quotes */
+    Str text; /* of an import or test, without the quotes */
     Span text_span;
     DimDecl *dims;
     int n_dims;
@@ -175,11 +191,11 @@ typedef struct Item {
     Stmt **body;    /* `= e` is one STMT_RETURN, short_body set */
     int n_body;
     bool short_body;
-    bool broken;    /* an error inside: do not report what its text lacks */
-    Str doc;        /* the `##` lines before it joined by newlines, without the marks, or NULL */
-    Span span;      /* from its first to its last token */
-    Span head;      /* its keyword */
-    Span close;     /* `}` of the block; file 0 if there is none */
+    bool broken;     /* an error inside: do not report what its text lacks */
+    Str doc;         /* the `##` lines before it joined by newlines, without the marks, or NULL */
+    Span span;       /* from its first to its last token */
+    Span head;       /* its keyword */
+    Span close;      /* `}` of the block; file 0 if there is none */
     size_t from, to; /* its bytes in the source text, documentation included */
 } Item;
 

@@ -1,8 +1,9 @@
-/* Works on tokens and comments, line by line; the syntax tree only tells where items and statements begin.
+/* Works on tokens and comments, line by line; the syntax tree only tells where items and statements
+ * begin.
  *
- * Columns: a token that stands below or above one of its kind in the same column, with two blanks or more before one of
- * them, is aligned with it; numbers are aligned by their ends. The members of such a group are put at the least common
- * column, from left to right. */
+ * Columns: a token that stands below or above one of its kind in the same column, with two blanks
+ * or more before one of them, is aligned with it; numbers are aligned by their ends. The members of
+ * such a group are put at the least common column, from left to right. */
 #include "frontend/format.h"
 
 #include <string.h>
@@ -69,7 +70,9 @@ static int width_of(const char *text, uint32_t from, uint32_t to) {
 static void add_piece(Layout *l, Piece p) {
     const Piece *last = l->pieces.n ? &l->pieces.p[l->pieces.n - 1] : NULL;
     if (!last || p.line != last->line) {
-        Line n = {.first = l->pieces.n, .indent = leading_blanks(l->t->text, p.from), .after_blank = last && p.line > last->line + 1};
+        Line n = {.first = l->pieces.n,
+                  .indent = leading_blanks(l->t->text, p.from),
+                  .after_blank = last && p.line > last->line + 1};
         vec_push(&l->ctx->perm, &l->lines, n);
     } else {
         p.gap = p.col - (last->col + last->width);
@@ -85,12 +88,20 @@ static void read_pieces(Layout *l) {
     for (uint32_t i = 0, c = 0; i < t->n_tok; i++) {
         for (; c < t->n_com && t->com[c].next == i; c++) {
             const Comment *k = &t->com[c];
-            add_piece(l, (Piece){.from = k->from, .to = k->to, .line = k->line, .kind = IS_COMMENT, .col = (int)k->col - 1,
+            add_piece(l, (Piece){.from = k->from,
+                                 .to = k->to,
+                                 .line = k->line,
+                                 .kind = IS_COMMENT,
+                                 .col = (int)k->col - 1,
                                  .width = width_of(t->text, k->from, k->to)});
         }
         const Token *k = &t->tok[i];
         if (k->kind != TOK_EOF)
-            add_piece(l, (Piece){.from = k->from, .to = k->to, .line = k->line, .kind = k->kind, .col = (int)k->col - 1,
+            add_piece(l, (Piece){.from = k->from,
+                                 .to = k->to,
+                                 .line = k->line,
+                                 .kind = k->kind,
+                                 .col = (int)k->col - 1,
                                  .width = (int)(k->end_col - k->col)});
     }
 }
@@ -116,7 +127,8 @@ static void mark_heads(Layout *l, const AstFile *f) {
 /* --- blanks between two tokens --- */
 
 static bool is_operand_end(int k) {
-    return (k >= TOK_NAME && k <= TOK_STRING) || k == TOK_TRUE || k == TOK_FALSE || k == TOK_RPAREN || k == TOK_RBRACKET || k == TOK_QUOTE;
+    return (k >= TOK_NAME && k <= TOK_STRING) || k == TOK_TRUE || k == TOK_FALSE ||
+           k == TOK_RPAREN || k == TOK_RBRACKET || k == TOK_QUOTE;
 }
 
 static bool is_arithmetic(int k) { return k >= TOK_PLUS && k <= TOK_CARET; }
@@ -134,7 +146,8 @@ static int wanted(const Piece *a, const Piece *b, Around x, Around y) {
     int p = a->kind, q = b->kind;
     if (q == IS_COMMENT)
         return b->gap > COMMENT_GAP ? b->gap : COMMENT_GAP;
-    if (p == TOK_DOT || q == TOK_DOT || q == TOK_COMMA || q == TOK_QUOTE || is_opening(p) || is_closing(q))
+    if (p == TOK_DOT || q == TOK_DOT || q == TOK_COMMA || q == TOK_QUOTE || is_opening(p) ||
+        is_closing(q))
         return 0;
     if (p == TOK_COMMA)
         return 1;
@@ -163,8 +176,12 @@ static int token_before(const Layout *l, int i) {
     return i;
 }
 
-static bool is_first(const Layout *l, int i) { return i == 0 || l->pieces.p[i - 1].line != l->pieces.p[i].line; }
-static bool is_last(const Layout *l, int i) { return i + 1 == l->pieces.n || l->pieces.p[i + 1].line != l->pieces.p[i].line; }
+static bool is_first(const Layout *l, int i) {
+    return i == 0 || l->pieces.p[i - 1].line != l->pieces.p[i].line;
+}
+static bool is_last(const Layout *l, int i) {
+    return i + 1 == l->pieces.n || l->pieces.p[i + 1].line != l->pieces.p[i].line;
+}
 
 static void set_wants(Layout *l) {
     VEC(int) brackets = {0};
@@ -174,15 +191,19 @@ static void set_wants(Layout *l) {
         int k = p->kind, prev = token_before(l, i);
         int prev_kind = prev < 0 ? TOK_EOF : l->pieces.p[prev].kind;
         Around here = {.in_sub = brackets.n && brackets.p[brackets.n - 1] == TOK_LBRACKET};
-        here.unary = (k == TOK_MINUS && !is_operand_end(prev_kind)) || (k == TOK_STAR && prev_kind == TOK_DOT);
-        bool free_before = is_first(l, i) || p->gap > 0, free_after = is_last(l, i) || l->pieces.p[i + 1].gap > 0;
+        here.unary = (k == TOK_MINUS && !is_operand_end(prev_kind)) ||
+                     (k == TOK_STAR && prev_kind == TOK_DOT);
+        bool free_before = is_first(l, i) || p->gap > 0,
+             free_after = is_last(l, i) || l->pieces.p[i + 1].gap > 0;
         here.tight = is_arithmetic(k) && !here.unary && !free_before && !free_after;
         if (is_opening(k) || k == TOK_LBRACE)
             vec_push(&l->ctx->perm, &brackets, k);
         else if ((is_closing(k) || k == TOK_RBRACE) && brackets.n)
             brackets.n--;
         bool is_number = k == TOK_INT || k == TOK_REAL;
-        bool is_negative = k == TOK_MINUS && here.unary && !is_last(l, i) && (l->pieces.p[i + 1].kind == TOK_INT || l->pieces.p[i + 1].kind == TOK_REAL);
+        bool is_negative =
+            k == TOK_MINUS && here.unary && !is_last(l, i) &&
+            (l->pieces.p[i + 1].kind == TOK_INT || l->pieces.p[i + 1].kind == TOK_REAL);
         p->numeric = is_number || is_negative;
         if (is_negative)
             p->reach = l->pieces.p[i + 1].col + l->pieces.p[i + 1].width - p->col;
@@ -195,13 +216,24 @@ static void set_wants(Layout *l) {
 
 /* --- columns --- */
 
-/* Kinds that stand in one column: the signs between a name and its value, operands, one and the same token. */
+/* Kinds that stand in one column: the signs between a name and its value, operands, one and the
+ * same token. */
 static int column_class(const Piece *p) {
     switch (p->kind) {
-    case TOK_ASSIGN: case TOK_UPDATE: case TOK_TILDE:
+    case TOK_ASSIGN:
+    case TOK_UPDATE:
+    case TOK_TILDE:
         return TOK_ASSIGN;
-    case TOK_NAME: case TOK_STRING: case TOK_INT: case TOK_REAL: case TOK_LPAREN: case TOK_LBRACKET: case TOK_MINUS: case TOK_NOT:
-    case TOK_TRUE: case TOK_FALSE:
+    case TOK_NAME:
+    case TOK_STRING:
+    case TOK_INT:
+    case TOK_REAL:
+    case TOK_LPAREN:
+    case TOK_LBRACKET:
+    case TOK_MINUS:
+    case TOK_NOT:
+    case TOK_TRUE:
+    case TOK_FALSE:
         return TOK_NAME;
     default:
         return p->kind;
@@ -221,7 +253,8 @@ static int line_end(const Layout *l, const Line *n) {
     return last->col + last->width;
 }
 
-/* The piece that p (of line k) is aligned with in the nearest line above that reaches as far, or NULL. */
+/* The piece that p (of line k) is aligned with in the nearest line above that reaches as far, or
+ * NULL. */
 static Piece *partner_above(Layout *l, int k, const Piece *p) {
     for (int j = k - 1; j >= 0 && !l->lines.p[j + 1].after_blank; j--) {
         Line *n = &l->lines.p[j];
@@ -272,8 +305,8 @@ static bool place_line(Layout *l, const Line *n) {
     return moved;
 }
 
-/* Columns only move right and depend on what is left of them, so the sweeps come to rest; the limit is for texts with
- * long chains of columns, which stay a little ragged. */
+/* Columns only move right and depend on what is left of them, so the sweeps come to rest; the limit
+ * is for texts with long chains of columns, which stay a little ragged. */
 static void place(Layout *l) {
     for (int sweep = 0, moved = 1; moved && sweep < 100; sweep++) {
         moved = 0;
@@ -284,10 +317,12 @@ static void place(Layout *l) {
 
 /* --- indentation --- */
 
-/* Lines that begin a statement or item are indented by their depth; lines that go on keep their distance from them; a
- * comment is indented like what follows it, or stays below the comment it goes on from. */
+/* Lines that begin a statement or item are indented by their depth; lines that go on keep their
+ * distance from them; a comment is indented like what follows it, or stays below the comment it
+ * goes on from. */
 static void indent_lines(Layout *l) {
-    int depth = 0, from = 0, to = 0; /* from, to: of the line that began the statement, in the source and now */
+    int depth = 0, from = 0,
+        to = 0; /* from, to: of the line that began the statement, in the source and now */
     for (int k = 0; k < l->lines.n; k++) {
         Line *n = &l->lines.p[k];
         int first = n->first, old = n->indent;
@@ -308,7 +343,8 @@ static void indent_lines(Layout *l) {
             to = n->indent;
         }
         for (int i = 0; i < n->n; i++)
-            depth += (l->pieces.p[n->first + i].kind == TOK_LBRACE) - (l->pieces.p[n->first + i].kind == TOK_RBRACE);
+            depth += (l->pieces.p[n->first + i].kind == TOK_LBRACE) -
+                     (l->pieces.p[n->first + i].kind == TOK_RBRACE);
     }
 }
 
@@ -317,8 +353,10 @@ static bool continues_comment(const Layout *l, int k) {
     if (k == 0 || l->lines.p[k].after_blank || l->pieces.p[l->lines.p[k].first].kind != IS_COMMENT)
         return false;
     const Line *up = &l->lines.p[k - 1];
-    const Piece *last = &l->pieces.p[up->first + up->n - 1], *own = &l->pieces.p[l->lines.p[k].first];
-    return last->kind == IS_COMMENT && last->col == own->col && (up->n > 1 || continues_comment(l, k - 1));
+    const Piece *last = &l->pieces.p[up->first + up->n - 1],
+                *own = &l->pieces.p[l->lines.p[k].first];
+    return last->kind == IS_COMMENT && last->col == own->col &&
+           (up->n > 1 || continues_comment(l, k - 1));
 }
 
 static void write_line(const Layout *l, int k, StrBuf *out) {
@@ -361,8 +399,9 @@ static const char *format_once(Ctx *ctx, uint32_t file, size_t *len) {
     return out.text;
 }
 
-/* What moves may end an alignment, or make one, so it is done again until nothing changes: the result is then a fixed
- * point by construction. Columns only come nearer, so few rounds are needed. */
+/* What moves may end an alignment, or make one, so it is done again until nothing changes: the
+ * result is then a fixed point by construction. Columns only come nearer, so few rounds are needed.
+ */
 const char *format_file(Ctx *ctx, uint32_t file, size_t *len) {
     enum { ROUNDS = 16 };
     size_t n = 0;

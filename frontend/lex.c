@@ -9,15 +9,21 @@
 #include "base/utf8.h"
 
 static const char *const kind_text[N_TOK_KINDS] = {
-    [TOK_IF] = "if", [TOK_THEN] = "then", [TOK_ELSE] = "else", [TOK_FOR] = "for", [TOK_AND] = "and",
-    [TOK_OR] = "or", [TOK_NOT] = "not", [TOK_TRUE] = "true", [TOK_FALSE] = "false", [TOK_WHEN] = "when",
-    [TOK_RETURN] = "return", [TOK_MINIMIZE] = "minimize", [TOK_EXPECT] = "expect",
-    [TOK_LPAREN] = "(", [TOK_RPAREN] = ")", [TOK_LBRACKET] = "[", [TOK_RBRACKET] = "]", [TOK_LBRACE] = "{",
-    [TOK_RBRACE] = "}", [TOK_COMMA] = ",", [TOK_COLON] = ":", [TOK_DOT] = ".", [TOK_QUOTE] = "'",
-    [TOK_TILDE] = "~", [TOK_ASSIGN] = "=", [TOK_UPDATE] = ":=", [TOK_ARROW] = "->", [TOK_FATARROW] = "=>",
-    [TOK_PIPE] = "|>", [TOK_EQ] = "==", [TOK_NE] = "!=", [TOK_LT] = "<", [TOK_LE] = "<=", [TOK_GT] = ">",
-    [TOK_GE] = ">=", [TOK_PLUS] = "+", [TOK_MINUS] = "-", [TOK_STAR] = "*", [TOK_SLASH] = "/",
-    [TOK_SLASH2] = "//", [TOK_PERCENT] = "%", [TOK_AT] = "@", [TOK_CARET] = "^",
+    [TOK_IF] = "if",         [TOK_THEN] = "then",     [TOK_ELSE] = "else",
+    [TOK_FOR] = "for",       [TOK_AND] = "and",       [TOK_OR] = "or",
+    [TOK_NOT] = "not",       [TOK_TRUE] = "true",     [TOK_FALSE] = "false",
+    [TOK_WHEN] = "when",     [TOK_RETURN] = "return", [TOK_MINIMIZE] = "minimize",
+    [TOK_EXPECT] = "expect", [TOK_LPAREN] = "(",      [TOK_RPAREN] = ")",
+    [TOK_LBRACKET] = "[",    [TOK_RBRACKET] = "]",    [TOK_LBRACE] = "{",
+    [TOK_RBRACE] = "}",      [TOK_COMMA] = ",",       [TOK_COLON] = ":",
+    [TOK_DOT] = ".",         [TOK_QUOTE] = "'",       [TOK_TILDE] = "~",
+    [TOK_ASSIGN] = "=",      [TOK_UPDATE] = ":=",     [TOK_ARROW] = "->",
+    [TOK_FATARROW] = "=>",   [TOK_PIPE] = "|>",       [TOK_EQ] = "==",
+    [TOK_NE] = "!=",         [TOK_LT] = "<",          [TOK_LE] = "<=",
+    [TOK_GT] = ">",          [TOK_GE] = ">=",         [TOK_PLUS] = "+",
+    [TOK_MINUS] = "-",       [TOK_STAR] = "*",        [TOK_SLASH] = "/",
+    [TOK_SLASH2] = "//",     [TOK_PERCENT] = "%",     [TOK_AT] = "@",
+    [TOK_CARET] = "^",
 };
 
 const char *tok_kind_text(TokKind kind) { return kind_text[kind]; }
@@ -39,7 +45,9 @@ static Span span_here(const Lexer *lx, uint32_t chars) {
 
 static char peek(const Lexer *lx, size_t k) { return lx->at + k < lx->len ? lx->s[lx->at + k] : 0; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 /* Appends a token of `bytes` bytes and `chars` columns that begins here, and steps over it. */
 static void put_token(Lexer *lx, TokKind kind, size_t bytes, uint32_t chars) {
@@ -49,15 +57,20 @@ static void put_token(Lexer *lx, TokKind kind, size_t bytes, uint32_t chars) {
         t->tok = arena_grow(&lx->ctx->perm, t->tok, t->n_tok, cap, sizeof *t->tok);
         lx->cap_tok = cap;
     }
-    t->tok[t->n_tok++] = (Token){.from = (uint32_t)lx->at, .to = (uint32_t)(lx->at + bytes), .line = lx->line,
-                                 .col = lx->col, .end_col = lx->col + chars, .kind = (uint8_t)kind,
+    t->tok[t->n_tok++] = (Token){.from = (uint32_t)lx->at,
+                                 .to = (uint32_t)(lx->at + bytes),
+                                 .line = lx->line,
+                                 .col = lx->col,
+                                 .end_col = lx->col + chars,
+                                 .kind = (uint8_t)kind,
                                  .first = lx->first};
     lx->first = false;
     lx->at += bytes;
     lx->col += chars;
 }
 
-/* Steps over one character of a comment or string; false at the end of the line and where the text is no text. */
+/* Steps over one character of a comment or string; false at the end of the line and where the text
+ * is no text. */
 static bool step_in_line(Lexer *lx) {
     uint32_t c;
     if (lx->at >= lx->len || lx->s[lx->at] == '\n' || lx->s[lx->at] == 0)
@@ -76,7 +89,11 @@ static void read_comment(Lexer *lx) {
         lx->cap_com = cap;
     }
     Comment *c = &t->com[t->n_com++];
-    *c = (Comment){.from = (uint32_t)lx->at, .line = lx->line, .col = lx->col, .next = t->n_tok, .first = lx->first};
+    *c = (Comment){.from = (uint32_t)lx->at,
+                   .line = lx->line,
+                   .col = lx->col,
+                   .next = t->n_tok,
+                   .first = lx->first};
     while (step_in_line(lx))
         ;
     size_t to = lx->at;
@@ -95,8 +112,9 @@ static void read_name(Lexer *lx) {
         if (strlen(kind_text[k]) == n && memcmp(kind_text[k], lx->s + lx->at, n) == 0)
             kind = (TokKind)k;
     if (n > MAX_NAME) {
-        diag_error(lx->ctx, "E0109", span_here(lx, (uint32_t)n), "the name `%.40s...` has %zu characters, at most %d are allowed",
-                   lx->s + lx->at, n, MAX_NAME);
+        diag_error(lx->ctx, "E0109", span_here(lx, (uint32_t)n),
+                   "the name `%.40s...` has %zu characters, at most %d are allowed", lx->s + lx->at,
+                   n, MAX_NAME);
         kind = TOK_BAD;
     }
     put_token(lx, kind, n, (uint32_t)n);
@@ -111,7 +129,8 @@ static size_t digits_at(const Lexer *lx, size_t k) {
 
 /* The text of a number for a message, cut where it is long. */
 static const char *number_text(const Lexer *lx, size_t n) {
-    return n > 40 ? str_fmt(lx->ctx, "%.40s...", lx->s + lx->at) : str_intern(lx->ctx, lx->s + lx->at, n);
+    return n > 40 ? str_fmt(lx->ctx, "%.40s...", lx->s + lx->at)
+                  : str_intern(lx->ctx, lx->s + lx->at, n);
 }
 
 /* A value that no f64 or 64-bit integer holds is an error, not infinity, 0 or a wrapped one. */
@@ -127,8 +146,8 @@ static void check_range(Lexer *lx, size_t n, bool is_real) {
         bad = strtoll(copy, NULL, 10) < 0 || errno == ERANGE;
     }
     if (bad)
-        diag_error(lx->ctx, "E0107", span_here(lx, (uint32_t)n), "`%s` is out of the range of %s", number_text(lx, n),
-                   is_real ? "real numbers (f64)" : "integers (64 bits)");
+        diag_error(lx->ctx, "E0107", span_here(lx, (uint32_t)n), "`%s` is out of the range of %s",
+                   number_text(lx, n), is_real ? "real numbers (f64)" : "integers (64 bits)");
 }
 
 /* NUMBER = digits [ "." digits ] [ ("e"|"E") ["+"|"-"] digits ] . */
@@ -140,20 +159,23 @@ static void read_number(Lexer *lx) {
         size_t d = digits_at(lx, n + 1);
         if (d == 0) {
             sound = false;
-            Diag *d0 = diag_error(lx->ctx, "E0104", span_here(lx, (uint32_t)n + 1), "the point of `%s.` needs a digit after it",
-                                  number_text(lx, n));
-            diag_help(lx->ctx, d0, "write `%s.0`, or `%s` for an integer", number_text(lx, n), number_text(lx, n));
+            Diag *d0 = diag_error(lx->ctx, "E0104", span_here(lx, (uint32_t)n + 1),
+                                  "the point of `%s.` needs a digit after it", number_text(lx, n));
+            diag_help(lx->ctx, d0, "write `%s.0`, or `%s` for an integer", number_text(lx, n),
+                      number_text(lx, n));
         }
         n += 1 + d;
     }
     if (sound && (peek(lx, n) == 'e' || peek(lx, n) == 'E')) {
-        size_t sign = peek(lx, n + 1) == '+' || peek(lx, n + 1) == '-', d = digits_at(lx, n + 1 + sign);
+        size_t sign = peek(lx, n + 1) == '+' || peek(lx, n + 1) == '-',
+               d = digits_at(lx, n + 1 + sign);
         if (d > 0 || !(is_letter(peek(lx, n + 1)))) {
             is_real = true;
             n += 1 + sign + d;
             if (d == 0) {
                 sound = false;
-                diag_error(lx->ctx, "E0105", span_here(lx, (uint32_t)n), "the exponent of `%s` has no digits", number_text(lx, n));
+                diag_error(lx->ctx, "E0105", span_here(lx, (uint32_t)n),
+                           "the exponent of `%s` has no digits", number_text(lx, n));
             }
         }
     }
@@ -161,7 +183,8 @@ static void read_number(Lexer *lx) {
         size_t m = n;
         while (is_letter(peek(lx, m)) || is_digit(peek(lx, m)))
             m++;
-        Diag *d = diag_error(lx->ctx, "E0108", span_here(lx, (uint32_t)m), "the number `%s` runs into a name", number_text(lx, m));
+        Diag *d = diag_error(lx->ctx, "E0108", span_here(lx, (uint32_t)m),
+                             "the number `%s` runs into a name", number_text(lx, m));
         if (n == whole)
             diag_help(lx->ctx, d, "a product needs its `*`, and a name begins with a letter");
         sound = false;
@@ -188,7 +211,8 @@ static void read_string(Lexer *lx) {
     lx->at = at;
     lx->col = col;
     if (!closed) {
-        Diag *d = diag_error(lx->ctx, "E0106", span_here(lx, chars), "the string has no closing quote on its line");
+        Diag *d = diag_error(lx->ctx, "E0106", span_here(lx, chars),
+                             "the string has no closing quote on its line");
         diag_help(lx->ctx, d, "end it with `\"`; a string cannot go on in the next line");
     }
     put_token(lx, closed ? TOK_STRING : TOK_BAD, bytes, chars);
@@ -196,7 +220,8 @@ static void read_string(Lexer *lx) {
 
 /* Longest match; the kinds of two characters come first. */
 static TokKind read_punctuation(const Lexer *lx, size_t *n) {
-    static const uint8_t two[] = {TOK_UPDATE, TOK_ARROW, TOK_FATARROW, TOK_PIPE, TOK_EQ, TOK_NE, TOK_LE, TOK_GE, TOK_SLASH2};
+    static const uint8_t two[] = {TOK_UPDATE, TOK_ARROW, TOK_FATARROW, TOK_PIPE,  TOK_EQ,
+                                  TOK_NE,     TOK_LE,    TOK_GE,       TOK_SLASH2};
     *n = 2;
     for (size_t i = 0; i < sizeof two; i++)
         if (peek(lx, 0) == kind_text[two[i]][0] && peek(lx, 1) == kind_text[two[i]][1])
@@ -211,23 +236,45 @@ static TokKind read_punctuation(const Lexer *lx, size_t *n) {
 /* What people write in other languages or paste from papers, and what it is here. */
 static const char *advice_for(uint32_t c, char next) {
     switch (c) {
-    case ';': return "statements need no separator";
-    case '!': return "write `not`";
-    case '&': return "write `and`";
-    case '|': return next == '|' ? "write `or`" : "write `or`; a pipe is `|>`";
-    case '\\': return "a backslash has no meaning; newlines need none";
-    case '$': return "names are made of letters, digits and `_`";
-    case 0xd7: case 0xb7: case 0x22c5: return "write `*`";
-    case 0xf7: return "write `/`";
-    case 0x2212: case 0x2013: return "write `-`";
-    case 0x2264: return "write `<=`";
-    case 0x2265: return "write `>=`";
-    case 0x2260: return "write `!=`";
-    case 0x2192: return "write `->`";
-    case 0x201c: case 0x201d: return "write `\"`";
-    case 0x2018: case 0x2019: return "write `'`";
-    case 0xa0: return "this is a no-break space: write a blank";
-    default: return NULL;
+    case ';':
+        return "statements need no separator";
+    case '!':
+        return "write `not`";
+    case '&':
+        return "write `and`";
+    case '|':
+        return next == '|' ? "write `or`" : "write `or`; a pipe is `|>`";
+    case '\\':
+        return "a backslash has no meaning; newlines need none";
+    case '$':
+        return "names are made of letters, digits and `_`";
+    case 0xd7:
+    case 0xb7:
+    case 0x22c5:
+        return "write `*`";
+    case 0xf7:
+        return "write `/`";
+    case 0x2212:
+    case 0x2013:
+        return "write `-`";
+    case 0x2264:
+        return "write `<=`";
+    case 0x2265:
+        return "write `>=`";
+    case 0x2260:
+        return "write `!=`";
+    case 0x2192:
+        return "write `->`";
+    case 0x201c:
+    case 0x201d:
+        return "write `\"`";
+    case 0x2018:
+    case 0x2019:
+        return "write `'`";
+    case 0xa0:
+        return "this is a no-break space: write a blank";
+    default:
+        return NULL;
     }
 }
 
@@ -236,24 +283,29 @@ static void read_unknown(Lexer *lx, uint32_t c, int n) {
     Span span = span_here(lx, chars);
     Diag *d;
     if (c < 0x80 && !utf8_is_control(c))
-        d = diag_error(lx->ctx, "E0103", span, "`%.*s` has no meaning here", (int)chars, lx->s + lx->at);
+        d = diag_error(lx->ctx, "E0103", span, "`%.*s` has no meaning here", (int)chars,
+                       lx->s + lx->at);
     else if (utf8_is_control(c))
         d = diag_error(lx->ctx, "E0110", span, "the control character U+%04X is not allowed", c);
     else
-        d = diag_error(lx->ctx, "E0111", span, "`%.*s` (U+%04X) has no meaning outside strings and comments", n, lx->s + lx->at, c);
+        d = diag_error(lx->ctx, "E0111", span,
+                       "`%.*s` (U+%04X) has no meaning outside strings and comments", n,
+                       lx->s + lx->at, c);
     const char *advice = advice_for(c, peek(lx, 1));
     if (advice)
         diag_help(lx->ctx, d, "%s", advice);
     put_token(lx, TOK_BAD, (size_t)n + chars - 1, chars);
 }
 
-/* One character that begins no name, number or string. False: the text is no text, reading stops. */
+/* One character that begins no name, number or string. False: the text is no text, reading stops.
+ */
 static bool read_other(Lexer *lx) {
     uint32_t c;
     int n = utf8_decode(lx->s + lx->at, lx->len - lx->at, &c);
     if (n == 0 || c == 0) {
         if (n == 0)
-            diag_error(lx->ctx, "E0102", span_here(lx, 1), "the byte 0x%02X is not UTF-8", (unsigned)(unsigned char)lx->s[lx->at]);
+            diag_error(lx->ctx, "E0102", span_here(lx, 1), "the byte 0x%02X is not UTF-8",
+                       (unsigned)(unsigned char)lx->s[lx->at]);
         else
             diag_error(lx->ctx, "E0101", span_here(lx, 1), "a NUL byte (0x00) is not text");
         put_token(lx, TOK_BAD, 1, 1);
@@ -261,7 +313,8 @@ static bool read_other(Lexer *lx) {
     }
     if (c == '.' && is_digit(peek(lx, 1))) {
         size_t m = 1 + digits_at(lx, 1);
-        Diag *d = diag_error(lx->ctx, "E0112", span_here(lx, (uint32_t)m), "the number `%s` needs a digit before its point", number_text(lx, m));
+        Diag *d = diag_error(lx->ctx, "E0112", span_here(lx, (uint32_t)m),
+                             "the number `%s` needs a digit before its point", number_text(lx, m));
         diag_help(lx->ctx, d, "write `0%s`", number_text(lx, m));
         put_token(lx, TOK_REAL, m, (uint32_t)m);
         return true;
@@ -303,9 +356,17 @@ Tokens *lex_file(Ctx *ctx, uint32_t file) {
     Tokens *t = ARENA_NEW(&ctx->perm, Tokens);
     t->file = file;
     t->text = ctx->files[file].text;
-    Lexer lx = {.ctx = ctx, .out = t, .s = t->text, .len = ctx->files[file].len, .line = 1, .col = 1, .first = true};
+    Lexer lx = {.ctx = ctx,
+                .out = t,
+                .s = t->text,
+                .len = ctx->files[file].len,
+                .line = 1,
+                .col = 1,
+                .first = true};
     if (lx.len > MAX_SOURCE) {
-        diag_error(ctx, "E0113", span_here(&lx, 1), "the source text has %zu bytes, at most %d (16 MiB) are allowed", lx.len, MAX_SOURCE);
+        diag_error(ctx, "E0113", span_here(&lx, 1),
+                   "the source text has %zu bytes, at most %d (16 MiB) are allowed", lx.len,
+                   MAX_SOURCE);
         lx.len = 0;
         t->cut = true;
     }
@@ -336,11 +397,17 @@ const char *tok_describe(Ctx *ctx, const Tokens *t, uint32_t i) {
     int n = k->to - k->from > 40 ? 40 : (int)(k->to - k->from);
     const char *dots = n == 40 ? "..." : "";
     switch (k->kind) {
-    case TOK_EOF: return "the end of the text";
-    case TOK_STRING: return "a string";
-    case TOK_INT: case TOK_REAL: return str_fmt(ctx, "the number `%.*s%s`", n, t->text + k->from, dots);
-    case TOK_NAME: return str_fmt(ctx, "the name `%.*s%s`", n, t->text + k->from, dots);
-    default: return str_fmt(ctx, "`%.*s`", n, t->text + k->from);
+    case TOK_EOF:
+        return "the end of the text";
+    case TOK_STRING:
+        return "a string";
+    case TOK_INT:
+    case TOK_REAL:
+        return str_fmt(ctx, "the number `%.*s%s`", n, t->text + k->from, dots);
+    case TOK_NAME:
+        return str_fmt(ctx, "the name `%.*s%s`", n, t->text + k->from, dots);
+    default:
+        return str_fmt(ctx, "`%.*s`", n, t->text + k->from);
     }
 }
 
@@ -363,7 +430,8 @@ static uint32_t comments_before(const Tokens *t, uint32_t i) {
 
 Str tok_doc(Ctx *ctx, const Tokens *t, uint32_t i, size_t *from) {
     uint32_t end = comments_before(t, i), k = end, line = t->tok[i].line;
-    while (k > 0 && t->com[k - 1].next == i && is_doc(t, &t->com[k - 1]) && t->com[k - 1].line + 1 == line)
+    while (k > 0 && t->com[k - 1].next == i && is_doc(t, &t->com[k - 1]) &&
+           t->com[k - 1].line + 1 == line)
         line = t->com[--k].line;
     if (k == end)
         return NULL;

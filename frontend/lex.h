@@ -1,4 +1,5 @@
-/* Tokens of .cnn text. Blanks and newlines carry no meaning; comments are kept beside the tokens. */
+/* Tokens of .cnn text. Blanks and newlines carry no meaning; comments are kept beside the tokens.
+ */
 #ifndef CNNC_FRONTEND_LEX_H
 #define CNNC_FRONTEND_LEX_H
 
@@ -10,16 +11,55 @@
 typedef enum TokKind {
     TOK_EOF,
     TOK_BAD, /* its message is given already */
-    TOK_NAME, TOK_INT, TOK_REAL, TOK_STRING,
+    TOK_NAME,
+    TOK_INT,
+    TOK_REAL,
+    TOK_STRING,
     /* reserved words, in this order */
-    TOK_IF, TOK_THEN, TOK_ELSE, TOK_FOR, TOK_AND, TOK_OR, TOK_NOT, TOK_TRUE, TOK_FALSE, TOK_WHEN,
-    TOK_RETURN, TOK_MINIMIZE, TOK_EXPECT,
+    TOK_IF,
+    TOK_THEN,
+    TOK_ELSE,
+    TOK_FOR,
+    TOK_AND,
+    TOK_OR,
+    TOK_NOT,
+    TOK_TRUE,
+    TOK_FALSE,
+    TOK_WHEN,
+    TOK_RETURN,
+    TOK_MINIMIZE,
+    TOK_EXPECT,
     /* punctuation */
-    TOK_LPAREN, TOK_RPAREN, TOK_LBRACKET, TOK_RBRACKET, TOK_LBRACE, TOK_RBRACE,
-    TOK_COMMA, TOK_COLON, TOK_DOT, TOK_QUOTE, TOK_TILDE,
-    TOK_ASSIGN, TOK_UPDATE, TOK_ARROW, TOK_FATARROW, TOK_PIPE,
-    TOK_EQ, TOK_NE, TOK_LT, TOK_LE, TOK_GT, TOK_GE,
-    TOK_PLUS, TOK_MINUS, TOK_STAR, TOK_SLASH, TOK_SLASH2, TOK_PERCENT, TOK_AT, TOK_CARET,
+    TOK_LPAREN,
+    TOK_RPAREN,
+    TOK_LBRACKET,
+    TOK_RBRACKET,
+    TOK_LBRACE,
+    TOK_RBRACE,
+    TOK_COMMA,
+    TOK_COLON,
+    TOK_DOT,
+    TOK_QUOTE,
+    TOK_TILDE,
+    TOK_ASSIGN,
+    TOK_UPDATE,
+    TOK_ARROW,
+    TOK_FATARROW,
+    TOK_PIPE,
+    TOK_EQ,
+    TOK_NE,
+    TOK_LT,
+    TOK_LE,
+    TOK_GT,
+    TOK_GE,
+    TOK_PLUS,
+    TOK_MINUS,
+    TOK_STAR,
+    TOK_SLASH,
+    TOK_SLASH2,
+    TOK_PERCENT,
+    TOK_AT,
+    TOK_CARET,
     N_TOK_KINDS
 } TokKind;
 
@@ -46,7 +86,8 @@ typedef struct Tokens {
     uint32_t n_tok;
     Comment *com;
     uint32_t n_com;
-    bool cut; /* the text is not text (NUL, not UTF-8) or too long: reading stopped, an error is given */
+    bool cut; /* the text is not text (NUL, not UTF-8) or too long: reading stopped, an error is
+                 given */
 } Tokens;
 
 /* All tokens of a registered file; errors go to the context's diagnostics. */
@@ -59,8 +100,8 @@ Str tok_text(Ctx *ctx, const Tokens *t, uint32_t i);
 const char *tok_describe(Ctx *ctx, const Tokens *t, uint32_t i);
 const char *tok_kind_text(TokKind kind); /* "=>" */
 bool tok_is_reserved(TokKind kind);
-/* The `##` lines that stand directly above token i, joined by newlines, without the marks; NULL if there are none.
- * *from is set to the byte where they begin, else left alone. */
+/* The `##` lines that stand directly above token i, joined by newlines, without the marks; NULL if
+ * there are none. *from is set to the byte where they begin, else left alone. */
 Str tok_doc(Ctx *ctx, const Tokens *t, uint32_t i, size_t *from);
 
 #endif

@@ -11,7 +11,8 @@ Span parse_join(Span a, Span b) {
 
 CNNC_NORETURN static void too_deep(Parser *p) {
     if (!parse_is_silent(p)) {
-        Diag *d = diag_error(p->ctx, "E0211", here(p), "this is nested deeper than %d levels", MAX_NESTING);
+        Diag *d = diag_error(p->ctx, "E0211", here(p), "this is nested deeper than %d levels",
+                             MAX_NESTING);
         diag_help(p->ctx, d, "give parts of it names of their own");
     }
     parse_unwind(p);
@@ -39,7 +40,8 @@ static void above(Parser *p, Expr *e, const Expr *c) {
     if (e->depth <= MAX_DEPTH)
         return;
     if (!parse_is_silent(p)) {
-        Diag *d = diag_error(p->ctx, "E0218", e->op_span, "more than %d operators on one another", MAX_DEPTH);
+        Diag *d = diag_error(p->ctx, "E0218", e->op_span, "more than %d operators on one another",
+                             MAX_DEPTH);
         diag_help(p->ctx, d, "give parts of it names of their own");
     }
     parse_unwind(p);
@@ -163,10 +165,12 @@ static void parse_list(Parser *p, Around inside, Expr ***items, int *n) {
 CNNC_NORETURN static void no_expression(Parser *p) {
     if (!parse_is_silent(p) && (is_kind(p, TOK_IF) || is_kind(p, TOK_FOR))) {
         const char *word = tok_kind_text(kind(p));
-        Diag *d = diag_error(p->ctx, "E0214", here(p), "`%s` as an operand needs parentheses", word);
+        Diag *d =
+            diag_error(p->ctx, "E0214", here(p), "`%s` as an operand needs parentheses", word);
         diag_help(p->ctx, d, "write `(%s ...)`", word);
     } else if (!parse_is_silent(p)) {
-        diag_error(p->ctx, "E0206", here(p), "expected an expression, found %s", tok_describe(p->ctx, p->t, p->at));
+        diag_error(p->ctx, "E0206", here(p), "expected an expression, found %s",
+                   tok_describe(p->ctx, p->t, p->at));
     }
     parse_unwind(p);
 }
@@ -188,8 +192,9 @@ static Expr *parse_parens(Parser *p) {
 
 /* NUMBER | STRING | "true" | "false" | NAME */
 static Expr *parse_atom(Parser *p) {
-    static const ExprKind kinds[] = {[TOK_INT] = EXPR_INT, [TOK_REAL] = EXPR_REAL, [TOK_STRING] = EXPR_STRING,
-                                     [TOK_NAME] = EXPR_NAME, [TOK_TRUE] = EXPR_BOOL, [TOK_FALSE] = EXPR_BOOL};
+    static const ExprKind kinds[] = {
+        [TOK_INT] = EXPR_INT,   [TOK_REAL] = EXPR_REAL, [TOK_STRING] = EXPR_STRING,
+        [TOK_NAME] = EXPR_NAME, [TOK_TRUE] = EXPR_BOOL, [TOK_FALSE] = EXPR_BOOL};
     TokKind k = kind(p);
     Expr *e = new_expr(p, kinds[k], here(p), here(p));
     Str text = tok_text(p->ctx, p->t, p->at);
@@ -208,7 +213,8 @@ static Expr *parse_atom(Parser *p) {
     return e;
 }
 
-/* primary = NUMBER | STRING | "true" | "false" | NAME | "(" expr ")" | "[" [ expr { "," expr } ] "]" . */
+/* primary = NUMBER | STRING | "true" | "false" | NAME | "(" expr ")" | "[" [ expr { "," expr } ]
+ * "]" . */
 static Expr *parse_primary(Parser *p) {
     switch (kind(p)) {
     case TOK_LPAREN:
@@ -222,7 +228,12 @@ static Expr *parse_primary(Parser *p) {
             above(p, e, e->items[i]);
         return e;
     }
-    case TOK_INT: case TOK_REAL: case TOK_STRING: case TOK_NAME: case TOK_TRUE: case TOK_FALSE:
+    case TOK_INT:
+    case TOK_REAL:
+    case TOK_STRING:
+    case TOK_NAME:
+    case TOK_TRUE:
+    case TOK_FALSE:
         return parse_atom(p);
     default:
         no_expression(p);
@@ -237,7 +248,8 @@ CNNC_NORETURN static void not_callable(Parser *p, const Expr *e) {
     parse_unwind(p);
 }
 
-/* postfix = primary { "(" args ")" | "[" subs "]" | "." NAME | "'" } ; a path is read with its first name. */
+/* postfix = primary { "(" args ")" | "[" subs "]" | "." NAME | "'" } ; a path is read with its
+ * first name. */
 static Expr *parse_postfix(Parser *p) {
     Expr *x = parse_primary(p);
     for (;;) {
@@ -263,7 +275,8 @@ static Expr *parse_postfix(Parser *p) {
             above(p, e, x);
             parse_skip(p);
         } else if (is_kind(p, TOK_DOT)) {
-            diag_error(p->ctx, "E0216", here(p), "a `.` follows a name only: values have no fields");
+            diag_error(p->ctx, "E0216", here(p),
+                       "a `.` follows a name only: values have no fields");
             parse_unwind(p);
         } else {
             return x;
@@ -314,8 +327,11 @@ static AstOp op_here(const Parser *p, const OpToken *ops, size_t n) {
 
 /* term = unary { ( "*" | "/" | "//" | "%" | "@" ) unary } . */
 static Expr *parse_term(Parser *p) {
-    static const OpToken ops[] = {
-        {TOK_STAR, OP_MUL}, {TOK_SLASH, OP_DIV}, {TOK_SLASH2, OP_FLOORDIV}, {TOK_PERCENT, OP_MOD}, {TOK_AT, OP_MATMUL}};
+    static const OpToken ops[] = {{TOK_STAR, OP_MUL},
+                                  {TOK_SLASH, OP_DIV},
+                                  {TOK_SLASH2, OP_FLOORDIV},
+                                  {TOK_PERCENT, OP_MOD},
+                                  {TOK_AT, OP_MATMUL}};
     Expr *x = parse_unary(p);
     for (AstOp op; (op = op_here(p, ops, sizeof ops / sizeof *ops)) != OP_NONE;) {
         Span span = here(p);
@@ -331,9 +347,12 @@ static void check_spacing(Parser *p) {
     char before = p->t->text[m->from - 1], after = p->t->text[m->to];
     bool looks_unary = strchr(" \t\r\n", before) && !strchr(" \t\r\n", after);
     if (looks_unary && (p->around == AROUND_LIST || (m->first && p->around == AROUND_NOTHING))) {
-        Diag *d = diag_warning(p->ctx, "W0201", "spacing", here(p), "this `-` subtracts: it continues the expression before it");
-        diag_help(p->ctx, d, p->around == AROUND_LIST ? "write `, -` for two elements, or a blank after the `-`"
-                                                      : "write a blank after the `-`, or end the line above with it");
+        Diag *d = diag_warning(p->ctx, "W0201", "spacing", here(p),
+                               "this `-` subtracts: it continues the expression before it");
+        diag_help(p->ctx, d,
+                  p->around == AROUND_LIST
+                      ? "write `, -` for two elements, or a blank after the `-`"
+                      : "write a blank after the `-`, or end the line above with it");
     }
 }
 
@@ -484,7 +503,8 @@ TypeExpr *parse_type(Parser *p) {
     t->span = here(p);
     if (!is_kind(p, TOK_NAME) && !is_kind(p, TOK_LBRACKET)) {
         if (!parse_is_silent(p)) {
-            Diag *d = diag_error(p->ctx, "E0207", here(p), "expected a type, found %s", tok_describe(p->ctx, p->t, p->at));
+            Diag *d = diag_error(p->ctx, "E0207", here(p), "expected a type, found %s",
+                                 tok_describe(p->ctx, p->t, p->at));
             diag_help(p->ctx, d, "a type is a kind, a shape or both: `real`, `[N, 3]`, `bool[N]`");
         }
         parse_unwind(p);

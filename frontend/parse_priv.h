@@ -11,10 +11,14 @@ enum {
     MAX_DEPTH = 1000   /* of the tree: a sum of n terms is n deep without being nested */
 };
 
-typedef enum Around { AROUND_NOTHING, AROUND_PARENS, AROUND_LIST } Around; /* the innermost bracket */
+typedef enum Around {
+    AROUND_NOTHING,
+    AROUND_PARENS,
+    AROUND_LIST
+} Around; /* the innermost bracket */
 
-/* Recursive descent. A mistake is reported once and unwinds to the statement or item around it, which skips to the
- * next one; nothing is repaired by guessing. */
+/* Recursive descent. A mistake is reported once and unwinds to the statement or item around it,
+ * which skips to the next one; nothing is repaired by guessing. */
 typedef struct Parser {
     Ctx *ctx;
     const Tokens *t;
@@ -34,9 +38,10 @@ static inline Span here(const Parser *p) { return tok_span(p->t, p->at); }
 static inline Span last_span(const Parser *p) { return tok_span(p->t, p->at ? p->at - 1 : 0); }
 static inline bool is_kind(const Parser *p, TokKind k) { return kind(p) == k; }
 
-void parse_skip(Parser *p);                /* one token */
-bool parse_accept(Parser *p, TokKind k);   /* skips it if it is there */
-/* The token or an error: "expected `=` after the name, found ...": context is the part after the token. */
+void parse_skip(Parser *p);              /* one token */
+bool parse_accept(Parser *p, TokKind k); /* skips it if it is there */
+/* The token or an error: "expected `=` after the name, found ...": context is the part after the
+ * token. */
 void parse_expect(Parser *p, TokKind k, const char *context);
 /* A closing bracket, or an error with a label at the opening one, token `open`. */
 void parse_close(Parser *p, TokKind k, uint32_t open);
@@ -52,5 +57,21 @@ TypeExpr *parse_type(Parser *p);
 Path parse_path(Parser *p, const char *what);
 Expr *parse_call(Parser *p, Path path, Expr *piped); /* at `(`; piped: stood before `|>`, or NULL */
 void parse_subs(Parser *p, Sub **subs, int *n);      /* at `[` */
+
+/* Calls fn; false if a mistake unwound it. */
+bool parse_attempt(Parser *p, void (*fn)(Parser *p, void *arg), void *arg);
+/* "expected WHAT, found ...", then unwinds. */
+CNNC_NORETURN void parse_expected(Parser *p, const char *what);
+
+enum { N_ITEM_WORDS = 7 };
+extern const char *const parse_item_words[N_ITEM_WORDS];                           /* by ItemKind */
+bool parse_is_word(const Parser *p, uint32_t i, const char *word);                 /* token i */
+int parse_find_word(const Parser *p, uint32_t i, const char *const *words, int n); /* or -1 */
+/* Token i begins an item: its word, then a name, string or a reserved word by mistake. */
+bool parse_begins_item(const Parser *p, uint32_t i);
+/* After a mistake in the item that began at token start. */
+void parse_skip_to_item(Parser *p, uint32_t start);
+void parse_stmt(Parser *p, void *arg); /* arg: Stmt ** that receives it */
+void parse_block(Parser *p, Item *it); /* at `{` */
 
 #endif

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <string.h>
 
 #include "base/diag.h"
@@ -23,7 +25,9 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static uint32_t file_of(const char *text) { return ctx_add_file(ctx, "lenet.cnn", text, strlen(text)); }
+static uint32_t file_of(const char *text) {
+    return ctx_add_file(ctx, "lenet.cnn", text, strlen(text));
+}
 static Span at(uint32_t file, uint32_t line, uint32_t col, uint32_t end_col) {
     return (Span){file, line, col, line, end_col};
 }
@@ -43,7 +47,8 @@ static const char *json_of(const Diag *d) {
 static void text_has_the_documented_layout(void **state) {
     (void)state;
     uint32_t f = file_of("model m\n  a = x |> conv(6, 5)\n\n  b = a + x\n");
-    Diag *d = diag_error(ctx, "E0312", at(f, 4, 9, 10), "the two sides of `%s` have different shapes", "+");
+    Diag *d = diag_error(ctx, "E0312", at(f, 4, 9, 10),
+                         "the two sides of `%s` have different shapes", "+");
     diag_here(ctx, d, "left %s, right %s", "[N, 6]", "[N, 1]");
     diag_label(ctx, d, at(f, 2, 7, 22), "a: [N, 6]");
     diag_note(ctx, d, (Span){0}, "in f, called with C = 6");
@@ -65,7 +70,8 @@ static void columns_are_characters_and_a_tab_is_one(void **state) {
     (void)state;
     uint32_t f = file_of("\ta = \"\xc3\xa4\xe2\x82\xac\" \xc3\x97 3\r\n");
     Diag *d = diag_error(ctx, "E0111", at(f, 1, 11, 12), "no");
-    assert_non_null(strstr(text_of(d), " 1 |  a = \"\xc3\xa4\xe2\x82\xac\" \xc3\x97 3\n   |           ^\n"));
+    assert_non_null(
+        strstr(text_of(d), " 1 |  a = \"\xc3\xa4\xe2\x82\xac\" \xc3\x97 3\n   |           ^\n"));
 }
 
 static void control_characters_are_shown_not_sent(void **state) {
@@ -75,7 +81,8 @@ static void control_characters_are_shown_not_sent(void **state) {
     const char *text = text_of(d);
     assert_null(strchr(text, '\x1b'));
     assert_non_null(strstr(text, "not `\\x1b[31m`"));
-    assert_non_null(strstr(text, " 1 | a\\x1b[31m\\xff = \\u{202e} x\n   |                 ^^^^^^^^\n"));
+    assert_non_null(
+        strstr(text, " 1 | a\\x1b[31m\\xff = \\u{202e} x\n   |                 ^^^^^^^^\n"));
     assert_null(strchr(json_of(d), '\x1b'));
 }
 
@@ -101,7 +108,8 @@ static void long_lines_are_cut_around_the_place(void **state) {
 static void places_past_the_end_and_over_lines_are_drawn(void **state) {
     (void)state;
     uint32_t f = file_of("one\ntwo\n");
-    assert_non_null(strstr(text_of(diag_error(ctx, "E0203", at(f, 3, 1, 2), "no")), " 3 | \n   | ^\n"));
+    assert_non_null(
+        strstr(text_of(diag_error(ctx, "E0203", at(f, 3, 1, 2), "no")), " 3 | \n   | ^\n"));
     Span over = {f, 1, 2, 2, 3};
     assert_non_null(strstr(text_of(diag_error(ctx, "E0203", over, "no")), " 1 | one\n   |  ^^\n"));
 }
@@ -124,12 +132,16 @@ static void json_is_one_object(void **state) {
     diag_here(ctx, d, "this");
     diag_help(ctx, d, "that\nand that");
     assert_string_equal(json_of(d),
-                        "{\"severity\":\"error\",\"code\":\"E0401\",\"message\":\"say \\\"b\\\"\\\\\",\"file\":\"lenet.cnn\",\"line\":1,\"column\":3,"
-                        "\"end_line\":1,\"end_column\":6,\"notes\":[{\"message\":\"this\",\"file\":\"lenet.cnn\",\"line\":1,\"column\":3}],"
+                        "{\"severity\":\"error\",\"code\":\"E0401\",\"message\":\"say "
+                        "\\\"b\\\"\\\\\",\"file\":\"lenet.cnn\",\"line\":1,\"column\":3,"
+                        "\"end_line\":1,\"end_column\":6,\"notes\":[{\"message\":\"this\",\"file\":"
+                        "\"lenet.cnn\",\"line\":1,\"column\":3}],"
                         "\"help\":\"that\\nand that\"}\n");
     d = diag_error(ctx, "E0901", (Span){0}, "no file");
-    assert_string_equal(json_of(d), "{\"severity\":\"error\",\"code\":\"E0901\",\"message\":\"no file\",\"file\":null,\"line\":null,\"column\":null,"
-                                    "\"end_line\":null,\"end_column\":null,\"notes\":[],\"help\":null}\n");
+    assert_string_equal(json_of(d),
+                        "{\"severity\":\"error\",\"code\":\"E0901\",\"message\":\"no "
+                        "file\",\"file\":null,\"line\":null,\"column\":null,"
+                        "\"end_line\":null,\"end_column\":null,\"notes\":[],\"help\":null}\n");
 }
 
 static void errors_accumulate_up_to_a_limit(void **state) {
@@ -160,7 +172,8 @@ static void warnings_obey_their_flags(void **state) {
     (void)state;
     Diags *ds = diags_of(ctx);
     uint32_t f = file_of("abc\n");
-    assert_non_null(strstr(text_of(diag_warning(ctx, "W0201", "spacing", at(f, 1, 1, 2), "odd")), "warning[W0201]: odd [-Wspacing]\n"));
+    assert_non_null(strstr(text_of(diag_warning(ctx, "W0201", "spacing", at(f, 1, 1, 2), "odd")),
+                           "warning[W0201]: odd [-Wspacing]\n"));
     vec_push(&ctx->perm, &ds->disabled, str_of(ctx, "unused"));
     assert_non_null(diag_warning(ctx, "W0601", "unused", at(f, 1, 1, 2), "odd"));
     assert_int_equal(ds->n_warnings, 1);
@@ -193,8 +206,10 @@ static void utf8_is_read_defensively(void **state) {
     uint32_t c;
     assert_int_equal(utf8_decode("\xf0\x9f\x98\x80", 4, &c), 4);
     assert_int_equal(c, 0x1f600);
-    static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-                                      "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xff", "\xe2\x82"};
+    static const char *const bad[] = {
+        "\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x80\x80",
+        "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80",
+        "\xff",         "\xe2\x82"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(utf8_decode(bad[i], strlen(bad[i]), &c), 0);
 }
@@ -203,10 +218,18 @@ static void utf8_is_read_defensively(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(text_has_the_documented_layout), T(columns_are_characters_and_a_tab_is_one), T(control_characters_are_shown_not_sent),
-        T(long_lines_are_cut_around_the_place), T(places_past_the_end_and_over_lines_are_drawn), T(other_files_follow),
-        T(json_is_one_object), T(errors_accumulate_up_to_a_limit), T(the_same_words_about_the_same_place_are_said_once),
-        T(warnings_obey_their_flags), T(near_names_are_found), T(utf8_is_read_defensively),
+        T(text_has_the_documented_layout),
+        T(columns_are_characters_and_a_tab_is_one),
+        T(control_characters_are_shown_not_sent),
+        T(long_lines_are_cut_around_the_place),
+        T(places_past_the_end_and_over_lines_are_drawn),
+        T(other_files_follow),
+        T(json_is_one_object),
+        T(errors_accumulate_up_to_a_limit),
+        T(the_same_words_about_the_same_place_are_said_once),
+        T(warnings_obey_their_flags),
+        T(near_names_are_found),
+        T(utf8_is_read_defensively),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

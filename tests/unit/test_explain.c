@@ -1,9 +1,12 @@
-/* driver/explain.h: every code has a page and a golden file, and the programs of the pages do what they say. */
+/* driver/explain.h: every code has a page and a golden file, and the programs of the pages do what
+ * they say. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +36,10 @@ static bool has_code(const Codes *c, const char *code) {
 /* Adds what follows `before` in the text, if it is a code with `after` behind it. */
 static void add_codes(Codes *c, const char *text, char before, char after) {
     for (const char *s = text; (s = strchr(s, before)) != NULL; s++) {
-        bool covered = s[1] && (s[2] == '0') && s[3] && strchr("12", s[3]); /* reading: E01xx, E02xx, W02xx */
-        if (covered && (s[1] == 'E' || s[1] == 'W') && strspn(s + 2, "0123456789") == 4 && s[6] == after && !has_code(c, s + 1)) {
+        bool covered =
+            s[1] && (s[2] == '0') && s[3] && strchr("12", s[3]); /* reading: E01xx, E02xx, W02xx */
+        if (covered && (s[1] == 'E' || s[1] == 'W') && strspn(s + 2, "0123456789") == 4 &&
+            s[6] == after && !has_code(c, s + 1)) {
             assert_in_range(c->n, 0, 399);
             memcpy(c->code[c->n++], s + 1, 5);
         }
@@ -52,7 +57,8 @@ static char *read_file(const char *path) {
     return s;
 }
 
-static void codes_of_folder(Codes *c, const char *folder, const char *suffix, char before, char after) {
+static void codes_of_folder(Codes *c, const char *folder, const char *suffix, char before,
+                            char after) {
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
         const char *dot = strrchr(e->d_name, '.');
@@ -157,7 +163,8 @@ static void the_programs_of_the_pages_do_what_they_say(void **state) {
         if (pages[i].wrong) {
             Codes c = codes_of_program(pages[i].wrong);
             if (c.n != 1 || strcmp(c.code[0], pages[i].code) != 0)
-                fail_msg("the wrong program of %s: %d messages, first %s", pages[i].code, c.n, c.n ? c.code[0] : "-");
+                fail_msg("the wrong program of %s: %d messages, first %s", pages[i].code, c.n,
+                         c.n ? c.code[0] : "-");
         }
         if (pages[i].right) {
             Codes c = codes_of_program(pages[i].right);
@@ -175,14 +182,17 @@ static void a_page_is_found_and_printed(void **state) {
     assert_null(explain_find("E0208 "));
     explain_print(explain_find("e0208"), &sb);
     assert_memory_equal(sb.text, "E0208: a block without its closing brace\n\nThe block", 51);
-    assert_non_null(strstr(sb.text, "\nWrong:\n\n    def f(x: real) -> real {\n      return x\n\n    def g"));
+    assert_non_null(
+        strstr(sb.text, "\nWrong:\n\n    def f(x: real) -> real {\n      return x\n\n    def g"));
     ctx_free(ctx);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_code_has_a_page), cmocka_unit_test(every_page_has_a_code_and_they_are_in_order),
-        cmocka_unit_test(every_code_has_a_golden_file), cmocka_unit_test(the_programs_of_the_pages_do_what_they_say),
+        cmocka_unit_test(every_code_has_a_page),
+        cmocka_unit_test(every_page_has_a_code_and_they_are_in_order),
+        cmocka_unit_test(every_code_has_a_golden_file),
+        cmocka_unit_test(the_programs_of_the_pages_do_what_they_say),
         cmocka_unit_test(a_page_is_found_and_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <ctype.h>
 #include <string.h>
 
@@ -24,7 +26,9 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static const char *format(const char *text) { return format_file(ctx, ctx_add_file(ctx, "a.cnn", text, strlen(text)), NULL); }
+static const char *format(const char *text) {
+    return format_file(ctx, ctx_add_file(ctx, "a.cnn", text, strlen(text)), NULL);
+}
 
 /* Laid out by hand as people do: it stays as it is. */
 static const char *const by_hand =
@@ -70,19 +74,24 @@ static void blanks_become_regular(void **state) {
         {"const a   =  1\n", "const a = 1\n"},
         {"const a=1", "const a = 1\n"},
         {"\n\nconst a = 1\n\n\n\nconst b = 2\n\n", "const a = 1\n\nconst b = 2\n"},
-        {"def f( x:real ,y : [ N,3 ] )->real=x+y*2 # c\r\n", "def f(x: real, y: [N, 3]) -> real = x+y*2  # c\n"},
+        {"def f( x:real ,y : [ N,3 ] )->real=x+y*2 # c\r\n",
+         "def f(x: real, y: [N, 3]) -> real = x+y*2  # c\n"},
         {"const a = b +c* d-e\n", "const a = b + c * d-e\n"},
         {"const a = x [ 1 : , : -1 ] ' + - 2*not true\n", NULL},
         {"const a = f (x)[ :, - 1: ]'|>g ( k=3 )\n", "const a = f(x)[:, -1:]' |> g(k = 3)\n"},
-        {"model m(x){\n\n      a = x\n    # note\n  b=a\n\n return b }\n", "model m(x) {\n  a = x\n  # note\n  b = a\n\n  return b }\n"},
-        {"estimator e {\nz . * . w~Normal( 0,1 )\n}\n", "estimator e {\n  z.*.w ~ Normal(0, 1)\n}\n"},
+        {"model m(x){\n\n      a = x\n    # note\n  b=a\n\n return b }\n",
+         "model m(x) {\n  a = x\n  # note\n  b = a\n\n  return b }\n"},
+        {"estimator e {\nz . * . w~Normal( 0,1 )\n}\n",
+         "estimator e {\n  z.*.w ~ Normal(0, 1)\n}\n"},
         {"const a = f(1,\n2,\n      3\n)\n", "const a = f(1,\n  2,\n      3\n)\n"},
         {"\tconst a = 1\n\t  + 2\n", "const a = 1\n  + 2\n"},
         {"def f(x)\n{\n  return x\n  # last\n}\n", "def f(x)\n{\n  return x\n  # last\n}\n"},
         {"const a = 1      # one\n", "const a = 1      # one\n"},
-        {"const a = 1          # one\nconst bcd = 1        # two\n", "const a = 1    # one\nconst bcd = 1  # two\n"},
+        {"const a = 1          # one\nconst bcd = 1        # two\n",
+         "const a = 1    # one\nconst bcd = 1  # two\n"},
         {"const a     = 1\nconst bcd   = 10\n", "const a   = 1\nconst bcd = 10\n"},
-        {"const a = [ 1,  -2]\nconst b = [10, -20]\n", "const a = [ 1,  -2]\nconst b = [10, -20]\n"},
+        {"const a = [ 1,  -2]\nconst b = [10, -20]\n",
+         "const a = [ 1,  -2]\nconst b = [10, -20]\n"},
         {"# only a comment", "# only a comment\n"},
         {"", ""},
     };
@@ -112,7 +121,8 @@ static const char *without_blanks(const char *s) {
     return sb.text;
 }
 
-/* The same tokens with other blanks and line breaks: all are kept, and formatting again changes nothing. */
+/* The same tokens with other blanks and line breaks: all are kept, and formatting again changes
+ * nothing. */
 static void any_layout_is_made_stable(void **state) {
     (void)state;
     uint32_t seed = 1;
@@ -143,7 +153,7 @@ static void any_layout_is_made_stable(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(text_laid_out_by_hand_stays), T(blanks_become_regular), T(wrong_text_is_left_alone),
-                                       T(any_layout_is_made_stable)};
+    const struct CMUnitTest tests[] = {T(text_laid_out_by_hand_stays), T(blanks_become_regular),
+                                       T(wrong_text_is_left_alone), T(any_layout_is_made_stable)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

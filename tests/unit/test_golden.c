@@ -1,21 +1,23 @@
 /* Golden files: tests/golden/<command>/NAME.{cnn,ir,txt}, each a test of its own.
  *
- * The first line is a comment `# run: ARGUMENTS`: cnnc is run with them in the file's folder (by the shell, so input may
- * be redirected). NAME.out and NAME.err hold what it writes; a missing file means nothing. Further marks, anywhere:
+ * The first line is a comment `# run: ARGUMENTS`: cnnc is run with them in the file's folder (by
+ * the shell, so input may be redirected). NAME.out and NAME.err hold what it writes; a missing file
+ * means nothing. Further marks, anywhere:
  *
  *     # exit: 4            the exit status; without it 1 if there are `# error:` marks, else 0
- *     # error: text        an error or warning is reported for this line, its message contains the text, and every
- *                          one reported has such a mark
- *     # error@-2: text     the same for the line two above
+ *     # error: text        an error or warning is reported for this line, its message contains the
+ * text, and every one reported has such a mark # error@-2: text     the same for the line two above
  *     # count: word 3      the word stands three times on standard output
  *
- * With CNNC_BLESS=1 in the environment the expectations are written instead of compared; the marks are checked all the
- * same. CNNC names another compiler than that of this build. */
+ * With CNNC_BLESS=1 in the environment the expectations are written instead of compared; the marks
+ * are checked all the same. CNNC names another compiler than that of this build. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <ctype.h>
 #include <dirent.h>
 #include <stdbool.h>
@@ -29,7 +31,7 @@
 #define GOLDEN CNNC_SOURCE_DIR "/tests/golden"
 
 typedef struct Case {
-    char name[300];   /* "check/e0101.cnn" */
+    char name[300]; /* "check/e0101.cnn" */
     char folder[600], file[300];
 } Case;
 
@@ -88,7 +90,8 @@ static bool has_report(const char *err, int line, const char *text, size_t len) 
     for (const char *s = err; s && *s; s = strchr(s, '\n'), s = s ? s + 1 : NULL) {
         if (strncmp(s, "error[", 6) != 0 && strncmp(s, "warning[", 8) != 0)
             continue;
-        const char *end = strchr(s, '\n'), *arrow = end ? strstr(end, "--> ") : NULL, *colon = arrow ? strchr(arrow, ':') : NULL;
+        const char *end = strchr(s, '\n'), *arrow = end ? strstr(end, "--> ") : NULL,
+                   *colon = arrow ? strchr(arrow, ':') : NULL;
         const char *found = memmem(s, end ? (size_t)(end - s) : strlen(s), text, len);
         if (found && colon && atoi(colon + 1) == line)
             return true;
@@ -106,7 +109,8 @@ static int count_reports(const char *err) {
 /* Checks all `# error` marks against the diagnostics; returns how many there are. */
 static int check_errors(Text src, const char *err) {
     int n = 0;
-    for (const char *s = src.s; (s = memmem(s, src.len - (size_t)(s - src.s), "# error", 7)) != NULL; s += 7) {
+    for (const char *s = src.s;
+         (s = memmem(s, src.len - (size_t)(s - src.s), "# error", 7)) != NULL; s += 7) {
         int offset = 0;
         const char *text = s + 7;
         if (*text == '@')
@@ -116,7 +120,8 @@ static int check_errors(Text src, const char *err) {
         text += 2;
         size_t len = strcspn(text, "\r\n");
         if (!has_report(err, line_of(src.s, s) + offset, text, len))
-            fail_msg("no message for line %d that contains \"%.*s\":\n%s", line_of(src.s, s) + offset, (int)len, text, err);
+            fail_msg("no message for line %d that contains \"%.*s\":\n%s",
+                     line_of(src.s, s) + offset, (int)len, text, err);
         n++;
     }
     if (n > 0 && n != count_reports(err))
@@ -140,7 +145,8 @@ static void check_counts(const char *src, const char *out) {
         int want;
         assert_int_equal(sscanf(s + 9, "%63s %d", word, &want), 2);
         if (count_word(out, word) != want)
-            fail_msg("`%s` stands %d times on standard output, expected %d:\n%s", word, count_word(out, word), want, out);
+            fail_msg("`%s` stands %d times on standard output, expected %d:\n%s", word,
+                     count_word(out, word), want, out);
     }
 }
 
@@ -151,8 +157,10 @@ static int run(const Case *c, Text src, const char *out, const char *err) {
     static const char head[] = "# run: ";
     assert_true(strncmp(src.s, head, sizeof head - 1) == 0);
     char command[3000];
-    int n = snprintf(command, sizeof command, "cd '%s' && NO_COLOR=1 timeout 60 '%s' %.*s </dev/null >'%s' 2>'%s'", c->folder, compiler,
-                     (int)strcspn(src.s + sizeof head - 1, "\r\n"), src.s + sizeof head - 1, out, err);
+    int n = snprintf(command, sizeof command,
+                     "cd '%s' && NO_COLOR=1 timeout 60 '%s' %.*s </dev/null >'%s' 2>'%s'",
+                     c->folder, compiler, (int)strcspn(src.s + sizeof head - 1, "\r\n"),
+                     src.s + sizeof head - 1, out, err);
     assert_true(n < (int)sizeof command);
     int status = system(command);
     assert_true(WIFEXITED(status));
@@ -193,7 +201,9 @@ static bool is_source(const char *name) {
     return dot && (strcmp(dot, ".cnn") == 0 || strcmp(dot, ".ir") == 0 || strcmp(dot, ".txt") == 0);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const Case *)a)->name, ((const Case *)b)->name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const Case *)a)->name, ((const Case *)b)->name);
+}
 
 /* Files whose first line is no `# run:` belong to others (imports, data). */
 static bool is_case(const Case *c) {

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <string.h>
 
 #include "base/diag.h"
@@ -23,12 +25,15 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static Tokens *lex_n(const char *text, size_t n) { return lex_file(ctx, ctx_add_file(ctx, "a.cnn", text, n)); }
+static Tokens *lex_n(const char *text, size_t n) {
+    return lex_file(ctx, ctx_add_file(ctx, "a.cnn", text, n));
+}
 static Tokens *lex(const char *text) { return lex_n(text, strlen(text)); }
 
 static void every_kind_is_read(void **state) {
     (void)state;
-    Tokens *t = lex("if then else for and or not true false when return minimize expect ( ) [ ] { } , : . ' ~ = := -> => |> == != < "
+    Tokens *t = lex("if then else for and or not true false when return minimize expect ( ) [ ] { "
+                    "} , : . ' ~ = := -> => |> == != < "
                     "<= > >= + - * / // % @ ^");
     assert_int_equal(t->n_tok, N_TOK_KINDS - TOK_IF + 1);
     for (uint32_t i = 0; i + 1 < t->n_tok; i++) {
@@ -41,9 +46,10 @@ static void every_kind_is_read(void **state) {
 static void the_longest_token_wins(void **state) {
     (void)state;
     Tokens *t = lex("a:=b==c=>d<=e//f'|>iffy for_ 1e5 2.5E-3 7 x1:N");
-    static const uint8_t kinds[] = {TOK_NAME, TOK_UPDATE, TOK_NAME, TOK_EQ, TOK_NAME, TOK_FATARROW, TOK_NAME, TOK_LE, TOK_NAME, TOK_SLASH2,
-                                    TOK_NAME, TOK_QUOTE, TOK_PIPE, TOK_NAME, TOK_NAME, TOK_REAL, TOK_REAL, TOK_INT, TOK_NAME, TOK_COLON,
-                                    TOK_NAME, TOK_EOF};
+    static const uint8_t kinds[] = {
+        TOK_NAME, TOK_UPDATE, TOK_NAME, TOK_EQ,    TOK_NAME, TOK_FATARROW, TOK_NAME, TOK_LE,
+        TOK_NAME, TOK_SLASH2, TOK_NAME, TOK_QUOTE, TOK_PIPE, TOK_NAME,     TOK_NAME, TOK_REAL,
+        TOK_REAL, TOK_INT,    TOK_NAME, TOK_COLON, TOK_NAME, TOK_EOF};
     assert_int_equal(t->n_tok, sizeof kinds);
     for (uint32_t i = 0; i < t->n_tok; i++)
         assert_int_equal(t->tok[i].kind, kinds[i]);
@@ -96,11 +102,13 @@ static void mistakes_are_told_apart(void **state) {
         const char *text, *code;
         uint32_t col;
     } cases[] = {
-        {"2.", "E0104", 1}, {"a 2.b", "E0104", 3}, {"1e", "E0105", 1}, {"1e+", "E0105", 1}, {"1.5E-x", "E0105", 1},
-        {"\"abc\nd", "E0106", 1}, {"1e999", "E0107", 1}, {"1e-999", "E0107", 1}, {"9223372036854775808", "E0107", 1},
-        {"2x", "E0108", 1}, {"1else", "E0108", 1}, {"1 $", "E0103", 3}, {"a ; b", "E0103", 3}, {"a ! b", "E0103", 3}, {"a || b", "E0103", 3},
-        {"a\x01", "E0110", 2}, {"2 \xc3\x97 3", "E0111", 3}, {"= .5", "E0112", 3}, {"a \xff b", "E0102", 3},
-        {"# \xc3", "E0102", 3}, {"\"a\xed\xa0\x80\"", "E0102", 3},
+        {"2.", "E0104", 1},       {"a 2.b", "E0104", 3},        {"1e", "E0105", 1},
+        {"1e+", "E0105", 1},      {"1.5E-x", "E0105", 1},       {"\"abc\nd", "E0106", 1},
+        {"1e999", "E0107", 1},    {"1e-999", "E0107", 1},       {"9223372036854775808", "E0107", 1},
+        {"2x", "E0108", 1},       {"1else", "E0108", 1},        {"1 $", "E0103", 3},
+        {"a ; b", "E0103", 3},    {"a ! b", "E0103", 3},        {"a || b", "E0103", 3},
+        {"a\x01", "E0110", 2},    {"2 \xc3\x97 3", "E0111", 3}, {"= .5", "E0112", 3},
+        {"a \xff b", "E0102", 3}, {"# \xc3", "E0102", 3},       {"\"a\xed\xa0\x80\"", "E0102", 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         one_error(cases[i].text, strlen(cases[i].text), cases[i].code, cases[i].col);
@@ -137,9 +145,10 @@ static void long_texts_and_names_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(every_kind_is_read), T(the_longest_token_wins), T(places_count_characters), T(documentation_stands_directly_above),
-        T(mistakes_are_told_apart), T(what_is_no_text_stops_the_reading), T(ranges_end_where_they_should),
-        T(long_texts_and_names_are_refused),
+        T(every_kind_is_read),           T(the_longest_token_wins),
+        T(places_count_characters),      T(documentation_stands_directly_above),
+        T(mistakes_are_told_apart),      T(what_is_no_text_stops_the_reading),
+        T(ranges_end_where_they_should), T(long_texts_and_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -70,12 +72,24 @@ static void show_for(StrBuf *sb, const Expr *e) {
 
 static void show(StrBuf *sb, const Expr *e) {
     switch (e->kind) {
-    case EXPR_ERROR: sb_put(sb, "<error>"); break;
-    case EXPR_INT: sb_printf(sb, "%lld", (long long)e->i); break;
-    case EXPR_REAL: sb_real(sb, e->real); break;
-    case EXPR_STRING: sb_printf(sb, "\"%s\"", e->text); break;
-    case EXPR_BOOL: sb_put(sb, e->truth ? "true" : "false"); break;
-    case EXPR_NAME: show_path(sb, e->path); break;
+    case EXPR_ERROR:
+        sb_put(sb, "<error>");
+        break;
+    case EXPR_INT:
+        sb_printf(sb, "%lld", (long long)e->i);
+        break;
+    case EXPR_REAL:
+        sb_real(sb, e->real);
+        break;
+    case EXPR_STRING:
+        sb_printf(sb, "\"%s\"", e->text);
+        break;
+    case EXPR_BOOL:
+        sb_put(sb, e->truth ? "true" : "false");
+        break;
+    case EXPR_NAME:
+        show_path(sb, e->path);
+        break;
     case EXPR_LIST:
         sb_putc(sb, '[');
         for (int i = 0; i < e->n_items; i++) {
@@ -121,7 +135,9 @@ static void show(StrBuf *sb, const Expr *e) {
         show(sb, e->z);
         sb_putc(sb, ')');
         break;
-    case EXPR_FOR: show_for(sb, e); break;
+    case EXPR_FOR:
+        show_for(sb, e);
+        break;
     }
 }
 
@@ -172,9 +188,11 @@ static const char *const everything =
     "import \"lib.cnn\" as L\n"
     "## a constant\n## of two lines\nconst k: int = 3\n"
     "def f[N, K = 3](x: [N], y: index(K)[N, 2] = 0, z) -> real[N] = x\n"
-    "model m(x) {\n  state s: real = 0\n  ## its weight\n  param w: [2] = glorot(1, 2) when x\n  param b: positive\n"
+    "model m(x) {\n  state s: real = 0\n  ## its weight\n  param w: [2] = glorot(1, 2) when x\n  "
+    "param b: positive\n"
     "  data = 3\n  s := s + 1\n  return w\n}\n"
-    "estimator e {\n  data x: bool[N]\n  const c = 1\n  test: [N] = x\n  z.*.w[1:] ~ Normal(0, 1)\n  report r = x\n  using L.adam(lr = 1)\n"
+    "estimator e {\n  data x: bool[N]\n  const c = 1\n  test: [N] = x\n  z.*.w[1:] ~ Normal(0, "
+    "1)\n  report r = x\n  using L.adam(lr = 1)\n"
     "  minimize x\n}\n"
     "optimizer o(p, g) { p := p - g }\n"
     "test \"it\" {\n  expect true\n}\n";
@@ -211,8 +229,10 @@ static void every_item_is_read(void **state) {
 static void every_statement_is_read(void **state) {
     (void)state;
     AstFile *a = parse_file(ctx, file_of(everything));
-    static const StmtKind in_model[] = {STMT_STATE, STMT_PARAM, STMT_PARAM, STMT_BIND, STMT_UPDATE, STMT_RETURN};
-    static const StmtKind in_estimator[] = {STMT_DATA, STMT_CONST, STMT_BIND, STMT_TILDE, STMT_REPORT, STMT_USING, STMT_MINIMIZE};
+    static const StmtKind in_model[] = {STMT_STATE, STMT_PARAM,  STMT_PARAM,
+                                        STMT_BIND,  STMT_UPDATE, STMT_RETURN};
+    static const StmtKind in_estimator[] = {STMT_DATA,   STMT_CONST, STMT_BIND,    STMT_TILDE,
+                                            STMT_REPORT, STMT_USING, STMT_MINIMIZE};
     const Item *m = a->items[3], *e = a->items[4];
     for (int i = 0; i < m->n_body; i++)
         assert_int_equal(m->body[i]->kind, in_model[i]);
@@ -240,7 +260,11 @@ static const struct {
     {"E0105", "const a = `1e\n", "exponent without digits"},
     {"E0106", "import `\"lib.cnn\n", "unterminated string"},
     {"E0103", "const a = 1 `$ 2\n", "unknown character"},
-    {"E0111", "const a = 2 `\xc3""\x97"" 3\n", "multiplication sign"},
+    {"E0111",
+     "const a = 2 `\xc3"
+     "\x97"
+     " 3\n",
+     "multiplication sign"},
     {"E0201", "`modle m(x: real) { return x }\n", "no such item"},
     {"E0203", "const a `1\n", "const without ="},
     {"E0206", "const a = `)\n", "const without a value"},
@@ -255,13 +279,25 @@ static const struct {
     {"E0212", "def f[N](x: [N`) -> real = sum(x)\n", "shape not closed"},
     {"E0208", "model m[N](x: [N, 4]) -> [N, 2] `{\n  return dense(x, 2)\n", "block not closed"},
     {"E0202", "def f(x: real) -> real { return x }\n`}\n", "one brace too many"},
-    {"E0203", "model m[N](x: [N]) -> [N] {\n  param w `= 1\n  return w * x\n}\n", "param without type"},
-    {"E0203", "model m[N](x: [N]) -> [N] {\n  state s: real\n  `return s * x\n}\n", "state without a start"},
-    {"E0203", "estimator e[N] {\n  data x\n  `param m: real\n  x ~ Normal(m, 1)\n}\n", "data without type"},
+    {"E0203", "model m[N](x: [N]) -> [N] {\n  param w `= 1\n  return w * x\n}\n",
+     "param without type"},
+    {"E0203", "model m[N](x: [N]) -> [N] {\n  state s: real\n  `return s * x\n}\n",
+     "state without a start"},
+    {"E0203", "estimator e[N] {\n  data x\n  `param m: real\n  x ~ Normal(m, 1)\n}\n",
+     "data without type"},
     {"E0206", "def f(x: real) -> real { return `}\n", "return without a value"},
-    {"E0203", "estimator e[N] {\n  data x: [N, 4]\n  data y: [N]\n  z = dense(x, 1)\n  y ~ Normal(z[:, 0], 1)\n  using adam `}\n", "using without arguments"},
-    {"E0203", "estimator e[N] {\n  data x: [N, 4]\n  data y: [N]\n  z = dense(x, 1)\n  y ~ Normal(z[:, 0], 1)\n  report err `mean(y)\n  using adam()\n}\n", "report without ="},
-    {"E0206", "estimator e[N, D] {\n  data X: [N, D]\n  data y: [N]\n  param w: [D]\n  param s: positive\n  y ~ `}\n", "~ without a distribution"},
+    {"E0203",
+     "estimator e[N] {\n  data x: [N, 4]\n  data y: [N]\n  z = dense(x, 1)\n  y ~ Normal(z[:, 0], "
+     "1)\n  using adam `}\n",
+     "using without arguments"},
+    {"E0203",
+     "estimator e[N] {\n  data x: [N, 4]\n  data y: [N]\n  z = dense(x, 1)\n  y ~ Normal(z[:, 0], "
+     "1)\n  report err `mean(y)\n  using adam()\n}\n",
+     "report without ="},
+    {"E0206",
+     "estimator e[N, D] {\n  data X: [N, D]\n  data y: [N]\n  param w: [D]\n  param s: positive\n  "
+     "y ~ `}\n",
+     "~ without a distribution"},
     {"E0203", "const a = if true then 1\n`const b = 2\n", "if without else"},
     {"E0203", "const a = if true `1 else 2\n", "if without then"},
     {"E0203", "const a = for i < 3 `i\n", "for without =>"},
@@ -308,18 +344,23 @@ static void every_mistake_has_its_place(void **state) {
         parse_file(ctx, file_of(plain));
         const Diags *ds = diags_of(ctx);
         const Diag *d = ds->n_errors ? ds->all.p[0] : NULL;
-        if (ds->n_errors != 1 || strcmp(d->code, mistakes[i].code) || d->span.line != line || d->span.col != col)
-            fail_msg("%s: %d errors, %s at %u:%u", mistakes[i].name, ds->n_errors, d ? d->code : "-", d ? d->span.line : 0, d ? d->span.col : 0);
+        if (ds->n_errors != 1 || strcmp(d->code, mistakes[i].code) || d->span.line != line ||
+            d->span.col != col)
+            fail_msg("%s: %d errors, %s at %u:%u", mistakes[i].name, ds->n_errors,
+                     d ? d->code : "-", d ? d->span.line : 0, d ? d->span.col : 0);
     }
 }
 
 static void reading_goes_on_after_a_mistake(void **state) {
     (void)state;
-    AstFile *a = parse_file(ctx, file_of("modle m(x) {\n  const b = 1\n  return x\n}\n"
-                                         "def f(x) {\n  a = g(x,\n    k = ),\n    m = 2)\n  b = = 2\n  c = 3\n  return x\n}\n"
-                                         "def g(x = x\n"
-                                         "def h(x) = x\n}\n"
-                                         "const k = 1 $ 2\n"));
+    AstFile *a = parse_file(
+        ctx,
+        file_of(
+            "modle m(x) {\n  const b = 1\n  return x\n}\n"
+            "def f(x) {\n  a = g(x,\n    k = ),\n    m = 2)\n  b = = 2\n  c = 3\n  return x\n}\n"
+            "def g(x = x\n"
+            "def h(x) = x\n}\n"
+            "const k = 1 $ 2\n"));
     static const uint32_t lines[] = {1, 7, 9, 14, 15, 16};
     const Diags *ds = diags_of(ctx);
     assert_int_equal(ds->n_errors, 6);
@@ -356,8 +397,16 @@ static const char *nested(int n, const char *open, const char *close) {
 
 static void nesting_has_a_limit(void **state) {
     (void)state;
-    static const char *const shapes[][2] = {{"(", ")"}, {"-", ""}, {"not ", ""}, {"[", "]"}, {"f(", ")"}, {"x[", "]"}, {"1^", ""},
-                                            {"if true then 1 else ", ""}, {"for i < 2 => ", ""}, {"sum(for i < (", ") => 1)"}};
+    static const char *const shapes[][2] = {{"(", ")"},
+                                            {"-", ""},
+                                            {"not ", ""},
+                                            {"[", "]"},
+                                            {"f(", ")"},
+                                            {"x[", "]"},
+                                            {"1^", ""},
+                                            {"if true then 1 else ", ""},
+                                            {"for i < 2 => ", ""},
+                                            {"sum(for i < (", ") => 1)"}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         diag_clear(ctx);
         parse_file(ctx, file_of(nested(i == 9 ? 100 : 250, shapes[i][0], shapes[i][1])));
@@ -398,11 +447,28 @@ static void lines_of_the_repl_are_told_apart(void **state) {
         const char *text;
         ReplKind kind;
     } cases[] = {
-        {"", REPL_EMPTY}, {" # no\n", REPL_EMPTY}, {"def f(x) = x", REPL_ITEMS}, {"const a = 1\nconst b = 2", REPL_ITEMS},
-        {"x = 3", REPL_STMT}, {"x: [3] = 0", REPL_STMT}, {"data = 3", REPL_STMT}, {"x + 3", REPL_EXPR}, {"test + 1", REPL_EXPR},
-        {"def f(x) =", REPL_INCOMPLETE}, {"def f(x) {\n a = 1", REPL_INCOMPLETE}, {"x = [1,", REPL_INCOMPLETE}, {"f(", REPL_INCOMPLETE},
-        {"if x then 1", REPL_INCOMPLETE}, {"x |>", REPL_INCOMPLETE}, {"def", REPL_EXPR}, {"x + )", REPL_ERROR}, {"x = 1 y = 2", REPL_ERROR},
-        {"def f(x) = )", REPL_ERROR}, {"f(x))", REPL_ERROR}, {"\"abc", REPL_ERROR}, {"def f(x) {\n = 3\n", REPL_ERROR},
+        {"", REPL_EMPTY},
+        {" # no\n", REPL_EMPTY},
+        {"def f(x) = x", REPL_ITEMS},
+        {"const a = 1\nconst b = 2", REPL_ITEMS},
+        {"x = 3", REPL_STMT},
+        {"x: [3] = 0", REPL_STMT},
+        {"data = 3", REPL_STMT},
+        {"x + 3", REPL_EXPR},
+        {"test + 1", REPL_EXPR},
+        {"def f(x) =", REPL_INCOMPLETE},
+        {"def f(x) {\n a = 1", REPL_INCOMPLETE},
+        {"x = [1,", REPL_INCOMPLETE},
+        {"f(", REPL_INCOMPLETE},
+        {"if x then 1", REPL_INCOMPLETE},
+        {"x |>", REPL_INCOMPLETE},
+        {"def", REPL_EXPR},
+        {"x + )", REPL_ERROR},
+        {"x = 1 y = 2", REPL_ERROR},
+        {"def f(x) = )", REPL_ERROR},
+        {"f(x))", REPL_ERROR},
+        {"\"abc", REPL_ERROR},
+        {"def f(x) {\n = 3\n", REPL_ERROR},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         diag_clear(ctx);
@@ -439,7 +505,9 @@ static void damaged_texts_are_survived(void **state) {
     }
 }
 
-static void parse_all(void *arg) { parse_file(arg, ctx_add_file(arg, "a.cnn", everything, strlen(everything))); }
+static void parse_all(void *arg) {
+    parse_file(arg, ctx_add_file(arg, "a.cnn", everything, strlen(everything)));
+}
 
 static void running_out_of_memory_unwinds(void **state) {
     (void)state;
@@ -458,10 +526,18 @@ static void running_out_of_memory_unwinds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(operators_bind_as_the_grammar_says), T(spans_are_those_of_the_text), T(every_item_is_read), T(every_statement_is_read),
-        T(every_mistake_has_its_place), T(reading_goes_on_after_a_mistake), T(an_open_block_does_not_hide_the_next_item),
-        T(nesting_has_a_limit), T(a_minus_that_looks_unary_is_warned_of), T(lines_of_the_repl_are_told_apart),
-        T(damaged_texts_are_survived), T(running_out_of_memory_unwinds),
+        T(operators_bind_as_the_grammar_says),
+        T(spans_are_those_of_the_text),
+        T(every_item_is_read),
+        T(every_statement_is_read),
+        T(every_mistake_has_its_place),
+        T(reading_goes_on_after_a_mistake),
+        T(an_open_block_does_not_hide_the_next_item),
+        T(nesting_has_a_limit),
+        T(a_minus_that_looks_unary_is_warned_of),
+        T(lines_of_the_repl_are_told_apart),
+        T(damaged_texts_are_survived),
+        T(running_out_of_memory_unwinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
