@@ -1,0 +1,290 @@
+/* Walks scalar.def and ops.def: every row gets its tests, by name, when it is added. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "tests/unit/graph_helper.h"
+
+typedef struct Case {
+    Ctx *ctx;
+    ScalarOp row;     /* or SC_NONE */
+    const OpDef *op;  /* and its sample */
+    int sample;
+    DType dt;
+    void (*run)(struct Case *c);
+} Case;
+
+/* ---- functions under test */
+
+/* Values in the domain of every row that has one inside: pairs are taken in order, so that the operands differ. */
+static const double points[] = {-2.3, -0.75, -0.35, 0.4, 0.8, 1.3, 2.6, 0.62, 4.25, 5.6};
+enum { N_POINTS = sizeof points / sizeof *points };
+
+static double value_of(Case *c, const double *x) {
+    ScalarValue v[3];
+    for (int k = 0; k < 3; k++)
+        v[k] = (ScalarValue){.f = x[k]};
+    return scalar_eval(c->row, DT_F64, DT_F64, v).f;
+}
+
+/* Operands at point k. */
+static void operands_at(int k, double *x) {
+    for (int j = 0; j < 3; j++)
+        x[j] = points[(k + 3 * j * (j + 1) / 2) % N_POINTS];
+}
+
+/* Is the row finite around point k (so that differences make sense)? */
+static bool is_inside(Case *c, int k) {
+    double x[3];
+    operands_at(k, x);
+    for (int j = 0; j < scalar_def(c->row)->arity; j++)
+        for (int s = -1; s <= 1; s++) {
+            double y[3] = {x[0], x[1], x[2]};
+            y[j] += s * 0.02;
+            if (!isfinite(value_of(c, y)))
+                return false;
+        }
+    return isfinite(value_of(c, x));
+}
+
+static int points_inside(Case *c, int *at) {
+    int n = 0;
+    for (int k = 0; k < N_POINTS; k++)
+        if (is_inside(c, k))
+            at[n++] = k;
+    return n;
+}
+
+/* out[i] = row(x0[i], ..); a select takes its condition from x0 < 0. */
+static Func *row_func(Case *c, Module *m, int n, Val *args) {
+    Dim extent = dim_const(c->ctx, n);
+    Type t = type_new(c->ctx, c->dt, 1, &extent);
+    const ScalarDef *d = scalar_def(c->row);
+    Func *f = graph_func_new(m, str_of(c->ctx, "row"), (Span){0});
+    f->real = c->dt;
+    NestMaker nm = nest_maker(m, f, NEST_STORE);
+    Dim i;
+    int a[3];
+    for (int k = 0; k < d->arity; k++) {
+        Param p = {.name = str_fmt(c->ctx, "x%d", k), .role = ROLE_INPUT, .tensor = -1};
+        args[k] = graph_param(m, f, p, t);
+    }
+    maker_cells(&nm, t, &i);
+    for (int k = 0; k < d->arity; k++)
+        a[k] = maker_read(&nm, args[k], &i);
+    if (c->row == SC_select)
+        a[0] = body_op2(&nm.b, SC_lt, a[0], body_real(&nm.b, c->dt, 0));
+    int r = d->arity == 1 ? body_op1(&nm.b, c->row, a[0]) : d->arity == 2 ? body_op2(&nm.b, c->row, a[0], a[1]) : body_op3(&nm.b, c->row, a[0], a[1], a[2]);
+    Val v = maker_done(&nm, r, 1, &i, t.shape, (Span){0}, NULL);
+    graph_result(m, f, (Result){.val = v, .name = str_of(c->ctx, "out"), .role = RES_OUT, .of = -1});
+    return f;
+}
+
+static Func *func_of(Case *c, Module *m, Tensor *in) {
+    Func *f;
+    if (c->op) {
+        f = c->op->sample(m, c->sample);
+        for (int k = 0; k < f->params.n; k++)
+            in[k] = graph_tensor(c->ctx, graph_type(f, f->params.p[k].val), (uint64_t)k + 7);
+        return f;
+    }
+    int at[N_POINTS], n = points_inside(c, at);
+    Val args[3];
+    assert_true(n > 0);
+    f = row_func(c, m, n, args);
+    for (int k = 0; k < f->params.n; k++) {
+        in[k] = graph_tensor(c->ctx, graph_type(f, args[k]), 1);
+        for (int j = 0; j < n; j++) {
+            double x[3];
+            operands_at(at[j], x);
+            in[k].f[j] = c->dt == DT_F32 ? (double)(float)x[k] : x[k];
+        }
+    }
+    return f;
+}
+
+static Module *module_of(Case *c) { return graph_module_new(c->ctx, &c->ctx->perm, str_of(c->ctx, "t.cnn")); }
+
+static Tensor *run_graph(Case *c, const Module *m, const Func *f, Tensor *in) {
+    Tensor *out = ARENA_ARRAY(&c->ctx->perm, Tensor, f->results.n + 1);
+    const char *why = graph_run(c->ctx, m, f, in, out);
+    if (why)
+        fail_msg("%s", why);
+    return out;
+}
+
+/* ---- the tests of a row */
+
+static void check_text(Case *c) {
+    Module *m = module_of(c);
+    Tensor in[8];
+    func_of(c, m, in);
+    const char *once = graph_text(c->ctx, m);
+    Module *again = graph_parse(c->ctx, once);
+    if (!again)
+        fail_msg("%s\n%s", graph_messages(c->ctx), once);
+    assert_string_equal(once, graph_text(c->ctx, again));
+}
+
+/* Adds the cotangents of all real params under a cotangent that is a param of its own. */
+static int add_derivative(Case *c, Module *m, Func *f) {
+    Val args[16];
+    int n = 2, n_params = f->params.n;
+    Type t = graph_type(f, f->results.p[0].val);
+    for (int k = 0; k < n_params; k++)
+        if (dtype_is_real(graph_type(f, f->params.p[k].val).dt))
+            args[n++] = f->params.p[k].val;
+    Param p = {.name = str_of(c->ctx, "g"), .role = ROLE_INPUT, .tensor = -1};
+    args[0] = f->results.p[0].val;
+    args[1] = graph_param(m, f, p, t);
+    VjpAttr *a = ARENA_NEW(m->arena, VjpAttr);
+    a->n_wrt = n - 2;
+    Inst *i = graph_inst(m, f, &op_vjp, args, n, a, (Span){0}, NULL);
+    f->results.n = 0;
+    for (int k = 0; k < n - 2; k++)
+        graph_result(m, f, (Result){.val = inst_result(i, k), .role = RES_OUT, .of = -1});
+    return n - 2;
+}
+
+static void check_gradient(Case *c) {
+    Module *m = module_of(c);
+    Tensor in[8];
+    Func *f = func_of(c, m, in);
+    Type t = graph_type(f, f->results.p[0].val);
+    int n_in = f->params.n, n = 0;
+    for (int k = 0; k < n_in; k++)
+        n += dtype_is_real(graph_type(f, f->params.p[k].val).dt);
+    if (!n || !dtype_is_real(t.dt) || (c->op && !c->op->vjp))
+        return; /* nothing to differentiate, or said to have no derivative */
+    n = add_derivative(c, m, f);
+    in[n_in] = graph_tensor(c->ctx, t, 99);
+    Tensor *numeric = run_graph(c, m, f, in);
+    Unit u = graph_unit(c->ctx, m);
+    FuncId id = f->id;
+    pass_ad(&u);
+    f = graph_func(m, id);
+    const char *why = graph_verify(m);
+    if (why)
+        fail_msg("%s", why);
+    Tensor *exact = run_graph(c, m, f, in);
+    for (int k = 0; k < n; k++) {
+        double e = graph_error(&exact[k], &numeric[k]);
+        if (!(e <= 1e-7))
+            fail_msg("cotangent %d: error %g\n%s", k, e, graph_text(c->ctx, m));
+    }
+    pass_invert(&u);
+    Tensor *gathered = run_graph(c, m, graph_func(m, id), in);
+    for (int k = 0; k < n; k++)
+        assert_true(graph_error(&gathered[k], &exact[k]) <= 1e-12);
+}
+
+static void find_call(void *arg, LoopStmt *s) {
+    if (s->kind == LOOP_CALL)
+        *(bool *)arg = true;
+}
+
+/* The loop interpreter computes what the graph interpreter does, up to rounding. */
+static void check_loops(Case *c) {
+    Module *m = module_of(c);
+    Tensor in[8];
+    Func *f = func_of(c, m, in);
+    if (c->op && !c->op->lower && c->op != &op_nest && !(c->op->flags & OPF_VIEW))
+        return; /* removed before loops are made */
+    Tensor *want = run_graph(c, m, f, in);
+    graph_as_def(m, f);
+    Unit u = graph_unit(c->ctx, m);
+    pass_to_loops(&u);
+    loop_assign_offsets(u.loops);
+    const char *why = loop_verify(u.loops);
+    if (why)
+        fail_msg("%s", why);
+    bool calls = false;
+    loop_walk(&u.loops->funcs.p[0]->body, find_call, &calls);
+    if (calls)
+        return; /* a function of the runtime: compared in native code */
+    Tensor *out = ARENA_ARRAY(&c->ctx->perm, Tensor, f->results.n + 1);
+    for (int k = 0; k < f->results.n; k++)
+        out[k] = graph_tensor(c->ctx, graph_type(f, f->results.p[k].val), 3);
+    why = graph_run_loops(c->ctx, u.loops, NULL, in, out, f->results.n);
+    if (why)
+        fail_msg("%s", why);
+    double most = c->dt == DT_F32 ? 2e-6 : 1e-13;
+    for (int k = 0; k < f->results.n; k++)
+        if (!(graph_error(&out[k], &want[k]) <= most))
+            fail_msg("result %d: error %g", k, graph_error(&out[k], &want[k]));
+}
+
+/* ---- the list */
+
+static void run_case(void *arg) {
+    Case *c = arg;
+    c->run(c);
+}
+
+static void test_case(void **state) {
+    Case *c = *state;
+    c->ctx = ctx_new(0);
+    CtxStatus s = ctx_protect(c->ctx, run_case, c);
+    if (s != CTX_OK)
+        fail_msg("%s", c->ctx->internal);
+    ctx_free(c->ctx);
+}
+
+typedef struct List {
+    struct CMUnitTest tests[1000];
+    Case cases[1000];
+    char names[1000][64];
+    size_t n;
+} List;
+
+static void add_test(List *l, const char *name, const char *what, Case c) {
+    assert_true(l->n < 1000);
+    snprintf(l->names[l->n], sizeof l->names[l->n], "%s: %s", name, what);
+    l->cases[l->n] = c;
+    l->tests[l->n] = (struct CMUnitTest){l->names[l->n], test_case, NULL, NULL, &l->cases[l->n]};
+    l->n++;
+}
+
+static void add_rows(List *l) {
+    for (int k = 1; k < SC_COUNT; k++) {
+        const ScalarDef *d = scalar_def((ScalarOp)k);
+        if (!(d->flags & SF_REAL) || (d->flags & SF_LANES) || d->result == SR_ATTR)
+            continue;
+        add_test(l, d->name, "gradient", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_gradient});
+        add_test(l, d->name, "text", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_text});
+        add_test(l, d->name, "loops f64", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_loops});
+        add_test(l, d->name, "loops f32", (Case){.row = (ScalarOp)k, .dt = DT_F32, .run = check_loops});
+    }
+}
+
+static void add_ops(List *l, Ctx *ctx) {
+    int n;
+    const OpDef *const *ops = op_all(&n);
+    for (int k = 0; k < n; k++)
+        for (int s = 0; ops[k]->sample; s++) {
+            Module *m = graph_module_new(ctx, &ctx->perm, str_of(ctx, "t.cnn"));
+            if (!ops[k]->sample(m, s))
+                break;
+            Case c = {.op = ops[k], .sample = s, .dt = DT_F64};
+            const char *name = str_fmt(ctx, "%s %d", ops[k]->name, s);
+            c.run = check_gradient;
+            add_test(l, name, "gradient", c);
+            c.run = check_text;
+            add_test(l, name, "text", c);
+            c.run = check_loops;
+            add_test(l, name, "loops", c);
+        }
+}
+
+int main(void) {
+    static List l;
+    Ctx *ctx = ctx_new(0);
+    add_rows(&l);
+    add_ops(&l, ctx);
+    int failed = _cmocka_run_group_tests("tables", l.tests, l.n, NULL, NULL);
+    ctx_free(ctx);
+    return failed;
+}
