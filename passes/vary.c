@@ -7,11 +7,11 @@ static void note_accesses(Vary *v, const LoopBody *b) {
         switch (s->kind) {
         case LOOP_FOR:
             vec_push(v->arena, &v->inner, s->index);
-            v->plain = v->plain && !s->parallel;
+            v->nest = v->nest && !s->parallel;
             for (int j = 0; j < s->n_lo; j++)
-                v->plain = v->plain && !dim_mentions(s->lo[j], v->loop->index);
+                v->nest = v->nest && !dim_mentions(s->lo[j], v->loop->index);
             for (int j = 0; j < s->n_hi; j++)
-                v->plain = v->plain && !dim_mentions(s->hi[j], v->loop->index);
+                v->nest = v->nest && !dim_mentions(s->hi[j], v->loop->index);
             note_accesses(v, &s->body);
             break;
         case LOOP_LOAD: case LOOP_STORE:
@@ -21,14 +21,14 @@ static void note_accesses(Vary *v, const LoopBody *b) {
         case LOOP_LET: v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES); break;
         case LOOP_CONST: case LOOP_INDEX: v->plain = v->plain && scalar; break;
         case LOOP_YIELD: break;
-        case LOOP_STATUS: v->plain = false; break;
+        case LOOP_STATUS: v->nest = false; break;
         case LOOP_WHILE: case LOOP_IF:
-            v->plain = false;
+            v->nest = false;
             note_accesses(v, &s->body);
             note_accesses(v, &s->orelse);
             break;
         case LOOP_CALL:
-            v->plain = false;
+            v->nest = false;
             v->opaque = true;
             break;
         }
@@ -42,6 +42,8 @@ static bool set(Vary *v, LVal x) {
 }
 
 static bool access_varies(const Vary *v, const LoopStmt *s) {
+    if (s->active && dim_mentions(s->active, v->loop->index))
+        return true;
     for (int a = 0; a < s->rank; a++)
         if (dim_mentions(s->subs[a], v->loop->index) || (s->sub_vals && s->sub_vals[a].id && v->varies[s->sub_vals[a].id]))
             return true;
@@ -81,10 +83,11 @@ static bool mark(Vary *v, const LoopBody *b) {
 }
 
 Vary vary_of(Ctx *ctx, Arena *arena, const LoopFunc *f, const LoopStmt *loop) {
-    Vary v = {.ctx = ctx, .arena = arena, .f = f, .loop = loop, .plain = true};
+    Vary v = {.ctx = ctx, .arena = arena, .f = f, .loop = loop, .nest = true, .plain = true};
     v.varies = ARENA_ARRAY(arena, bool, f->vals.n);
     note_accesses(&v, &loop->body);
-    if (!v.plain)
+    v.plain = v.plain && v.nest;
+    if (!v.nest)
         return v;
     for (int k = 0; k < loop->n_carried; k++)
         v.varies[loop->phi[k].id] = v.varies[loop->out[k].id] = true;

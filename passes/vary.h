@@ -13,7 +13,8 @@ typedef struct Vary {
     VEC(DimSym) inner;        /* indices of the loops inside */
     VEC(LoopStmt *) accesses; /* loads and stores inside */
     bool opaque; /* calls inside */
-    bool plain;  /* only loops, values, unchecked loads and stores inside, all scalar, and bounds inside do not vary */
+    bool nest;   /* only loops, values, loads and stores inside, and bounds inside do not vary; else varies is not set */
+    bool plain;  /* a nest, all scalar, no status or mask at its accesses */
 } Vary;
 
 Vary vary_of(Ctx *ctx, Arena *arena, const LoopFunc *f, const LoopStmt *loop);

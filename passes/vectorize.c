@@ -8,7 +8,9 @@
  * are sums: each lane adds up its own, also through the loops around that only pass the sum on, and the lanes are
  * added once at the end (the order of that sum is lane_sum's). Lanes past the end are masked by `active`. Of the
  * loops of a nest the one is taken that needs the fewest operations, strided accesses counting once a lane.
- * It does not interchange, tile or unroll; loops with calls, conditions or checked subscripts stay as they are. */
+ * Loops with calls, conditions or checked subscripts stay as they are. Last, output loops around reductions are
+ * unrolled and jammed (jam.c). It does not interchange or tile. */
+#include "passes/jam.h"
 #include "passes/pass.h"
 #include "passes/vary.h"
 
@@ -573,5 +575,6 @@ void pass_vectorize(Unit *u) {
         Vectorize z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f, .lanes = target_lanes(u->target, f->real)};
         Around around = {.n = 0};
         visit(&z, &f->body, &around);
+        jam_loops(u->ctx, u->arena, u->loops, f, u->target);
     }
 }
