@@ -3,8 +3,8 @@
  *   %g1, %g2 = vjp %y, %s, %w1, %w2
  *
  * becomes the reverse sweep over the instructions before it that depend on the w's and that y depends on: x_adj is the
- * cotangent of x, contributions to one cotangent chain by `from`. Instructions are expanded in order, so a vjp of a vjp
- * differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp); this file knows none. */
+ * cotangent of x, contributions to one cotangent chain by `from`. The w's are free: what computes them is not looked
+ * into. Instructions are expanded in order, so a vjp of a vjp differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp); this file knows none. */
 #include <string.h>
 
 #include "base/diag.h"
@@ -15,13 +15,14 @@ typedef struct Sweep {
     Module *m;
     Func *f;
     int n_vals, n_insts; /* of the forward part */
+    bool *free;          /* by value id: is a w */
     bool *live;          /* by value id: depends on a w */
     Val *adj;            /* by value id; id 0: none so far */
 } Sweep;
 
 static void mark_live(Sweep *s, const Val *w, int n_w) {
     for (int k = 0; k < n_w; k++)
-        s->live[w[k].id] = true;
+        s->live[w[k].id] = s->free[w[k].id] = true;
     for (int k = 0; k < s->n_insts; k++) {
         const Inst *i = s->f->insts.p[k];
         bool any = false;
@@ -39,14 +40,31 @@ static const char *operand_name(const Sweep *s, Val v) {
     return !name ? "x" : dot ? dot + 1 : name;
 }
 
-static void name_backward(Sweep *s, const Inst *i, const Val *d) {
+/* Names of what the derivative of i appended (insts from `begin`): a cotangent's whole chain takes the operand's. */
+static void name_backward(Sweep *s, const Inst *i, const Val *d, int begin) {
     if (!i->name)
         return;
     for (int j = 0; j < i->n_args; j++) {
-        Inst *def = d[j].id && s->live[i->args[j].id] ? graph_def(s->f, d[j]) : NULL;
-        if (def && (int)def->first.id >= s->n_vals && def->name == i->name)
-            def->name = str_fmt(s->u->ctx, "%s.bwd.%s", i->name, operand_name(s, i->args[j]));
+        const char *operand = operand_name(s, i->args[j]);
+        for (Val v = d[j]; v.id && s->f->vals.p[v.id].inst >= begin;) {
+            Inst *def = graph_def(s->f, v);
+            const Nest *n = def->op == &op_nest ? def->attr : NULL;
+            if (def->name == i->name)
+                def->name = str_fmt(s->u->ctx, "%s.bwd.%s", i->name, operand);
+            v = n && n->init >= 0 ? def->args[n->init] : (Val){0};
+        }
     }
+    for (int k = begin; k < s->f->insts.n; k++)
+        if (s->f->insts.p[k]->name == i->name)
+            s->f->insts.p[k]->name = str_fmt(s->u->ctx, "%s.bwd", i->name);
+}
+
+/* Do all results of i count as free? */
+static bool is_free(const Sweep *s, const Inst *i) {
+    bool all = i->n_results > 0;
+    for (int j = 0; j < i->n_results; j++)
+        all &= s->free[inst_result(i, j).id];
+    return all;
 }
 
 static void backward(Sweep *s, const Inst *i) {
@@ -57,7 +75,7 @@ static void backward(Sweep *s, const Inst *i) {
     }
     for (int j = 0; j < i->n_args; j++)
         any_live |= s->live[i->args[j].id];
-    if (!has_adj || !any_live || !real_live)
+    if (!has_adj || !any_live || !real_live || is_free(s, i))
         return;
     if (!i->op->vjp) {
         diag_error(s->u->ctx, "E0590", i->span, "there is no derivative of `%s`", i->op->name);
@@ -68,8 +86,9 @@ static void backward(Sweep *s, const Inst *i) {
         g[j] = s->adj[inst_result(i, j).id];
     for (int j = 0; j < i->n_args; j++)
         acc[j] = s->adj[i->args[j].id];
+    int begin = s->f->insts.n;
     i->op->vjp(s->m, s->f, i, g, acc, d);
-    name_backward(s, i, d);
+    name_backward(s, i, d, begin);
     for (int j = 0; j < i->n_args; j++)
         if (d[j].id && s->live[i->args[j].id])
             s->adj[i->args[j].id] = d[j];
@@ -97,6 +116,7 @@ static void expand(Rewrite *r, const Inst *i) {
     for (int k = 0; k < attr->n_wrt; k++)
         w[k] = rewrite_val(r, i->args[2 + k]);
     Sweep s = {.u = u, .m = r->m, .f = r->to, .n_vals = r->to->vals.n, .n_insts = r->to->insts.n};
+    s.free = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
     s.live = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
     s.adj = ARENA_ARRAY(u->arena, Val, s.n_vals + 1);
     mark_live(&s, w, attr->n_wrt);

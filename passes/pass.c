@@ -117,8 +117,7 @@ static void run_one(Unit *u, const PassOptions *o, const PassDef *p, Times *t) {
     if (!after)
         return;
     const char *now = text_of(u);
-    bool same = strcmp(old, now) == 0;
-    sb_printf(o->dumps, "; IR after %s%s\n%s", p->name, same ? " (unchanged)" : "", now);
+    sb_printf(o->dumps, "; IR after %s\n%s", p->name, strcmp(old, now) == 0 ? "(unchanged)\n" : now);
 }
 
 static void time_table(const PassOptions *o, const Times *t, int n) {
