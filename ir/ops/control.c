@@ -199,7 +199,7 @@ static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, d
     bool *given = ARENA_ARRAY(in->arena, bool, f->vals.n);
     memcpy(vals, in->vals, (size_t)f->vals.n * sizeof *vals);
     Val x = i->args[2 + w], y = i->args[0];
-    Tensor t = vals[x.id];
+    Tensor t = vals[x.id], g = in->vals[i->args[1].id]; /* the cotangent stays what it was */
     t.f = arena_dup(in->arena, t.f, (size_t)t.count * sizeof *t.f);
     t.f[at] += step;
     vals[x.id] = t;
@@ -208,7 +208,7 @@ static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, d
         return false;
     *sum = 0;
     for (int64_t k = 0; k < vals[y.id].count; k++)
-        *sum += vals[i->args[1].id].f[k] * vals[y.id].f[k];
+        *sum += g.f[k] * vals[y.id].f[k];
     return true;
 }
 
