@@ -65,7 +65,9 @@ static void check_params(Verifier *v) {
         check_type(v, p->val);
         if (p->bound)
             check_dim(v, p->bound, "a bound");
-        int n = !b ? 0 : p->role == ROLE_PARAM ? b->params.n : p->role == ROLE_STATE ? b->states.n : p->role == ROLE_OPT ? b->opts.n : p->role == ROLE_HYPER ? b->formals.n : -1;
+        bool tensor = p->role == ROLE_PARAM || p->role == ROLE_STATE || p->role == ROLE_OPT || p->role == ROLE_HYPER;
+        int n = !tensor ? -1 : !b ? 0 : p->role == ROLE_PARAM ? b->params.n : p->role == ROLE_STATE ? b->states.n
+                              : p->role == ROLE_OPT ? b->opts.n : b->formals.n;
         if (f->entry && n >= 0 && (p->tensor < 0 || p->tensor >= n))
             broken(v, "param %s stands for tensor %d, which the block does not have", p->name ? p->name : "?", p->tensor);
     }
