@@ -279,7 +279,7 @@ static bool leaves(const Batch *b, int inst, int region) {
 /* A sum's init and post, applied to the total: read by the elementwise nest that follows the batch. */
 static Val finish_sum(Batch *b, const Inst *i, Val total) {
     Arena *arena = b->r.u->arena;
-    NestOp n = rewrite_nestop(&b->r, i);
+    NestOp n = nestop_of(b->f, i);
     if (n.nest.init < 0 && !n.nest.post.n)
         return total;
     Type t = graph_type(b->r.to, total);
@@ -293,8 +293,8 @@ static Val finish_sum(Batch *b, const Inst *i, Val total) {
         bind[k] = (DimBinding){dim_as_symbol(n.nest.map[k]), map[k]};
     }
     Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
-    for (int k = 0; k < n.n_args; k++)
-        args[k] = n.args[k];
+    for (int k = 0; k < n.n_args; k++) /* what only the sum reads may exist in the slices alone */
+        args[k] = k == n.nest.init || used_by(&n.nest.post, k) ? rewrite_val(&b->r, n.args[k]) : total;
     args[n.n_args] = total;
     int sum = body_read(&bb, t.dt, n.n_args, t.rank, map);
     if (n.nest.init >= 0)
