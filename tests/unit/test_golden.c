@@ -5,8 +5,9 @@
  * means nothing. Further marks, anywhere:
  *
  *     # exit: 4            the exit status; without it 1 if there are `# error:` marks, else 0
- *     # error: text        an error or warning is reported for this line, its message contains the
- * text, and every one reported has such a mark # error@-2: text     the same for the line two above
+ *     # error: text        an error or warning is reported for this line and its message contains
+ *                          the text; every one reported has such a mark
+ *     # error@-2: text     the same for the line two above
  *     # count: word 3      the word stands three times on standard output
  *
  * With CNNC_BLESS=1 in the environment the expectations are written instead of compared; the marks

@@ -494,7 +494,7 @@ static void damaged_texts_are_survived(void **state) {
         } else {
             for (int j = 0; j < 4; j++) {
                 seed = seed * 1664525u + 1013904223u;
-                text[(seed >> 8) % n] = "(){}[],:=~ \n\"#'.x1"[(seed >> 24) % 20];
+                text[(seed >> 8) % n] = "(){}[],:=~ \n\"#'.x1"[(seed >> 24) % 18];
             }
         }
         Ctx *keep = ctx;
