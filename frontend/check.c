@@ -1,0 +1,275 @@
+/* What is wrong with a declaration whatever its calls are: names given twice, statements in the wrong place, dims that nothing
+ * binds, recursion. A declaration with such an error is broken: it is not elaborated, and calls of it stay silent. */
+#include <string.h>
+
+#include "frontend/lower.h"
+
+bool check_is_broken(const Elab *e, const Item *item)
+{
+    for (int i = 0; i < e->broken.n; i++)
+        if (e->broken.p[i] == item)
+            return true;
+    return item->broken;
+}
+
+static void mark_broken(Elab *e, const Item *item)
+{
+    if (!check_is_broken(e, item))
+        vec_push(e->arena, &e->broken, item);
+}
+
+/* ---- names given twice */
+
+static bool is_function(const Item *it)
+{
+    return it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR || it->kind == ITEM_OPTIMIZER;
+}
+
+static void check_twice(Elab *e, const Item *a, const Item *b)
+{
+    if (!a->name.text || !b->name.text || is_function(a) != is_function(b) || a->kind == ITEM_IMPORT || b->kind == ITEM_IMPORT)
+        return;
+    if (a->name.text == b->name.text) {
+        Diag *d = elab_error(e, "E0430", b->name.span, "`%s` is declared twice", b->name.text);
+        diag_note(e->ctx, d, a->name.span, "first here");
+        mark_broken(e, b);
+    } else if (is_function(a) && a->kind != ITEM_OPTIMIZER && b->kind != ITEM_OPTIMIZER &&
+               abi_lower(e->ctx, a->name.text) == abi_lower(e->ctx, b->name.text)) {
+        Diag *d = elab_error(e, "E0431", b->name.span, "`%s` and `%s` are one name in lower case, which the C functions have", a->name.text,
+                             b->name.text);
+        diag_note(e->ctx, d, a->name.span, "the other one is here");
+        mark_broken(e, b);
+    }
+}
+
+static void twice_error(Elab *e, const Item *item, const Name *n, const char *what)
+{
+    elab_error(e, "E0432", n->span, "the %s `%s` stands here twice", what, n->text);
+    mark_broken(e, item);
+}
+
+static void check_lists(Elab *e, const Item *item)
+{
+    for (int i = 0; i < item->n_dims; i++)
+        for (int k = 0; k < i; k++)
+            if (item->dims[i].name.text == item->dims[k].name.text)
+                twice_error(e, item, &item->dims[i].name, "dim");
+    for (int i = 0; i < item->n_formals; i++) {
+        for (int k = 0; k < i; k++)
+            if (item->formals[i].name.text == item->formals[k].name.text)
+                twice_error(e, item, &item->formals[i].name, "formal");
+        for (int k = 0; k < item->n_dims; k++)
+            if (item->formals[i].name.text == item->dims[k].name.text)
+                twice_error(e, item, &item->formals[i].name, "name");
+    }
+}
+
+/* ---- dims: each is bound by an axis in which it stands alone or with a factor, or by index(K) */
+
+static bool axis_binds(const Expr *x, Str dim)
+{
+    if (x->kind == EXPR_BINARY && x->op == OP_MUL)
+        return (x->x->kind == EXPR_INT && axis_binds(x->y, dim)) || (x->y->kind == EXPR_INT && axis_binds(x->x, dim));
+    return x->kind == EXPR_NAME && x->path.n == 1 && x->path.names[0].text == dim;
+}
+
+static bool type_binds(const TypeExpr *t, Str dim)
+{
+    if (!t)
+        return false;
+    for (int i = 0; i < t->rank; i++)
+        if (axis_binds(t->shape[i], dim))
+            return true;
+    return t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1 && axis_binds(t->args[0].value, dim);
+}
+
+static void check_dims(Elab *e, const Item *item)
+{
+    for (int i = 0; i < item->n_dims; i++) {
+        Str name = item->dims[i].name.text;
+        bool bound = item->dims[i].value != NULL;
+        for (int k = 0; k < item->n_formals; k++)
+            bound |= type_binds(item->formals[k].type, name);
+        for (int k = 0; k < item->n_body; k++)
+            bound |= item->body[k]->kind == STMT_DATA && type_binds(item->body[k]->type, name);
+        if (bound)
+            continue;
+        Diag *d = elab_error(e, "E0433", item->dims[i].name.span, "nothing binds the dim `%s`", name);
+        diag_help(e->ctx, d, "a dim stands alone, or with a constant factor, as an axis of a formal or of data");
+        mark_broken(e, item);
+    }
+}
+
+/* ---- statements in their places */
+
+static bool allowed(ItemKind in, StmtKind s)
+{
+    bool model = in == ITEM_MODEL, est = in == ITEM_ESTIMATOR;
+    switch (s) {
+    case STMT_BIND: return true;
+    case STMT_CONST: return in != ITEM_OPTIMIZER;
+    case STMT_PARAM: return model || est;
+    case STMT_STATE: return model || est || in == ITEM_OPTIMIZER;
+    case STMT_UPDATE: return model || in == ITEM_OPTIMIZER;
+    case STMT_RETURN: return model || in == ITEM_DEF;
+    case STMT_EXPECT: return in == ITEM_TEST;
+    default: return est;
+    }
+}
+
+static const char *homes(StmtKind s)
+{
+    switch (s) {
+    case STMT_PARAM: return "models and estimators";
+    case STMT_STATE: return "models, estimators and optimizers";
+    case STMT_UPDATE: return "models and optimizers, where it updates a state";
+    case STMT_RETURN: return "defs and models";
+    case STMT_EXPECT: return "tests";
+    case STMT_CONST: return "files, defs, models, estimators and tests";
+    default: return "estimators";
+    }
+}
+
+static void check_places(Elab *e, const Item *item)
+{
+    for (int i = 0; i < item->n_body; i++) {
+        const Stmt *s = item->body[i];
+        if (allowed(item->kind, s->kind))
+            continue;
+        Diag *d = elab_error(e, "E0434", s->head, "`%s` in %s %s", stmt_keyword(s->kind),
+                             item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER ? "an" : "a", item_keyword(item->kind));
+        diag_note(e->ctx, d, (Span){0}, "`%s` stands in %s", stmt_keyword(s->kind), homes(s->kind));
+        mark_broken(e, item);
+    }
+}
+
+static void check_return(Elab *e, const Item *item)
+{
+    if (item->kind != ITEM_DEF && item->kind != ITEM_MODEL)
+        return;
+    int at = -1;
+    for (int i = 0; i < item->n_body && at < 0; i++)
+        if (item->body[i]->kind == STMT_RETURN)
+            at = i;
+    if (at < 0) {
+        elab_error(e, "E0435", item->close.file ? item->close : item->name.span, "`%s` has no return", item->name.text);
+    } else if (at < item->n_body - 1) {
+        elab_error(e, "E0436", item->body[at + 1]->head, "a statement after return: return is the last statement of `%s`", item->name.text);
+    } else {
+        return;
+    }
+    mark_broken(e, item);
+}
+
+/* A name is bound once in a block. */
+static void check_bindings(Elab *e, const Item *item)
+{
+    for (int i = 0; i < item->n_body; i++) {
+        const Stmt *s = item->body[i];
+        bool binds = s->kind == STMT_BIND || s->kind == STMT_CONST || s->kind == STMT_PARAM || s->kind == STMT_STATE || s->kind == STMT_DATA;
+        Span first = {0};
+        for (int k = 0; binds && k < i; k++) {
+            StmtKind kind = item->body[k]->kind;
+            if ((kind == STMT_BIND || kind == STMT_CONST || kind == STMT_PARAM || kind == STMT_STATE || kind == STMT_DATA) &&
+                item->body[k]->name.text == s->name.text)
+                first = item->body[k]->name.span;
+        }
+        for (int k = 0; binds && k < item->n_formals; k++)
+            if (item->formals[k].name.text == s->name.text)
+                first = item->formals[k].name.span;
+        for (int k = 0; binds && k < item->n_dims; k++)
+            if (item->dims[k].name.text == s->name.text)
+                first = item->dims[k].name.span;
+        if (!first.file)
+            continue;
+        Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already", s->name.text);
+        diag_note(e->ctx, d, first, "it got it here");
+        mark_broken(e, item);
+    }
+}
+
+/* ---- recursion */
+
+typedef struct Walk {
+    Elab *e;
+    const Item *stack[64];
+    int depth;
+} Walk;
+
+static void walk_item(Walk *w, const Item *item);
+
+static void walk_call(Walk *w, const Expr *x)
+{
+    Lib *lib;
+    const Item *callee = elab_function(w->e, w->e->file, &x->path, &lib);
+    if (!callee || lib != w->e->file)
+        return;
+    for (int i = 0; i < w->depth; i++)
+        if (w->stack[i] == callee) {
+            bool known = false;
+            for (int k = i; k < w->depth; k++) {
+                known |= check_is_broken(w->e, w->stack[k]);
+                mark_broken(w->e, w->stack[k]);
+            }
+            if (!known)
+                elab_error(w->e, "E0414", x->path.span, "`%s` calls itself: recursion has no end here", callee->name.text);
+            return;
+        }
+    if (w->depth < 64 && !check_is_broken(w->e, callee))
+        walk_item(w, callee);
+}
+
+static void walk_expr(Walk *w, const Expr *x)
+{
+    if (!x)
+        return;
+    if (x->kind == EXPR_CALL)
+        walk_call(w, x);
+    walk_expr(w, x->x);
+    walk_expr(w, x->y);
+    walk_expr(w, x->z);
+    for (int i = 0; i < x->n_items; i++)
+        walk_expr(w, x->items[i]);
+    for (int i = 0; i < x->n_args; i++)
+        walk_expr(w, x->args[i].value);
+    for (int i = 0; i < x->n_subs; i++) {
+        walk_expr(w, x->subs[i].lo);
+        walk_expr(w, x->subs[i].hi);
+    }
+    for (int i = 0; i < x->n_indices; i++)
+        walk_expr(w, x->indices[i].bound);
+}
+
+static void walk_item(Walk *w, const Item *item)
+{
+    w->stack[w->depth++] = item;
+    for (int i = 0; i < item->n_formals; i++)
+        walk_expr(w, item->formals[i].default_);
+    for (int i = 0; i < item->n_body; i++) {
+        walk_expr(w, item->body[i]->value);
+        walk_expr(w, item->body[i]->when);
+    }
+    w->depth--;
+}
+
+void check_file(Elab *e)
+{
+    const AstFile *file = e->file->ast;
+    for (int i = 0; i < file->n_items; i++) {
+        const Item *it = file->items[i];
+        for (int k = 0; k < i; k++)
+            check_twice(e, file->items[k], it);
+        if (it->broken || it->kind == ITEM_IMPORT || it->kind == ITEM_CONST)
+            continue;
+        check_lists(e, it);
+        check_places(e, it);
+        check_return(e, it);
+        check_bindings(e, it);
+        check_dims(e, it);
+    }
+    for (int i = 0; i < file->n_items; i++)
+        if (is_function(file->items[i]) && !check_is_broken(e, file->items[i])) {
+            Walk w = {.e = e};
+            walk_item(&w, file->items[i]);
+        }
+}

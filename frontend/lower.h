@@ -1,0 +1,49 @@
+/* From declarations to the functions of a module (the list is in frontend.h). A model or estimator is elaborated into one
+ * scratch function in training and one in inference; what is exported are slices of these. */
+#ifndef CNNC_FRONTEND_LOWER_H
+#define CNNC_FRONTEND_LOWER_H
+
+#include "frontend/elab.h"
+
+/* ---- lower_root.c */
+/* An empty function to elaborate `item` in, and its frame; dims without a value become symbols. */
+Func *lower_begin(Elab *e, const Item *item, DType real, bool training);
+bool lower_formals_known(const Item *item); /* fully typed, int formals with values: it can be exported */
+bool lower_def(Elab *e, const Item *item);
+bool lower_model(Elab *e, const Item *item);
+void lower_init(Elab *e, const Item *item, int block); /* E.init, a slice of e->f */
+AbiEntry *lower_entry(Elab *e, const Item *item, AbiEntryKind kind, const char *suffix);
+AbiEntry *lower_entry_named(Elab *e, const Item *item, AbiEntryKind kind, Str cname);
+AbiBlock *lower_block(Elab *e, const Item *item, DType real);
+/* Elements of `params` and `states` so far, with their offsets; calls of models. */
+void lower_tables(Elab *e, AbiBlock *b);
+/* Defines given on the command line for NAME or DECL.NAME. */
+const Define *lower_define(Elab *e, const char *decl, Str name);
+
+/* ---- lower_slice.c */
+typedef struct Slice {
+    Str name;
+    AbiEntry *entry;
+    int block;
+    Span span;
+    bool all_dims;     /* not only those that are mentioned */
+    unsigned keep;     /* roles (1 << ROLE) whose params stay though nothing uses them */
+    VEC(Result) results; /* in the scratch function; `of` of RES_NEW_*: number of the slot (Param.tensor) */
+} Slice;
+Func *lower_slice(Elab *e, const Func *from, const Slice *s);
+/* Does v depend on a param of this role? */
+bool lower_depends(Elab *e, const Func *f, Val v, Role role);
+
+/* ---- lower_estimator.c, lower_optimizer.c, lower_dist.c */
+bool lower_estimator(Elab *e, const Item *item);
+/* `using`: fills b->using_ and adds E.update. */
+bool lower_using(Elab *e, const Stmt *s, AbiBlock *b, int block, const Item *item);
+Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at); /* log density of each draw, or NULL */
+Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at);
+
+/* ---- check.c */
+/* Names, places of statements, recursion: what can be said about a definition without its calls. */
+void check_file(Elab *e);
+bool check_is_broken(const Elab *e, const Item *item);
+
+#endif

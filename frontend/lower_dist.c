@@ -1,0 +1,272 @@
+/* Distributions: their arguments, log densities as instructions `density`, means. */
+#include <string.h>
+
+#include "frontend/lower.h"
+#include "ir/dist.h"
+
+/* ---- calls of distributions */
+
+static const char *params_text(Elab *e, const DistDef *d)
+{
+    StrBuf sb = sb_new(e->arena);
+    for (int f = 0; f < d->n_forms; f++) {
+        sb_put(&sb, f ? " | " : "");
+        for (int k = 0; k < d->forms[f].n_params; k++)
+            sb_printf(&sb, k ? ", %s" : "%s", d->forms[f].params[k].name);
+    }
+    return sb.text;
+}
+
+/* The form that the named arguments choose, or -1 after a message. */
+static int choose_form(Elab *e, const Expr *x, const DistDef *d)
+{
+    for (int f = 0; f < d->n_forms; f++) {
+        bool fits = true;
+        for (int i = 0; i < x->n_args && fits; i++) {
+            bool found = !x->args[i].name.text;
+            for (int k = 0; k < d->forms[f].n_params; k++)
+                found |= x->args[i].name.text && !strcmp(x->args[i].name.text, d->forms[f].params[k].name);
+            fits = found;
+        }
+        if (fits)
+            return f;
+    }
+    for (int i = 0; i < x->n_args; i++)
+        if (x->args[i].name.text && dist_form_named(d, x->args[i].name.text) < 0) {
+            elab_error(e, "E0407", x->args[i].name.span, "`%s` has no parameter `%s`: it takes %s", d->name, x->args[i].name.text,
+                       params_text(e, d));
+            return -1;
+        }
+    for (int i = x->n_args - 1; i >= 0; i--)
+        if (x->args[i].name.text) {
+            elab_error(e, "E0440", x->args[i].name.span, "`%s` takes one of %s, and `%s` is one too many", d->name, params_text(e, d),
+                       x->args[i].name.text);
+            break;
+        }
+    return -1;
+}
+
+static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d)
+{
+    const Expr *args[DIST_MOST_PARAMS + 1];
+    const char *names[DIST_MOST_PARAMS + 1] = {0};
+    int form = choose_form(e, x, d);
+    if (form < 0)
+        return NULL;
+    const DistForm *f = &d->forms[form];
+    for (int k = 0; k < f->n_params; k++)
+        names[k] = f->params[k].name;
+    if (!elab_args(e, x, names, f->n_params, args))
+        return NULL;
+    DistValue *v = ARENA_NEW(e->arena, DistValue);
+    v->def = d;
+    v->name = x->path.names[0].text;
+    v->form = form;
+    v->span = x->path.span;
+    v->n_args = f->n_params;
+    for (int k = 0; k < f->n_params; k++) {
+        v->args[k] = elab_expr(e, args[k]);
+        if (v->args[k].kind == V_ERROR)
+            return NULL;
+    }
+    return v;
+}
+
+/* Weighted(u, D), LogDensity(e): not in the table, since they stand for no distribution of their own. */
+static DistValue *dist_wrapper(Elab *e, const Expr *x)
+{
+    static const char *const weighted[] = {"u", "D", NULL}, *const density[] = {"e", NULL};
+    bool inner = !strcmp(x->path.names[0].text, "Weighted");
+    const Expr *args[2];
+    if (!elab_args(e, x, inner ? weighted : density, inner ? 2 : 1, args))
+        return NULL;
+    DistValue *v = ARENA_NEW(e->arena, DistValue);
+    v->name = x->path.names[0].text;
+    v->span = x->path.span;
+    v->n_args = 1;
+    v->args[0] = elab_expr(e, args[0]);
+    if (v->args[0].kind == V_ERROR)
+        return NULL;
+    if (inner) {
+        Value d = elab_expr(e, args[1]);
+        if (d.kind != V_DIST) {
+            if (d.kind != V_ERROR)
+                elab_error(e, "E0441", args[1]->span, "Weighted takes weights and a distribution, and this is %s", value_what(e, &d));
+            return NULL;
+        }
+        v->inner = d.dist;
+    }
+    return v;
+}
+
+static Value call_logpdf(Elab *e, const Expr *x)
+{
+    static const char *const names[] = {"D", "x", NULL};
+    const Expr *args[2];
+    if (!elab_args(e, x, names, 2, args))
+        return value_error();
+    Value d = elab_expr(e, args[0]), at = elab_expr(e, args[1]);
+    Node *n = d.kind == V_ERROR ? NULL : node_of(e, &at, DT_NONE);
+    if (!n)
+        return value_error();
+    if (d.kind != V_DIST) {
+        elab_error(e, "E0441", args[0]->span, "logpdf takes a distribution, and this is %s", value_what(e, &d));
+        return value_error();
+    }
+    return value_node(lower_density(e, n, d.dist, x->path.span));
+}
+
+bool elab_distribution(Elab *e, const Expr *x, Value *out)
+{
+    Str name = x->path.names[0].text;
+    if (!strcmp(name, "logpdf")) {
+        *out = call_logpdf(e, x);
+        return true;
+    }
+    if (!strcmp(name, "Mixture")) {
+        elab_error(e, "E0442", x->path.span, "`%s` is not available in this version", name);
+        *out = value_error();
+        return true;
+    }
+    const DistDef *d = dist_named(name);
+    bool wrapper = !strcmp(name, "Weighted") || !strcmp(name, "LogDensity");
+    if (!d && !wrapper)
+        return false;
+    const DistValue *v = d ? dist_args(e, x, d) : dist_wrapper(e, x);
+    *out = v ? (Value){.kind = V_DIST, .span = x->span, .dist = v} : value_error();
+    return true;
+}
+
+/* ---- densities */
+
+static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at)
+{
+    DistSupport s = d->def->support;
+    bool real = dtype_is_real(x->dt);
+    bool ok = s <= SUPPORT_UNIT ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
+    if (!ok)
+        elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
+                   s <= SUPPORT_UNIT ? "reals" : s == SUPPORT_BOOL ? "bool" : "int or index",
+                   value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
+    return ok;
+}
+
+/* A parameter as the density wants it: a scalar, or of the draws' shape (one axis more for vectors). */
+static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType dt, Span at, Val *out)
+{
+    const Value *v = &d->args[k];
+    Node *p = node_of(e, v, dt);
+    if (!p)
+        return false;
+    p = node_cast(e, dt, p);
+    if (p->open) {
+        elab_error(e, "E0356", v->span, "a density inside a comprehension: compute it outside, for the whole tensor");
+        return false;
+    }
+    if (p->rank == 0 && !d->def->last_axis) {
+        *out = gen_value(e, p);
+        return true;
+    }
+    Axis axes[LANG_RANK + 1];
+    int rank = x->rank, map[LANG_RANK + 1];
+    memcpy(axes, x->axes, sizeof *axes * (size_t)rank);
+    if (d->def->last_axis) {
+        if (!p->rank) {
+            elab_error(e, "E0336", v->span, "%s takes a vector, and this is a scalar", d->name);
+            return false;
+        }
+        axes[rank++] = p->axes[p->rank - 1];
+    }
+    Node *like = node_fill(e, node_const(e, dt, 0, at), rank, axes);
+    if (p->rank > rank || !node_align(e, p, like, map, at, "~", true)) {
+        if (p->rank > rank)
+            elab_error(e, "E0312", at, "the two sides of `~` have different shapes: left %s, right %s", axes_text(e, x->axes, x->rank),
+                       axes_text(e, p->axes, p->rank));
+        return false;
+    }
+    if (p->rank == rank) {
+        *out = gen_value(e, p);
+        return true;
+    }
+    Node *spread = node_new(e, N_VIEW, dt, rank, axes, p->span);
+    spread->n_kids = 1;
+    spread->kid[0] = gen_leaf(e, p);
+    spread->n_at = rank;
+    spread->at = ARENA_ARRAY(e->arena, DimSym, rank + 1);
+    spread->form = ARENA_ARRAY(e->arena, Dim, p->rank + 1);
+    for (int i = 0; i < rank; i++)
+        spread->at[i] = nest_index(e->ctx, "i");
+    for (int i = 0; i < p->rank; i++)
+        spread->form[i] = dim_of(e->ctx, spread->at[map[i]]);
+    *out = gen_value(e, spread);
+    return true;
+}
+
+static DType density_real(const Elab *e, const Node *x)
+{
+    return dtype_is_real(x->dt) ? x->dt : e->real;
+}
+
+static Type density_type(Elab *e, const Node *x)
+{
+    Dim shape[LANG_RANK];
+    for (int i = 0; i < x->rank; i++)
+        shape[i] = x->axes[i].value;
+    return type_new(e->ctx, density_real(e, x), x->rank, shape);
+}
+
+static bool dist_params(Elab *e, const Node *x, const DistValue *d, Span at, Val *out)
+{
+    for (int k = 0; k < d->n_args; k++)
+        if (!dist_param(e, x, d, k, density_real(e, x), at, &out[k]))
+            return false;
+    return true;
+}
+
+static Node *given_density(Elab *e, const Node *x, const DistValue *d)
+{
+    (void)x;
+    Node *n = node_of(e, &d->args[0], DT_NONE);
+    return n && !dtype_is_real(n->dt) ? node_cast(e, e->real, n) : n;
+}
+
+Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
+{
+    if (!strcmp(d->name, "LogDensity"))
+        return given_density(e, x, d);
+    if (d->inner) {
+        Node *n = lower_density(e, x, d->inner, at);
+        Value r = n ? elab_binary(e, OP_MUL, d->args[0], value_node(n), at, at) : value_error();
+        return r.kind == V_NODE ? r.node : NULL;
+    }
+    if (!kind_of_x(e, x, d, at))
+        return NULL;
+    if (x->open) {
+        elab_error(e, "E0356", at, "a density inside a comprehension: compute it outside, for the whole tensor");
+        return NULL;
+    }
+    Val args[DIST_MOST_PARAMS + 1];
+    args[0] = gen_value(e, x);
+    if (!dist_params(e, x, d, at, args + 1))
+        return NULL;
+    DensityAttr *a = ARENA_NEW(e->m->arena, DensityAttr);
+    a->dist = d->def;
+    a->form = d->form;
+    a->type = density_type(e, x);
+    Val v = inst_result(graph_inst(e->m, e->f, &op_density, args, d->n_args + 1, a, elab_span(e, at), elab_label(e)), 0);
+    return node_leaf(e, v, x->axes, at);
+}
+
+Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at)
+{
+    if (d->inner)
+        return lower_dist_mean(e, x, d->inner, at);
+    if (!d->def || (!d->def->mean && !d->def->mean_body))
+        return NULL;
+    Val args[DIST_MOST_PARAMS];
+    if (!dist_params(e, x, d, at, args))
+        return NULL;
+    DistCall c = {.m = e->m, .f = e->f, .form = d->form, .params = args, .type = density_type(e, x), .span = elab_span(e, at),
+                  .name = elab_label(e)};
+    return node_leaf(e, dist_mean(d->def, &c), NULL, at);
+}
