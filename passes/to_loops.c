@@ -118,6 +118,42 @@ void lower_insts(LowerBuilder *lb, const Func *func) {
 
 /* ---- whose memory a value takes */
 
+/* Does the nest read operand v at its own cell only? */
+static bool reads_own_cell(const NestOp *n, Val v) {
+    const Body *b = &n->nest.body;
+    for (int k = 0; k < b->n; k++) {
+        if (b->insts[k].kind != BODY_READ || n->args[b->insts[k].operand].id != v.id)
+            continue;
+        for (int a = 0; a < b->insts[k].rank; a++)
+            if (b->insts[k].map[a] != n->nest.map[a])
+                return false;
+    }
+    return true;
+}
+
+/* An init has no work memory: what it draws or computes first stands where an elementwise nest, its only user, puts
+ * its result. */
+static void coalesce_init(Arena *arena, const Func *f, const int *uses, Val *same) {
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        NestOp n = {.n_args = 0};
+        if (i->op == &op_nest)
+            n = nestop_of(f, i);
+        if (i->op != &op_nest || n.nest.init >= 0 || !nest_elementwise(arena->ctx, &n))
+            continue;
+        for (int a = 0; a < i->n_args; a++) {
+            Val v = i->args[a];
+            const Inst *def = graph_def(f, v);
+            if (!def || (def->op->flags & OPF_VIEW) || def->op == &op_const || uses[v.id] != 1 || same[v.id].id)
+                continue;
+            if (type_equal(graph_type(f, v), n.type) && reads_own_cell(&n, v)) {
+                same[v.id] = i->first;
+                break;
+            }
+        }
+    }
+}
+
 /* `%b = nest ... from %a`, %a used nowhere else: one buffer, the cells start from what is there. */
 const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
     Val *same = ARENA_ARRAY(arena, Val, f->vals.n);
@@ -131,6 +167,8 @@ const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
         if (def && def->op == &op_nest && uses[from.id] == 1 && !bound[from.id].id)
             same[from.id] = i->first;
     }
+    if (f->entry && f->entry->kind == ENTRY_INIT)
+        coalesce_init(arena, f, uses, same);
     return same;
 }
 
@@ -158,7 +196,7 @@ static void bind_params(FuncEmit *e) {
         Type type = graph_type(e->f, p->val);
         bool updated = false;
         for (int r = 0; r < e->f->results.n; r++)
-            updated |= e->f->results.p[r].of == k && e->f->results.p[r].role != RES_GRAD;
+            updated |= e->f->results.p[r].of == k && e->f->results.p[r].role != RES_GRAD && e->f->entry->kind != ENTRY_INIT;
         BufId b = arg_buf(e, e->map.params[k], type, p->name, p->span, updated);
         if (e->map.params[k].storage != type.dt) {
             BufId local = lower_new_buf(&e->lb, type, p->name, p->span);
@@ -179,14 +217,8 @@ static bool in_place(FuncEmit *e, Val v, Val old) {
     NestOp n = nestop_of(e->f, def);
     if (!nest_elementwise(ctx, &n))
         return false;
-    const Body *b = &n.nest.body;
-    for (int k = 0; k < b->n; k++) {
-        if (b->insts[k].kind != BODY_READ || n.args[b->insts[k].operand].id != old.id)
-            continue;
-        for (int a = 0; a < b->insts[k].rank; a++)
-            if (b->insts[k].map[a] != n.nest.map[a])
-                return false;
-    }
+    if (!reads_own_cell(&n, old))
+        return false;
     bool after = false;
     for (int k = 0; k < e->f->insts.n; k++) {
         const Inst *i = e->f->insts.p[k];
@@ -216,7 +248,7 @@ static void bind_results(FuncEmit *e) {
         const Inst *def = graph_def(e->f, res->val);
         bool direct = def && !(def->op->flags & OPF_VIEW) && s.storage == type.dt && !e->lb.buf_of[res->val.id].id;
         BufId to;
-        if (is_update(res->role)) {
+        if (is_update(res->role) && e->f->entry->kind != ENTRY_INIT) {
             Val old = e->f->params.p[res->of].val;
             to = e->lb.buf_of[old.id];
             if (res->val.id == old.id)
