@@ -339,6 +339,32 @@ static void add_result(BodyMaker *m, int inst) {
     vec_push(b->r.u->arena, &m->result_kinds, b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : BATCH_CAT);
 }
 
+/* A name for a dim of a body, which neither a dim nor an index of the function has. */
+static Str fresh_dim(const Batch *b, const char *base) {
+    Str name = str_of(ctx_of(b), base);
+    bool taken = true;
+    for (int n = 0; taken; n++) {
+        if (n)
+            name = str_fmt(ctx_of(b), "%s_%d", base, n);
+        taken = false;
+        for (int k = 0; k < b->f->dims.n; k++)
+            taken |= b->f->dims.p[k]->name == name;
+        for (int k = 0; k < b->f->insts.n; k++) {
+            const Nest *nest = b->f->insts.p[k]->op == &op_nest ? b->f->insts.p[k]->attr : NULL;
+            for (int j = 0; nest && j < nest->n_box; j++)
+                taken |= nest->box[j].sym->name == name;
+        }
+    }
+    return name;
+}
+
+static bool is_empty(const Batch *b, int region) {
+    for (int k = 0; k < b->f->insts.n; k++)
+        if (b->place[k] != OUTSIDE && b->region[k] == region)
+            return false;
+    return true;
+}
+
 /* Appends the batch op of a region; sums that still need their init or post are finished where their turn comes. */
 static void emit_region(Batch *b, int region) {
     Arena *arena = b->r.u->arena;
@@ -349,8 +375,8 @@ static void emit_region(Batch *b, int region) {
     m.body->block = b->f->block;
     for (int k = 0; k < b->f->dims.n; k++)
         vec_push(arena, &m.body->dims, b->f->dims.p[k]);
-    m.row0 = dim_symbol_new(ctx, str_of(ctx, "row0"), 0, false);
-    m.rows = dim_symbol_new(ctx, str_of(ctx, "rows"), 1, false);
+    m.row0 = dim_symbol_new(ctx, fresh_dim(b, "row0"), 0, false);
+    m.rows = dim_symbol_new(ctx, fresh_dim(b, "rows"), 1, false);
     vec_push(arena, &m.body->dims, m.row0);
     vec_push(arena, &m.body->dims, m.rows);
     m.to = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
@@ -429,7 +455,8 @@ static void batch_func(Unit *u, Func *f) {
     bool *done = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
     for (int region = 0; region < b.n_regions; region++) {
         emit_outside(&b, region, done);
-        emit_region(&b, region);
+        if (!is_empty(&b, region))
+            emit_region(&b, region);
     }
     emit_outside(&b, b.n_regions, done);
     rewrite_end(&b.r);

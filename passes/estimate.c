@@ -3,6 +3,7 @@
  *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step     (with `using`: training by mini-batches)
  *   E.loglik, E.logprior             ->   E.logp, E.grad          (exact estimators)
  *
+ * A `minimize` has E.objective in the place of E.loglik, which counts as minus a log likelihood per row.
  * Training minimises -(1/b) log likelihood - (prior/n) log prior; b rows of this batch, n of all. The step requires loss
  * and gradients to be finite before it updates anything. Every entry that takes labels requires them to lie in their
  * kind first. The parts are removed; derivatives are left to `ad`. */
@@ -16,6 +17,7 @@ typedef struct Build {
     Func *f;
     const AbiBlock *block;
     Span span;
+    Val step; /* number of the step, which random numbers are keyed by; id 0: none */
 } Build;
 
 /* ---- scalars */
@@ -38,8 +40,12 @@ static int one_fn(BodyBuilder *b, const int *a, const Build *e) {
     return body_real(b, DT_F64, 1);
 }
 
+/* The rows of the batch: the estimator's first dim, or 1 where it has none. */
 static int rows_fn(BodyBuilder *b, const Build *e) {
-    return body_cast(b, DT_F64, body_dim(b, dim_of(e->u->ctx, e->block->using_.rows)));
+    DimSym rows = e->block->using_.rows;
+    if (!rows && e->block->dims.n)
+        rows = e->block->dims.p[0];
+    return rows ? body_cast(b, DT_F64, body_dim(b, dim_of(e->u->ctx, rows))) : body_real(b, DT_F64, 1);
 }
 
 /* n_total, or the number of rows where it is 0. */
@@ -57,6 +63,17 @@ static int data_loss_fn(BodyBuilder *b, const int *a, const Build *e) {
 static int loss_fn(BodyBuilder *b, const int *a, const Build *e) {
     int weight = body_op2(b, SC_div, a[2], total_fn(b, a[3], e));
     return body_op2(b, SC_sub, a[0], body_op2(b, SC_mul, weight, a[1]));
+}
+
+/* -objective - that share of the prior: what an exact `minimize` makes greatest; a: objective, log prior, prior */
+static int minus_objective_fn(BodyBuilder *b, const int *a, const Build *e) {
+    int weight = body_op2(b, SC_div, a[2], rows_fn(b, e));
+    return body_op2(b, SC_sub, body_op2(b, SC_mul, weight, a[1]), a[0]);
+}
+
+static int negated_fn(BodyBuilder *b, const int *a, const Build *e) {
+    (void)e;
+    return body_op1(b, SC_neg, a[0]);
 }
 
 /* loglik + prior * logprior */
@@ -100,11 +117,24 @@ static void need_params_of(Build *e, const Func *part) {
     }
 }
 
+static int zero_fn(BodyBuilder *b, const int *a, const Build *e) {
+    (void)a, (void)e;
+    return body_int(b, DT_I64, 0);
+}
+
+static Val step_of(Build *e) {
+    if (!e->step.id)
+        e->step = scalar(e, NULL, 0, DT_I64, zero_fn);
+    return e->step;
+}
+
 /* Splices a part whose params all exist by role and name; returns its results. */
 static Val *splice(Build *e, const Func *part) {
     Val *args = ARENA_ARRAY(e->u->arena, Val, part->params.n + 1), *outs = ARENA_ARRAY(e->u->arena, Val, part->results.n + 1);
-    for (int k = 0; k < part->params.n; k++)
-        args[k] = need_param(e, &part->params.p[k], graph_type(part, part->params.p[k].val));
+    for (int k = 0; k < part->params.n; k++) {
+        const Param *p = &part->params.p[k];
+        args[k] = p->role == ROLE_STEP ? step_of(e) : need_param(e, p, graph_type(part, p->val));
+    }
     graph_splice(e->m, e->f, part, args, NULL, 0, NULL, outs);
     return outs;
 }
@@ -230,12 +260,12 @@ static Objective training_loss(Build *e, const Parts *p) {
 }
 
 static Objective log_density(Build *e, const Parts *p) {
-    Objective o = {.source = p->loglik};
+    Objective o = {.source = p->loglik ? p->loglik : p->objective};
     o.outs = splice(e, o.source);
-    o.value = o.outs[0];
+    o.value = p->loglik ? o.outs[0] : scalar(e, o.outs, 1, DT_F64, negated_fn);
     if (p->logprior) {
         Val args[3] = {o.outs[0], splice(e, p->logprior)[0], hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
-        o.value = scalar(e, args, 3, DT_F64, logp_fn);
+        o.value = scalar(e, args, 3, DT_F64, p->loglik ? logp_fn : minus_objective_fn);
     }
     return o;
 }
@@ -328,10 +358,9 @@ static void update(Build *e, const Func *up, const Val *grads) {
         header = p->role == ROLE_OPT && header < 0 ? k : header;
     }
     CTX_ASSERT(e->u->ctx, header >= 0);
-    Val step = step_number(e, args[header]);
     for (int k = 0; k < up->params.n; k++) {
         if (up->params.p[k].role == ROLE_STEP)
-            args[k] = step;
+            args[k] = step_of(e);
         if (up->params.p[k].role == ROLE_GRAD)
             args[k] = grads[find_param(e->f, ROLE_PARAM, up->params.p[k].name)];
     }
@@ -347,6 +376,9 @@ static void make_step(Unit *u, int block, const Parts *p) {
     all_params(&e);
     need_params_of(&e, p->update);
     require_labels(&e);
+    int header = find_param(e.f, ROLE_OPT, NULL);
+    CTX_ASSERT(u->ctx, header >= 0);
+    e.step = step_number(&e, e.f->params.p[header].val);
     Objective o = training_loss(&e, p);
     Val *grads = gradients(&e, o.value);
     require_finite_all(&e, o.value, grads);
@@ -390,7 +422,7 @@ static void estimate_block(Unit *u, int block) {
     if (p.update) {
         make_loss_grad(u, block, &p);
         make_step(u, block, &p);
-    } else if (p.loglik) {
+    } else {
         make_exact(u, block, &p);
     }
     remove_part(u, p.loglik);
