@@ -12,7 +12,7 @@
 
 #include "passes/vary.h"
 
-enum { MOST_BY = 8, MOST_CHAIN = 16, MOST_STMTS = 600 };
+enum { MOST_BY = 8, MOST_CHAIN = 16, MOST_STMTS = 600, MOST_OPS = 4 };
 
 typedef struct Jam {
     Ctx *ctx;
@@ -164,7 +164,8 @@ typedef struct Kernel {
     bool *varies[MOST_CHAIN]; /* by value id */
     int n;
     const LoopBody *inner; /* of the innermost reduction */
-    int n_sums, n_stmts;   /* carried there; statements of the outermost loop */
+    int n_sums, n_ops;     /* carried there; operations other than splats */
+    int n_stmts;           /* statements of the outermost loop */
 } Kernel;
 
 static LoopStmt *only_loop(const LoopBody *b) {
@@ -197,6 +198,9 @@ static bool find_nest(LoopStmt *s, Kernel *n) {
         n->inner = &inner->body;
         n->n_sums = inner->n_carried;
     }
+    n->n_ops = 0;
+    for (int k = 0; k < n->inner->stmts.n; k++)
+        n->n_ops += n->inner->stmts.p[k]->kind == LOOP_LET && n->inner->stmts.p[k]->op != SC_splat;
     n->n_stmts = count_stmts(&n->loops[0]->body);
     return true;
 }
@@ -222,7 +226,8 @@ static double cycles(const Kernel *n, int a, int by_a, int b, int by_b) {
 
 static bool allowed(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
     int sums = n->n_sums * by_a * by_b, most = t->registers >= 32 ? 24 : t->registers * 3 / 4;
-    if (sums > most || n->n_stmts * by_a * by_b > MOST_STMTS)
+    bool heavy = n->n_ops > MOST_OPS * n->n_sums; /* its temporaries need the registers, and hide the latency */
+    if (sums > most || n->n_stmts * by_a * by_b > MOST_STMTS || (heavy && by_a * by_b > 2))
         return false;
     return n->may[a][by_a] && (b < 0 ? by_b == 1 : n->may[b][by_b]);
 }

@@ -224,13 +224,19 @@ static void rewrite_body(Rewrite *r, LoopBody *b) {
     }
 }
 
-static LoopStmt *splat_stmt(Rewrite *r, LVal x, Span span) {
+/* def: the statement that defines x if it is known; a constant is written with its lanes. */
+static LoopStmt *splat_stmt(Rewrite *r, LVal x, const LoopStmt *def, Span span) {
     LoopBody none = {0};
     LoopCursor c = {.m = r->z->m, .f = r->z->f, .at = &none, .span = span};
-    LoopStmt *s = loop_stmt(&c, LOOP_LET);
-    s->op = SC_splat;
-    s->n_args = 1;
-    s->args = arena_dup(r->z->arena, &x, sizeof x);
+    bool constant = def && def->kind == LOOP_CONST;
+    LoopStmt *s = loop_stmt(&c, constant ? LOOP_CONST : LOOP_LET);
+    if (constant) {
+        s->k = def->k;
+    } else {
+        s->op = SC_splat;
+        s->n_args = 1;
+        s->args = arena_dup(r->z->arena, &x, sizeof x);
+    }
     s->result = r->splat[x.id];
     s->type = loop_type(r->z->f, s->result);
     return s;
@@ -238,9 +244,9 @@ static LoopStmt *splat_stmt(Rewrite *r, LVal x, Span span) {
 
 static bool wants_splat(const Rewrite *r, LVal x) { return x.id && x.id < (uint32_t)r->n_old && r->splat[x.id].id; }
 
-static void place_splat(Rewrite *r, LoopBody *to, LVal x, Span span) {
+static void place_splat(Rewrite *r, LoopBody *to, LVal x, const LoopStmt *def) {
     if (wants_splat(r, x)) {
-        vec_push(r->z->arena, &to->stmts, splat_stmt(r, x, span));
+        vec_push(r->z->arena, &to->stmts, splat_stmt(r, x, def, def->span));
         r->inside[x.id] = true;
     }
 }
@@ -255,15 +261,15 @@ static void place_splats(Rewrite *r, LoopBody *b) {
             place_splats(r, &s->body);
             LoopBody phis = {0};
             for (int j = 0; j < s->n_carried; j++)
-                place_splat(r, &phis, s->phi[j], s->span);
+                place_splat(r, &phis, s->phi[j], s);
             for (int j = 0; phis.stmts.n && j < s->body.stmts.n; j++)
                 vec_push(r->z->arena, &phis.stmts, s->body.stmts.p[j]);
             if (phis.stmts.n)
                 s->body = phis;
         }
-        place_splat(r, &to, s->result, s->span);
+        place_splat(r, &to, s->result, s);
         for (int j = 0; j < s->n_carried; j++)
-            place_splat(r, &to, s->out[j], s->span);
+            place_splat(r, &to, s->out[j], s);
     }
     *b = to;
 }
@@ -519,7 +525,7 @@ static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, cons
     place_splats(&r, &loop->body);
     for (uint32_t id = 1; id < (uint32_t)r.n_old; id++)
         if (r.splat[id].id && !r.inside[id])
-            vec_push(z->arena, &splats.stmts, splat_stmt(&r, (LVal){id}, loop->span));
+            vec_push(z->arena, &splats.stmts, splat_stmt(&r, (LVal){id}, NULL, loop->span));
     LoopBody *top_body = n_up ? around->bodies[around->n - n_up] : parent;
     LoopStmt *top = n_up ? around->loops[around->n - n_up] : loop;
     LoopBody self = {0};
@@ -569,12 +575,55 @@ static void visit(Vectorize *z, LoopBody *b, Around *around) {
     }
 }
 
+/* ---- what nothing uses any more: scalars of which only the splat is wanted */
+
+static void count_uses(const LoopBody *b, int *uses) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        for (int j = 0; j < s->n_args; j++)
+            uses[s->args[j].id]++;
+        for (int j = 0; j < s->n_carried; j++)
+            uses[s->init[j].id]++;
+        for (int j = 0; s->sub_vals && j < s->rank; j++)
+            uses[s->sub_vals[j].id]++;
+        count_uses(&s->body, uses);
+        count_uses(&s->orelse, uses);
+    }
+}
+
+static void sweep(LoopBody *b, int *uses) {
+    int kept = b->stmts.n;
+    for (int k = b->stmts.n - 1; k >= 0; k--) {
+        LoopStmt *s = b->stmts.p[k];
+        bool value = s->kind == LOOP_CONST || s->kind == LOOP_INDEX || s->kind == LOOP_LET || (s->kind == LOOP_LOAD && s->status < 0);
+        sweep(&s->orelse, uses);
+        sweep(&s->body, uses);
+        if (value && !uses[s->result.id]) {
+            for (int j = 0; j < s->n_args; j++)
+                uses[s->args[j].id]--;
+            for (int j = 0; s->sub_vals && j < s->rank; j++)
+                uses[s->sub_vals[j].id]--;
+            continue;
+        }
+        b->stmts.p[--kept] = s;
+    }
+    b->stmts.n -= kept;
+    for (int k = 0; k < b->stmts.n; k++)
+        b->stmts.p[k] = b->stmts.p[kept + k];
+}
+
 void pass_vectorize(Unit *u) {
     for (int k = 0; k < u->loops->funcs.n; k++) {
         LoopFunc *f = u->loops->funcs.p[k];
         Vectorize z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f, .lanes = target_lanes(u->target, f->real)};
         Around around = {.n = 0};
         visit(&z, &f->body, &around);
+        Arena scratch;
+        arena_init(&scratch, u->ctx);
+        int *uses = ARENA_ARRAY(&scratch, int, f->vals.n);
+        count_uses(&f->body, uses);
+        sweep(&f->body, uses);
+        arena_free(&scratch);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
     }
 }
