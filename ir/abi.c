@@ -3,16 +3,25 @@
 #include <ctype.h>
 
 const char *abi_arg_ctype(const AbiArg *a) {
-    static const char *const pointers[][2] = {{"void *", "const void *"}, {"uint8_t *", "const uint8_t *"},
-        {"int32_t *", "const int32_t *"}, {"int64_t *", "const int64_t *"}, {"float *", "const float *"}, {"double *", "const double *"}};
+    static const char *const pointers[][2] = {
+        {"void *", "const void *"},       {"uint8_t *", "const uint8_t *"},
+        {"int32_t *", "const int32_t *"}, {"int64_t *", "const int64_t *"},
+        {"float *", "const float *"},     {"double *", "const double *"}};
     switch (a->kind) {
-    case ARG_EXEC: return "const cnnc_exec *";
-    case ARG_HYPER: return "const void *"; /* the header names the block's struct */
-    case ARG_DIM: return "int64_t";
-    case ARG_SEED: return "uint64_t";
-    case ARG_SCALAR: return dtype_is_real(a->dt) ? "double" : "int64_t";
-    case ARG_WORK: return "void *";
-    default: break;
+    case ARG_EXEC:
+        return "const cnnc_exec *";
+    case ARG_HYPER:
+        return "const void *"; /* the header names the block's struct */
+    case ARG_DIM:
+        return "int64_t";
+    case ARG_SEED:
+        return "uint64_t";
+    case ARG_SCALAR:
+        return dtype_is_real(a->dt) ? "double" : "int64_t";
+    case ARG_WORK:
+        return "void *";
+    default:
+        break;
     }
     return pointers[a->dt][a->is_const];
 }

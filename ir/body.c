@@ -18,14 +18,16 @@ static bool same_value(DType dt, ScalarValue a, ScalarValue b) {
 static bool same_args(const BodyInst *a, const BodyInst *b) {
     if (memcmp(a->args, b->args, sizeof a->args) == 0)
         return true;
-    return (scalar_def(a->op)->flags & SF_COMMUTES) && a->args[0] == b->args[1] && a->args[1] == b->args[0];
+    return (scalar_def(a->op)->flags & SF_COMMUTES) && a->args[0] == b->args[1] &&
+           a->args[1] == b->args[0];
 }
 
 static bool same_inst(const BodyInst *a, const BodyInst *b) {
     if (a->kind != b->kind || a->dt != b->dt)
         return false;
     switch (a->kind) {
-    case BODY_OP: return a->op == b->op && same_args(a, b);
+    case BODY_OP:
+        return a->op == b->op && same_args(a, b);
     case BODY_READ:
         if (a->operand != b->operand || a->rank != b->rank || a->has_fill != b->has_fill)
             return false;
@@ -34,9 +36,12 @@ static bool same_inst(const BodyInst *a, const BodyInst *b) {
                 return false;
         return !a->has_fill || same_value(a->dt, a->k, b->k);
     case BODY_INDEX:
-    case BODY_DIM: return a->dim == b->dim;
-    case BODY_CONST: return same_value(a->dt, a->k, b->k);
-    default: return true;
+    case BODY_DIM:
+        return a->dim == b->dim;
+    case BODY_CONST:
+        return same_value(a->dt, a->k, b->k);
+    default:
+        return true;
     }
 }
 
@@ -80,18 +85,28 @@ int body_dim(BodyBuilder *b, Dim d) {
     return add_inst(b, (BodyInst){.kind = BODY_DIM, .dt = DT_I64, .dim = d});
 }
 
-int body_acc(BodyBuilder *b, DType dt) { return add_inst(b, (BodyInst){.kind = BODY_ACC, .dt = dt}); }
+int body_acc(BodyBuilder *b, DType dt) {
+    return add_inst(b, (BodyInst){.kind = BODY_ACC, .dt = dt});
+}
 
-static int add_read(BodyBuilder *b, DType dt, int operand, int rank, const Dim *map, bool has_fill, ScalarValue fill) {
+static int add_read(BodyBuilder *b, DType dt, int operand, int rank, const Dim *map, bool has_fill,
+                    ScalarValue fill) {
     const Dim *copy = rank ? arena_dup(&b->ctx->perm, map, (size_t)rank * sizeof *map) : NULL;
-    return add_inst(b, (BodyInst){.kind = BODY_READ, .dt = dt, .operand = operand, .rank = rank, .map = copy, .has_fill = has_fill, .k = fill});
+    return add_inst(b, (BodyInst){.kind = BODY_READ,
+                                  .dt = dt,
+                                  .operand = operand,
+                                  .rank = rank,
+                                  .map = copy,
+                                  .has_fill = has_fill,
+                                  .k = fill});
 }
 
 int body_read(BodyBuilder *b, DType dt, int operand, int rank, const Dim *map) {
     return add_read(b, dt, operand, rank, map, false, (ScalarValue){0});
 }
 
-int body_read_fill(BodyBuilder *b, DType dt, int operand, int rank, const Dim *map, ScalarValue fill) {
+int body_read_fill(BodyBuilder *b, DType dt, int operand, int rank, const Dim *map,
+                   ScalarValue fill) {
     return add_read(b, dt, operand, rank, map, true, fill);
 }
 
@@ -103,12 +118,15 @@ static bool is_const(const BodyBuilder *b, int a) { return inst(b, a)->kind == B
 
 static bool is_number(const BodyBuilder *b, int a, double v) {
     const BodyInst *i = inst(b, a);
-    return i->kind == BODY_CONST && (dtype_is_real(i->dt) ? i->k.f == v && !(v == 0 && signbit(i->k.f)) : (double)i->k.i == v);
+    return i->kind == BODY_CONST &&
+           (dtype_is_real(i->dt) ? i->k.f == v && !(v == 0 && signbit(i->k.f))
+                                 : (double)i->k.i == v);
 }
 
 static bool fits(DType dt, double v) { return dt != DT_F32 || (double)(float)v == v; }
 
-/* Is the real result r of row op on constants v exact, so that f32, f64 and the reference agree on it? */
+/* Is the real result r of row op on constants v exact, so that f32, f64 and the reference agree on
+ * it? */
 static bool is_exact(ScalarOp op, DType dt, const ScalarValue *v, double r) {
     if (!isfinite(r) || !fits(dt, r) || !fits(dt, v[0].f))
         return false;
@@ -119,17 +137,23 @@ static bool is_exact(ScalarOp op, DType dt, const ScalarValue *v, double r) {
     case SC_add:
         t = r - x; /* Knuth's error of a sum */
         return fits(dt, y) && (x - (r - t)) + (y - t) == 0;
-    case SC_mul: return fits(dt, y) && fma(x, y, -r) == 0 && (r != 0 || x == 0 || y == 0);
-    case SC_div: return fits(dt, y) && fma(r, y, -x) == 0 && (r != 0 || x == 0);
-    case SC_sqrt: return fma(r, r, -x) == 0;
+    case SC_mul:
+        return fits(dt, y) && fma(x, y, -r) == 0 && (r != 0 || x == 0 || y == 0);
+    case SC_div:
+        return fits(dt, y) && fma(r, y, -x) == 0 && (r != 0 || x == 0);
+    case SC_sqrt:
+        return fma(r, r, -x) == 0;
     case SC_max:
-    case SC_min: return fits(dt, y);
+    case SC_min:
+        return fits(dt, y);
     case SC_neg:
     case SC_abs:
     case SC_floor:
     case SC_ceil:
-    case SC_round: return true;
-    default: return false;
+    case SC_round:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -168,7 +192,8 @@ static int simplify(BodyBuilder *b, ScalarOp op, const int *a) {
         if (integer && is_number(b, a[0], 0))
             return a[1];
         return integer && is_number(b, a[1], 0) ? a[0] : -1;
-    case SC_sub: return is_number(b, a[1], 0) ? a[0] : -1;
+    case SC_sub:
+        return is_number(b, a[1], 0) ? a[0] : -1;
     case SC_mul:
         if (is_number(b, a[0], 1))
             return a[1];
@@ -177,7 +202,8 @@ static int simplify(BodyBuilder *b, ScalarOp op, const int *a) {
         if (is_number(b, a[0], -1))
             return body_op1(b, SC_neg, a[1]);
         return is_number(b, a[1], -1) ? body_op1(b, SC_neg, a[0]) : -1;
-    case SC_div: return is_number(b, a[1], 1) ? a[0] : -1;
+    case SC_div:
+        return is_number(b, a[1], 1) ? a[0] : -1;
     case SC_pow: /* whole powers that are one operation are that operation */
         if (is_number(b, a[1], 0))
             return body_real(b, inst(b, a[0])->dt, 1);
@@ -189,7 +215,9 @@ static int simplify(BodyBuilder *b, ScalarOp op, const int *a) {
             return body_op2(b, SC_div, body_real(b, inst(b, a[0])->dt, 1), a[0]);
         return -1;
     case SC_neg:
-    case SC_not: return inst(b, a[0])->kind == BODY_OP && inst(b, a[0])->op == op ? inst(b, a[0])->args[0] : -1;
+    case SC_not:
+        return inst(b, a[0])->kind == BODY_OP && inst(b, a[0])->op == op ? inst(b, a[0])->args[0]
+                                                                         : -1;
     case SC_and:
     case SC_or: {
         int unit = op == SC_and;
@@ -202,7 +230,8 @@ static int simplify(BodyBuilder *b, ScalarOp op, const int *a) {
         if (a[1] == a[2])
             return a[1];
         return is_const(b, a[0]) ? a[inst(b, a[0])->k.i ? 1 : 2] : -1;
-    default: return -1;
+    default:
+        return -1;
     }
 }
 
@@ -220,7 +249,8 @@ static int body_op(BodyBuilder *b, ScalarOp op, int arity, const int *a) {
     CTX_ASSERT(b->ctx, !first || inst(b, a[0])->dt == DT_BOOL);
     for (int k = first; k < arity; k++)
         if (inst(b, a[k])->dt != inst(b, a[first])->dt || !defined_on(d, inst(b, a[k])->dt))
-            ctx_internal(b->ctx, "%s of %s and %s in a body", d->name, dtype_name(inst(b, a[first])->dt), dtype_name(inst(b, a[k])->dt));
+            ctx_internal(b->ctx, "%s of %s and %s in a body", d->name,
+                         dtype_name(inst(b, a[first])->dt), dtype_name(inst(b, a[k])->dt));
     int r = simplify(b, op, a);
     if (r < 0)
         r = fold(b, op, a);
@@ -233,7 +263,9 @@ static int body_op(BodyBuilder *b, ScalarOp op, int arity, const int *a) {
 
 int body_op1(BodyBuilder *b, ScalarOp op, int a) { return body_op(b, op, 1, (int[]){a}); }
 int body_op2(BodyBuilder *b, ScalarOp op, int a, int c) { return body_op(b, op, 2, (int[]){a, c}); }
-int body_op3(BodyBuilder *b, ScalarOp op, int a, int c, int d) { return body_op(b, op, 3, (int[]){a, c, d}); }
+int body_op3(BodyBuilder *b, ScalarOp op, int a, int c, int d) {
+    return body_op(b, op, 3, (int[]){a, c, d});
+}
 
 int body_cast(BodyBuilder *b, DType to, int a) {
     DType from = inst(b, a)->dt;
@@ -264,8 +296,9 @@ int body_bitcast(BodyBuilder *b, DType to, int a) {
 
 static int arity_of(const BodyInst *i) { return i->kind == BODY_OP ? scalar_def(i->op)->arity : 0; }
 
-/* order[k]: the k-th instruction that `result` needs, operands first and from left to right, so that the order
- * depends on the expression alone and not on how it was built. Returns their number. */
+/* order[k]: the k-th instruction that `result` needs, operands first and from left to right, so
+ * that the order depends on the expression alone and not on how it was built. Returns their number.
+ */
 static int needed(Ctx *ctx, const BodyInst *insts, int n, int result, int *order) {
     typedef struct Visit {
         int inst, next;
@@ -298,7 +331,8 @@ static Dim subst(BodyBuilder *b, Dim d, const DimBinding *bindings, int n) {
     return r;
 }
 
-static int import_inst(BodyBuilder *b, const BodyInst *i, const int *to, const DimBinding *bindings, int n, const int *operand_map) {
+static int import_inst(BodyBuilder *b, const BodyInst *i, const int *to, const DimBinding *bindings,
+                       int n, const int *operand_map) {
     int a[3];
     for (int k = 0; k < arity_of(i); k++)
         a[k] = to[i->args[k]];
@@ -313,26 +347,34 @@ static int import_inst(BodyBuilder *b, const BodyInst *i, const int *to, const D
         Dim map[MAX_RANK];
         for (int k = 0; k < i->rank; k++)
             map[k] = subst(b, i->map[k], bindings, n);
-        return add_read(b, i->dt, operand_map ? operand_map[i->operand] : i->operand, i->rank, map, i->has_fill, i->k);
+        return add_read(b, i->dt, operand_map ? operand_map[i->operand] : i->operand, i->rank, map,
+                        i->has_fill, i->k);
     }
-    case BODY_INDEX: return body_index(b, subst(b, i->dim, bindings, n));
-    case BODY_DIM: return body_dim(b, subst(b, i->dim, bindings, n));
-    default: return add_inst(b, *i);
+    case BODY_INDEX:
+        return body_index(b, subst(b, i->dim, bindings, n));
+    case BODY_DIM:
+        return body_dim(b, subst(b, i->dim, bindings, n));
+    default:
+        return add_inst(b, *i);
     }
 }
 
-int body_import(BodyBuilder *b, const Body *from, const DimBinding *bindings, int n_bindings, const int *operand_map) {
-    int *to = ARENA_ARRAY(&b->ctx->perm, int, from->n + 1), *order = ARENA_ARRAY(&b->ctx->perm, int, from->n + 1);
+int body_import(BodyBuilder *b, const Body *from, const DimBinding *bindings, int n_bindings,
+                const int *operand_map) {
+    int *to = ARENA_ARRAY(&b->ctx->perm, int, from->n + 1),
+        *order = ARENA_ARRAY(&b->ctx->perm, int, from->n + 1);
     CTX_ASSERT(b->ctx, from->n > 0);
     int n = needed(b->ctx, from->insts, from->n, from->n - 1, order);
     for (int k = 0; k < n; k++)
-        to[order[k]] = import_inst(b, &from->insts[order[k]], to, bindings, n_bindings, operand_map);
+        to[order[k]] =
+            import_inst(b, &from->insts[order[k]], to, bindings, n_bindings, operand_map);
     return to[from->n - 1];
 }
 
 Body body_done(BodyBuilder *b, int result) {
     CTX_ASSERT(b->ctx, result >= 0 && result < b->insts.n);
-    int *order = ARENA_ARRAY(&b->ctx->perm, int, b->insts.n), *to = ARENA_ARRAY(&b->ctx->perm, int, b->insts.n);
+    int *order = ARENA_ARRAY(&b->ctx->perm, int, b->insts.n),
+        *to = ARENA_ARRAY(&b->ctx->perm, int, b->insts.n);
     int n = needed(b->ctx, b->insts.p, b->insts.n, result, order);
     BodyInst *out = ARENA_ARRAY(&b->ctx->perm, BodyInst, n);
     for (int k = 0; k < n; k++) {
@@ -346,7 +388,9 @@ Body body_done(BodyBuilder *b, int result) {
 
 /* ---- indices */
 
-DimSym nest_index(Ctx *ctx, const char *name) { return dim_symbol_new(ctx, str_of(ctx, name), 0, true); }
+DimSym nest_index(Ctx *ctx, const char *name) {
+    return dim_symbol_new(ctx, str_of(ctx, name), 0, true);
+}
 
 DimSym nest_fresh_index(Ctx *ctx, const char *base, const NestIndex *box, int n_box) {
     Str name = str_of(ctx, base);

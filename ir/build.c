@@ -46,14 +46,17 @@ int maker_read(NestMaker *n, Val x, const Dim *map) {
 
 int maker_read_fill(NestMaker *n, Val x, const Dim *map, double fill) {
     Type t = graph_type(n->f, x);
-    ScalarValue v = dtype_is_real(t.dt) ? (ScalarValue){.f = fill} : (ScalarValue){.i = (int64_t)fill};
+    ScalarValue v =
+        dtype_is_real(t.dt) ? (ScalarValue){.f = fill} : (ScalarValue){.i = (int64_t)fill};
     return body_read_fill(&n->b, t.dt, operand(n, x), t.rank, map, v);
 }
 
-Val maker_done(NestMaker *n, int body, int rank, const Dim *map, const Dim *shape, Span span, Str name) {
+Val maker_done(NestMaker *n, int body, int rank, const Dim *map, const Dim *shape, Span span,
+               Str name) {
     DType dt = n->op == NEST_ARGMAX ? DT_I32 : body_type(&n->b, body);
     const Dim *copy = rank ? arena_dup(n->m->arena, map, (size_t)rank * sizeof *map) : NULL;
-    Nest nest = {.op = n->op, .n_box = n->box.n, .box = n->box.p, .rank = rank, .map = copy, .init = -1};
+    Nest nest = {
+        .op = n->op, .n_box = n->box.n, .box = n->box.p, .rank = rank, .map = copy, .init = -1};
     nest.body = body_done(&n->b, body);
     return graph_nest(n->m, n->f, &nest, n->args.p, n->args.n, dt, shape, span, name);
 }
@@ -69,7 +72,9 @@ Val graph_map(Module *m, Func *f, ScalarOp op, const Val *args, int n_args, Span
     maker_cells(&n, t, at);
     for (int k = 0; k < n_args; k++)
         a[k] = maker_read(&n, args[k], at);
-    int r = n_args == 1 ? body_op1(&n.b, op, a[0]) : n_args == 2 ? body_op2(&n.b, op, a[0], a[1]) : body_op3(&n.b, op, a[0], a[1], a[2]);
+    int r = n_args == 1   ? body_op1(&n.b, op, a[0])
+            : n_args == 2 ? body_op2(&n.b, op, a[0], a[1])
+                          : body_op3(&n.b, op, a[0], a[1], a[2]);
     return maker_done(&n, r, t.rank, at, t.shape, span, name);
 }
 
@@ -88,7 +93,8 @@ Val graph_cast(Module *m, Func *f, Val x, DType to, Span span, Str name) {
     NestMaker n = nest_maker(m, f, NEST_STORE);
     Dim at[MAX_RANK];
     maker_cells(&n, t, at);
-    return maker_done(&n, body_cast(&n.b, to, maker_read(&n, x, at)), t.rank, at, t.shape, span, name);
+    return maker_done(&n, body_cast(&n.b, to, maker_read(&n, x, at)), t.rank, at, t.shape, span,
+                      name);
 }
 
 Val graph_add(Module *m, Func *f, Val x, Val y, Span span, Str name) {

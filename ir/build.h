@@ -3,7 +3,8 @@
  *     NestMaker n = nest_maker(m, f, NEST_SUM);
  *     Dim i = maker_index(&n, "i", rows), k = maker_index(&n, "k", depth);
  *     int a = maker_read(&n, x, (Dim[]){i, k}), b = maker_read(&n, y, (Dim[]){k});
- *     Val v = maker_done(&n, body_op2(&n.b, SC_mul, a, b), 1, (Dim[]){i}, (Dim[]){rows}, span, name); */
+ *     Val v = maker_done(&n, body_op2(&n.b, SC_mul, a, b), 1, (Dim[]){i}, (Dim[]){rows}, span,
+ * name); */
 #ifndef CNNC_IR_BUILD_H
 #define CNNC_IR_BUILD_H
 
@@ -26,7 +27,8 @@ void maker_cells(NestMaker *n, Type t, Dim *at);
 int maker_read(NestMaker *n, Val x, const Dim *map);
 int maker_read_fill(NestMaker *n, Val x, const Dim *map, double fill);
 /* The nest: its element type is the body's. */
-Val maker_done(NestMaker *n, int body, int rank, const Dim *map, const Dim *shape, Span span, Str name);
+Val maker_done(NestMaker *n, int body, int rank, const Dim *map, const Dim *shape, Span span,
+               Str name);
 
 /* One row of scalar.def on every cell; operands of rank 0 count for all cells. */
 Val graph_map(Module *m, Func *f, ScalarOp op, const Val *args, int n_args, Span span, Str name);

@@ -94,12 +94,18 @@ static const Val *copy_vals(Module *m, const Val *v, int n) {
 }
 
 /* Appends an instruction with results of these types. */
-static Inst *append(Module *m, Func *f, const OpDef *op, const Val *args, int n_args, const void *attr, Span span, Str name, const Type *types, int n_results) {
+static Inst *append(Module *m, Func *f, const OpDef *op, const Val *args, int n_args,
+                    const void *attr, Span span, Str name, const Type *types, int n_results) {
     for (int k = 0; k < n_args; k++)
         if (args[k].id == 0 || args[k].id >= (uint32_t)f->vals.n)
             ctx_internal(m->ctx, "operand %d of %s in %s is no value", k, op->name, f->name);
     Inst *i = ARENA_NEW(m->arena, Inst);
-    *i = (Inst){.op = op, .span = span, .name = name, .n_args = n_args, .attr = attr, .n_results = n_results};
+    *i = (Inst){.op = op,
+                .span = span,
+                .name = name,
+                .n_args = n_args,
+                .attr = attr,
+                .n_results = n_results};
     i->args = copy_vals(m, args, n_args);
     i->first = (Val){(uint32_t)f->vals.n};
     vec_push(m->arena, &f->insts, i);
@@ -108,7 +114,8 @@ static Inst *append(Module *m, Func *f, const OpDef *op, const Val *args, int n_
     return i;
 }
 
-Inst *graph_inst(Module *m, Func *f, const OpDef *op, const Val *args, int n_args, const void *attr, Span span, Str name) {
+Inst *graph_inst(Module *m, Func *f, const OpDef *op, const Val *args, int n_args, const void *attr,
+                 Span span, Str name) {
     Type types[MAX_RESULTS];
     int n = 0;
     if (!op->type)
@@ -121,11 +128,13 @@ Inst *graph_inst(Module *m, Func *f, const OpDef *op, const Val *args, int n_arg
     return append(m, f, op, args, n_args, attr, span, name, types, n);
 }
 
-Inst *graph_inst_typed(Module *m, Func *f, const OpDef *op, const Val *args, int n_args, const void *attr, Span span, Str name, const Type *types, int n_results) {
+Inst *graph_inst_typed(Module *m, Func *f, const OpDef *op, const Val *args, int n_args,
+                       const void *attr, Span span, Str name, const Type *types, int n_results) {
     return append(m, f, op, args, n_args, attr, span, name, types, n_results);
 }
 
-Val graph_nest(Module *m, Func *f, const Nest *n, const Val *args, int n_args, DType dt, const Dim *shape, Span span, Str name) {
+Val graph_nest(Module *m, Func *f, const Nest *n, const Val *args, int n_args, DType dt,
+               const Dim *shape, Span span, Str name) {
     Type t = type_new(m->ctx, dt, n->rank, shape);
     const Nest *attr = arena_dup(m->arena, n, sizeof *n);
     return append(m, f, &op_nest, args, n_args, attr, span, name, &t, 1)->first;
@@ -143,7 +152,9 @@ int *graph_uses(Arena *arena, const Func *f) {
 
 /* ---- copying */
 
-ValMap valmap_new(Arena *arena, const Func *from) { return (ValMap){ARENA_ARRAY(arena, Val, from->vals.n)}; }
+ValMap valmap_new(Arena *arena, const Func *from) {
+    return (ValMap){ARENA_ARRAY(arena, Val, from->vals.n)};
+}
 
 static Val mapped(Module *m, const ValMap *map, Val v, const Func *src) {
     if (!map->to[v.id].id)
@@ -165,7 +176,8 @@ static Type subst_type(Module *m, Type t, const DimBinding *b, int n) {
     return n ? type_new(m->ctx, t.dt, t.rank, shape) : t;
 }
 
-static Inst *copy_inst(Module *m, Func *dst, const Func *src, const Inst *i, ValMap *map, const DimBinding *b, int n_b, Str name) {
+static Inst *copy_inst(Module *m, Func *dst, const Func *src, const Inst *i, ValMap *map,
+                       const DimBinding *b, int n_b, Str name) {
     Val *args = ARENA_ARRAY(m->arena, Val, i->n_args + 1);
     for (int k = 0; k < i->n_args; k++)
         args[k] = mapped(m, map, i->args[k], src);
@@ -198,13 +210,16 @@ void graph_copy_results(Module *m, Func *dst, const Func *src, const ValMap *map
     }
 }
 
-void graph_splice(Module *m, Func *dst, const Func *src, const Val *args, const DimBinding *bindings, int n_bindings, Str prefix, Val *outs) {
+void graph_splice(Module *m, Func *dst, const Func *src, const Val *args,
+                  const DimBinding *bindings, int n_bindings, Str prefix, Val *outs) {
     ValMap map = valmap_new(m->arena, src);
     for (int k = 0; k < src->params.n; k++)
         map.to[src->params.p[k].val.id] = args[k];
     for (int k = 0; k < src->insts.n; k++) {
         const Inst *i = src->insts.p[k];
-        Str name = prefix && i->name ? str_fmt(m->ctx, "%s.%s", prefix, i->name) : i->name ? i->name : prefix;
+        Str name = prefix && i->name ? str_fmt(m->ctx, "%s.%s", prefix, i->name)
+                   : i->name         ? i->name
+                                     : prefix;
         copy_inst(m, dst, src, i, &map, bindings, n_bindings, name);
     }
     for (int k = 0; k < src->results.n; k++)

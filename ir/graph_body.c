@@ -1,12 +1,13 @@
-/* The text of nests. Instructions of a body that are used more than once are named by `let $0 = ...;`; leaves stand in
- * place.
+/* The text of nests. Instructions of a body that are used more than once are named by `let $0 =
+ * ...;`; leaves stand in place.
  *
- *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "then" body ] [ "from" value ]
- *     body = { "let" "$" INT "=" expr ";" } expr
- *     expr = sum [ ("<" | "<=" | "==" | "!=") sum ]      the infix forms of scalar.def
- *     prim = value [ "?" const ] "[" dims "]" | row "(" expr {"," expr} ")" | const | "{" dim "}" | "$" INT | "acc" | "(" expr ")"
+ *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "then" body ] [ "from"
+ * value ] body = { "let" "$" INT "=" expr ";" } expr expr = sum [ ("<" | "<=" | "==" | "!=") sum ]
+ * the infix forms of scalar.def prim = value [ "?" const ] "[" dims "]" | row "(" expr {"," expr}
+ * ")" | const | "{" dim "}" | "$" INT | "acc" | "(" expr ")"
  *
- * A constant without a type is i64 if whole, of the function's real otherwise; `f64(e)` is a cast. */
+ * A constant without a type is i64 if whole, of the function's real otherwise; `f64(e)` is a cast.
+ */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -68,7 +69,9 @@ static void print_op(BodyPrinter *p, const BodyInst *i, int level) {
 
 static void print_inst(BodyPrinter *p, const BodyInst *i, int level) {
     switch (i->kind) {
-    case BODY_OP: print_op(p, i, level); break;
+    case BODY_OP:
+        print_op(p, i, level);
+        break;
     case BODY_READ:
         sb_printf(p->sb, "%%%" PRIu32, p->args[i->operand].id);
         if (i->has_fill) {
@@ -85,8 +88,12 @@ static void print_inst(BodyPrinter *p, const BodyInst *i, int level) {
         dim_print(p->sb, i->dim);
         sb_putc(p->sb, '}');
         break;
-    case BODY_CONST: print_const(p, i->dt, i->k); break;
-    case BODY_ACC: sb_put(p->sb, "acc"); break;
+    case BODY_CONST:
+        print_const(p, i->dt, i->k);
+        break;
+    case BODY_ACC:
+        sb_put(p->sb, "acc");
+        break;
     }
 }
 
@@ -158,7 +165,8 @@ typedef struct BodyReader {
 static Arena *arena_of(BodyReader *b) { return &b->r->t.ctx->perm; }
 
 static bool same_leaf(const BodyInst *a, const BodyInst *b) {
-    if (a->kind != b->kind || a->dt != b->dt || a->kind == BODY_OP || a->dim != b->dim || a->operand != b->operand || a->rank != b->rank || a->has_fill != b->has_fill)
+    if (a->kind != b->kind || a->dt != b->dt || a->kind == BODY_OP || a->dim != b->dim ||
+        a->operand != b->operand || a->rank != b->rank || a->has_fill != b->has_fill)
         return false;
     for (int k = 0; k < a->rank; k++)
         if (a->map[k] != b->map[k])
@@ -227,7 +235,8 @@ static int read_read(BodyReader *b) {
     if (t->failed)
         return 0;
     Type type = graph_type(b->r->f, v);
-    BodyInst i = {.kind = BODY_READ, .dt = type.dt, .operand = operand_number(b, v), .rank = type.rank};
+    BodyInst i = {
+        .kind = BODY_READ, .dt = type.dt, .operand = operand_number(b, v), .rank = type.rank};
     if (text_accept(t, "?")) {
         BodyReader fill = {.r = b->r};
         int k = read_const(&fill, type.dt);
@@ -252,8 +261,13 @@ static int op_inst(BodyReader *b, ScalarOp op, DType to, const int *a) {
     DType dt = b->r->t.failed ? DT_NONE : dt_of(b, a[first]);
     for (int k = first; k < d->arity && !b->r->t.failed; k++)
         if (dt_of(b, a[k]) != dt)
-            text_fail(&b->r->t, "%s of %s and %s", d->name, dtype_name(dt), dtype_name(dt_of(b, a[k])));
-    BodyInst i = {.kind = BODY_OP, .op = op, .dt = d->result == SR_ATTR ? to : d->result == SR_BOOL ? DT_BOOL : dt};
+            text_fail(&b->r->t, "%s of %s and %s", d->name, dtype_name(dt),
+                      dtype_name(dt_of(b, a[k])));
+    BodyInst i = {.kind = BODY_OP,
+                  .op = op,
+                  .dt = d->result == SR_ATTR   ? to
+                        : d->result == SR_BOOL ? DT_BOOL
+                                               : dt};
     memcpy(i.args, a, (size_t)d->arity * sizeof *a);
     vec_push(arena_of(b), &b->insts, i);
     return b->insts.n - 1;
@@ -263,10 +277,15 @@ static int op_inst(BodyReader *b, ScalarOp op, DType to, const int *a) {
 static int read_call(BodyReader *b) {
     TextReader *t = &b->r->t;
     Str name = text_word(t, "an operation");
-    ScalarOp op = dtype_named(name) != DT_NONE ? SC_cast : strncmp(name, "bitcast.", 8) == 0 ? SC_bitcast : scalar_named(name);
-    DType to = op == SC_cast ? dtype_named(name) : op == SC_bitcast ? dtype_named(name + 8) : DT_NONE;
+    ScalarOp op = dtype_named(name) != DT_NONE        ? SC_cast
+                  : strncmp(name, "bitcast.", 8) == 0 ? SC_bitcast
+                                                      : scalar_named(name);
+    DType to = op == SC_cast      ? dtype_named(name)
+               : op == SC_bitcast ? dtype_named(name + 8)
+                                  : DT_NONE;
     int a[3] = {0, 0, 0};
-    if (op == SC_NONE || (scalar_def(op)->flags & SF_LANES) || ((op == SC_cast || op == SC_bitcast) && to == DT_NONE)) {
+    if (op == SC_NONE || (scalar_def(op)->flags & SF_LANES) ||
+        ((op == SC_cast || op == SC_bitcast) && to == DT_NONE)) {
         text_fail(t, "`%s` is no scalar operation", name);
         return 0;
     }
@@ -314,7 +333,8 @@ static int read_primary(BodyReader *b) {
         text_next(t);
         return push(b, (BodyInst){.kind = BODY_ACC, .dt = b->acc});
     }
-    if (t->kind != TEXT_WORD || text_is(t, "true") || text_is(t, "false") || text_is(t, "inf") || text_is(t, "nan"))
+    if (t->kind != TEXT_WORD || text_is(t, "true") || text_is(t, "false") || text_is(t, "inf") ||
+        text_is(t, "nan"))
         return read_const(b, DT_NONE);
     return read_call(b);
 }
@@ -359,7 +379,9 @@ static Body read_body(IrReader *r, DType acc) {
     int last = read_expr(&b, 0);
     if (r->t.failed)
         return (Body){0, NULL};
-    if (last != b.insts.n - 1) { /* a leaf, or a let, that stands earlier: the result is the last instruction */
+    if (last !=
+        b.insts.n -
+            1) { /* a leaf, or a let, that stands earlier: the result is the last instruction */
         BodyInst i = b.insts.p[last];
         vec_push(arena_of(&b), &b.insts, i);
     }
@@ -370,7 +392,8 @@ static Body read_body(IrReader *r, DType acc) {
 static void read_box(TextReader *t, Nest *n) {
     VEC(NestIndex) box = {0};
     text_expect(t, "over");
-    while (t->kind == TEXT_WORD && !text_is(t, "where") && !text_is(t, "then") && !text_is(t, "from")) {
+    while (t->kind == TEXT_WORD && !text_is(t, "where") && !text_is(t, "then") &&
+           !text_is(t, "from")) {
         Str name = text_word(t, "an index");
         text_expect(t, "<");
         Dim extent = text_dim(t);
@@ -455,7 +478,9 @@ const Nest *graph_read_nest(IrReader *r) {
         *t = ahead; /* the indices were read above */
     read_guards(r, n);
     if (text_accept(t, "then"))
-        n->post = read_body(r, n->op == NEST_ARGMAX ? DT_I32 : n->body.n ? n->body.insts[n->body.n - 1].dt : DT_NONE);
+        n->post = read_body(r, n->op == NEST_ARGMAX ? DT_I32
+                               : n->body.n          ? n->body.insts[n->body.n - 1].dt
+                                                    : DT_NONE);
     if (text_accept(t, "from")) {
         Val v = graph_read_val(r);
         BodyReader b = {.r = r};

@@ -1,11 +1,10 @@
 /* Reads the text of the graph IR.
  *
  *     module = "graph" STRING { block } { func }
- *     func   = "func" STRING dtype [ "block" INT ] span "{" [ "dims" dims ] [ entry ] { check } { line } "}"
- *     check  = "check" dim STRING span
- *     line   = value ":" type "=" role [ STRING ] [ "bound" dim ] [ "tensor" INT ] span
- *            | [ value ":" type { "," value ":" type } "=" ] op [ "{" attribute "}" ] [ "(" values ")" ] [ STRING ] span
- *            | result [ STRING ] value [ "of" INT ]
+ *     func   = "func" STRING dtype [ "block" INT ] span "{" [ "dims" dims ] [ entry ] { check } {
+ * line } "}" check  = "check" dim STRING span line   = value ":" type "=" role [ STRING ] [ "bound"
+ * dim ] [ "tensor" INT ] span | [ value ":" type { "," value ":" type } "=" ] op [ "{" attribute
+ * "}" ] [ "(" values ")" ] [ STRING ] span | result [ STRING ] value [ "of" INT ]
  *
  * Blocks and entries are those of abi_text.h, nests those of graph_body.c. */
 #include <inttypes.h>
@@ -24,7 +23,8 @@ Val graph_read_val(IrReader *r) {
     return (Val){r->t.failed ? 0 : (uint32_t)id};
 }
 
-/* Functions may be named before they come: they get their number by a scan of the text when reading begins. */
+/* Functions may be named before they come: they get their number by a scan of the text when reading
+ * begins. */
 FuncId graph_read_func(IrReader *r) {
     Str name = text_string(&r->t, "a function");
     const Func *f = r->t.failed ? NULL : graph_func_named(r->m, name);
@@ -76,7 +76,8 @@ static void read_args(IrReader *r) {
 }
 
 /* The types of the results must be those of the op's rule. */
-static void check_types(IrReader *r, const OpDef *op, Span at, const void *attr, const Type *types, int n) {
+static void check_types(IrReader *r, const OpDef *op, Span at, const void *attr, const Type *types,
+                        int n) {
     Span token = r->t.at;
     Type *want = ARENA_ARRAY(r->m->arena, Type, MAX_RESULTS);
     int n_want = 0;
@@ -203,7 +204,8 @@ static void read_head(IrReader *r) {
     }
 }
 
-/* Inside a function only its dims are known; others of the same name and least value are the same symbol. */
+/* Inside a function only its dims are known; others of the same name and least value are the same
+ * symbol. */
 static void hide_other_dims(TextReader *t, const Func *f) {
     int n = 0;
     TextSym *keep = ARENA_ARRAY(t->arena, TextSym, t->syms.n + 1);
@@ -239,7 +241,8 @@ static void read_func(IrReader *r, Type *types) {
     text_expect(t, "}");
 }
 
-/* Makes the functions of the rest of the text, empty, so that they can be named before they come. */
+/* Makes the functions of the rest of the text, empty, so that they can be named before they come.
+ */
 static void declare_funcs(IrReader *r) {
     TextReader ahead = r->t;
     int depth = 0;

@@ -1,4 +1,5 @@
-/* The invariants of the graph IR: order of definitions, types by the ops' rules, dims in scope, roles. */
+/* The invariants of the graph IR: order of definitions, types by the ops' rules, dims in scope,
+ * roles. */
 #include <string.h>
 
 #include "ir/op.h"
@@ -53,7 +54,8 @@ static bool is_val(const Func *f, Val x) { return x.id >= 1 && x.id < (uint32_t)
 
 static void check_params(Verifier *v) {
     const Func *f = v->f;
-    const AbiBlock *b = f->block >= 0 && f->block < v->m->blocks.n ? v->m->blocks.p[f->block] : NULL;
+    const AbiBlock *b =
+        f->block >= 0 && f->block < v->m->blocks.n ? v->m->blocks.p[f->block] : NULL;
     if (f->block >= v->m->blocks.n)
         broken(v, "block %d is not there", f->block);
     for (int k = 0; k < f->params.n && !v->why; k++) {
@@ -65,11 +67,17 @@ static void check_params(Verifier *v) {
         check_type(v, p->val);
         if (p->bound)
             check_dim(v, p->bound, "a bound");
-        bool tensor = p->role == ROLE_PARAM || p->role == ROLE_STATE || p->role == ROLE_OPT || p->role == ROLE_HYPER;
-        int n = !tensor ? -1 : !b ? 0 : p->role == ROLE_PARAM ? b->params.n : p->role == ROLE_STATE ? b->states.n
-                              : p->role == ROLE_OPT ? b->opts.n : b->formals.n;
+        bool tensor = p->role == ROLE_PARAM || p->role == ROLE_STATE || p->role == ROLE_OPT ||
+                      p->role == ROLE_HYPER;
+        int n = !tensor                 ? -1
+                : !b                    ? 0
+                : p->role == ROLE_PARAM ? b->params.n
+                : p->role == ROLE_STATE ? b->states.n
+                : p->role == ROLE_OPT   ? b->opts.n
+                                        : b->formals.n;
         if (f->entry && n >= 0 && (p->tensor < 0 || p->tensor >= n))
-            broken(v, "param %s stands for tensor %d, which the block does not have", p->name ? p->name : "?", p->tensor);
+            broken(v, "param %s stands for tensor %d, which the block does not have",
+                   p->name ? p->name : "?", p->tensor);
     }
 }
 
@@ -87,7 +95,8 @@ static void check_rule(Verifier *v, const Inst *i, Type *want) {
             broken(v, "%s has %d results, not %d", i->op->name, n, i->n_results);
         for (int k = 0; k < n && !v->why; k++)
             if (!type_equal(want[k], graph_type(v->f, inst_result(i, k))))
-                broken(v, "%%%u = %s: the type is not that of the op's rule", inst_result(i, k).id, i->op->name);
+                broken(v, "%%%u = %s: the type is not that of the op's rule", inst_result(i, k).id,
+                       i->op->name);
     }
     const char *why = i->op->verify && !v->why ? i->op->verify(v->m, v->f, i) : NULL;
     if (why)
@@ -116,7 +125,8 @@ static void check_results(Verifier *v) {
     const Func *f = v->f;
     for (int k = 0; k < f->results.n && !v->why; k++) {
         const Result *r = &f->results.p[k];
-        bool of = r->role == RES_GRAD || r->role == RES_NEW_PARAM || r->role == RES_NEW_STATE || r->role == RES_NEW_OPT;
+        bool of = r->role == RES_GRAD || r->role == RES_NEW_PARAM || r->role == RES_NEW_STATE ||
+                  r->role == RES_NEW_OPT;
         if (!is_val(f, r->val)) {
             broken(v, "result %d is no value", k);
         } else if (f->entry && f->entry->kind == ENTRY_INIT) {

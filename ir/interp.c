@@ -40,7 +40,8 @@ bool interp_tensor(Interp *in, Type t, Tensor *out) {
     for (int k = 0; k < t.rank; k++) {
         shape[k] = interp_dim(in, t.shape[k]);
         if (shape[k] < 0)
-            return interp_fail(in, "the extent %s is %lld", dim_text(in->ctx, t.shape[k]), (long long)shape[k]);
+            return interp_fail(in, "the extent %s is %lld", dim_text(in->ctx, t.shape[k]),
+                               (long long)shape[k]);
         count = shape[k] && count > MOST_ELEMENTS / shape[k] ? MOST_ELEMENTS + 1 : count * shape[k];
     }
     if (in->status)
@@ -78,7 +79,8 @@ static bool check_bounds(Interp *in, const Param *p, const Tensor *t) {
     int64_t bound = interp_dim(in, p->bound);
     for (int64_t k = 0; k < t->count; k++)
         if (t->i[k] < 0 || t->i[k] >= bound)
-            return interp_fail(in, "%s holds a label outside 0..%lld", p->name, (long long)bound - 1);
+            return interp_fail(in, "%s holds a label outside 0..%lld", p->name,
+                               (long long)bound - 1);
     return in->status == NULL;
 }
 
@@ -86,13 +88,17 @@ static bool bind_param(Interp *in, const Func *f, const Param *p, const Tensor *
     Tensor want;
     if (!interp_tensor(in, graph_type(f, p->val), &want))
         return false;
-    if (want.rank != arg->rank || memcmp(want.shape, arg->shape, (size_t)want.rank * sizeof *want.shape) != 0 || !want.f != !arg->f)
-        return interp_fail(in, "%s has another shape or type than the function says", p->name ? p->name : "an operand");
+    if (want.rank != arg->rank ||
+        memcmp(want.shape, arg->shape, (size_t)want.rank * sizeof *want.shape) != 0 ||
+        !want.f != !arg->f)
+        return interp_fail(in, "%s has another shape or type than the function says",
+                           p->name ? p->name : "an operand");
     vals[p->val.id] = *arg;
     return check_bounds(in, p, arg);
 }
 
-bool interp_run(Interp *in, const Func *f, const DimValue *dims, int n_dims, const Tensor *const *args, Tensor *results) {
+bool interp_run(Interp *in, const Func *f, const DimValue *dims, int n_dims,
+                const Tensor *const *args, Tensor *results) {
     Interp outer = *in;
     Tensor *vals = ARENA_ARRAY(in->arena, Tensor, f->vals.n + 1);
     in->dims = dims;

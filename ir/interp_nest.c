@@ -65,7 +65,9 @@ static int64_t form_value(const RunNest *r, const Form *f) {
 
 static RunBody body_of(RunNest *r, const Body *b) {
     Arena *a = r->in->arena;
-    RunBody rb = {.b = b, .forms = ARENA_ARRAY(a, Form, b->n + 1), .subs = ARENA_ARRAY(a, Form, (b->n + 1) * MAX_RANK)};
+    RunBody rb = {.b = b,
+                  .forms = ARENA_ARRAY(a, Form, b->n + 1),
+                  .subs = ARENA_ARRAY(a, Form, (b->n + 1) * MAX_RANK)};
     rb.val = ARENA_ARRAY(a, ScalarValue, b->n + 1);
     rb.stamp = ARENA_ARRAY(a, int64_t, b->n + 1);
     for (int k = 0; k < b->n; k++) {
@@ -99,7 +101,8 @@ static ScalarValue read_operand(RunNest *r, const RunBody *b, int k) {
             if (i->has_fill)
                 return i->k;
             if (!r->failed)
-                interp_fail(r->in, "a subscript of operand %d is %lld, outside 0..%lld", i->operand, (long long)s, (long long)t->shape[x] - 1);
+                interp_fail(r->in, "a subscript of operand %d is %lld, outside 0..%lld", i->operand,
+                            (long long)s, (long long)t->shape[x] - 1);
             r->failed = true;
             return (ScalarValue){.f = 0};
         }
@@ -140,7 +143,8 @@ static int64_t cell_of(RunNest *r) {
         int64_t s = form_value(r, &r->map[k]);
         if (s < 0 || s >= r->out->shape[k]) {
             if (!r->failed)
-                interp_fail(r->in, "a nest writes cell %lld of axis %d, outside 0..%lld", (long long)s, k, (long long)r->out->shape[k] - 1);
+                interp_fail(r->in, "a nest writes cell %lld of axis %d, outside 0..%lld",
+                            (long long)s, k, (long long)r->out->shape[k] - 1);
             r->failed = true;
             return -1;
         }
@@ -149,7 +153,8 @@ static int64_t cell_of(RunNest *r) {
     return at;
 }
 
-/* The next point of the box, the last index fastest; only those in `only`. False after the last one. */
+/* The next point of the box, the last index fastest; only those in `only`. False after the last
+ * one. */
 static bool next_point(RunNest *r, uint64_t only) {
     for (int k = r->n->n_box; k-- > 0;) {
         if (!(only >> k & 1))
@@ -173,7 +178,8 @@ static bool guards_hold(const RunNest *r) {
 static ScalarValue neutral(NestOpKind op, DType dt) {
     int64_t most = dt == DT_I32 ? INT32_MAX : INT64_MAX;
     if (op == NEST_MAX || op == NEST_MIN)
-        return (ScalarValue){.f = op == NEST_MAX ? -INFINITY : INFINITY, .i = op == NEST_MAX ? -most - 1 : most};
+        return (ScalarValue){.f = op == NEST_MAX ? -INFINITY : INFINITY,
+                             .i = op == NEST_MAX ? -most - 1 : most};
     return (ScalarValue){.i = op == NEST_ARGMAX ? -1 : 0};
 }
 
@@ -186,13 +192,22 @@ static int64_t reduced_number(const RunNest *r, uint64_t outputs) {
     return v;
 }
 
-static void reduce(RunNest *r, Tensor *acc, Tensor *best, int64_t at, ScalarValue v, DType dt, uint64_t outputs) {
+static void reduce(RunNest *r, Tensor *acc, Tensor *best, int64_t at, ScalarValue v, DType dt,
+                   uint64_t outputs) {
     ScalarValue a[2] = {tensor_get(acc, at), v};
     switch (r->n->op) {
-    case NEST_STORE: tensor_set(acc, at, v); break;
-    case NEST_SUM: tensor_set(acc, at, scalar_eval(SC_add, dt, dt, a)); break;
-    case NEST_MAX: tensor_set(acc, at, scalar_eval(SC_max, dt, dt, a)); break;
-    case NEST_MIN: tensor_set(acc, at, scalar_eval(SC_min, dt, dt, a)); break;
+    case NEST_STORE:
+        tensor_set(acc, at, v);
+        break;
+    case NEST_SUM:
+        tensor_set(acc, at, scalar_eval(SC_add, dt, dt, a));
+        break;
+    case NEST_MAX:
+        tensor_set(acc, at, scalar_eval(SC_max, dt, dt, a));
+        break;
+    case NEST_MIN:
+        tensor_set(acc, at, scalar_eval(SC_min, dt, dt, a));
+        break;
     case NEST_ARGMAX:
         if (acc->i[at] >= 0) {
             ScalarValue old = tensor_get(best, at);

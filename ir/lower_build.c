@@ -1,6 +1,8 @@
 #include "ir/lower.h"
 
-Dim lower_dim(const LowerBuilder *lb, Dim d) { return dim_subst(lb->c.m->ctx, d, lb->bindings, lb->n_bindings); }
+Dim lower_dim(const LowerBuilder *lb, Dim d) {
+    return dim_subst(lb->c.m->ctx, d, lb->bindings, lb->n_bindings);
+}
 
 Type lower_type(const LowerBuilder *lb, Type type) {
     Dim shape[MAX_RANK];
@@ -10,7 +12,11 @@ Type lower_type(const LowerBuilder *lb, Type type) {
 }
 
 BufId lower_new_buf(LowerBuilder *lb, Type type, Str name, Span span) {
-    LoopBuf b = {.name = name, .kind = lb->in_job ? BUF_JOB : BUF_WORK, .dt = type.dt, .rank = type.rank, .shape = type.shape};
+    LoopBuf b = {.name = name,
+                 .kind = lb->in_job ? BUF_JOB : BUF_WORK,
+                 .dt = type.dt,
+                 .rank = type.rank,
+                 .shape = type.shape};
     b.written = true;
     b.span = span;
     return loop_buf(lb->c.m, lb->c.f, b);

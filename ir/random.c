@@ -12,7 +12,8 @@ static uint64_t mul_high(uint64_t a, uint64_t b) {
 void random_philox(uint64_t c[4], uint64_t k[2]) {
     const uint64_t m0 = 0xd2e7470ee14c6c93u, m1 = 0xca5a826395121157u;
     for (int round = 0; round < 10; round++) {
-        uint64_t hi0 = mul_high(m0, c[0]), lo0 = m0 * c[0], hi1 = mul_high(m1, c[2]), lo1 = m1 * c[2];
+        uint64_t hi0 = mul_high(m0, c[0]), lo0 = m0 * c[0], hi1 = mul_high(m1, c[2]),
+                 lo1 = m1 * c[2];
         c[0] = hi1 ^ c[1] ^ k[0];
         c[2] = hi0 ^ c[3] ^ k[1];
         c[1] = lo1;

@@ -15,7 +15,9 @@ static ScalarValue real_value(DType dt, double v) {
 
 /* v modulo the width of dt. */
 static ScalarValue int_value(DType dt, uint64_t v) {
-    return (ScalarValue){.i = dt == DT_I32 ? (int32_t)(uint32_t)v : dt == DT_BOOL ? (int64_t)(v & 1) : (int64_t)v};
+    return (ScalarValue){.i = dt == DT_I32    ? (int32_t)(uint32_t)v
+                              : dt == DT_BOOL ? (int64_t)(v & 1)
+                                              : (int64_t)v};
 }
 
 static uint64_t floor_div(int64_t a, int64_t b) {
@@ -39,11 +41,17 @@ static int64_t to_int(double v, double lo, double hi) {
 static ScalarValue convert(DType from, DType to, ScalarValue v) {
     bool real = dtype_is_real(from);
     switch (to) {
-    case DT_F32: return (ScalarValue){.f = real ? (double)(float)v.f : (double)(float)v.i};
-    case DT_F64: return (ScalarValue){.f = real ? v.f : (double)v.i};
-    case DT_BOOL: return (ScalarValue){.i = real ? v.f != 0 : v.i != 0};
-    case DT_I32: return real ? (ScalarValue){.i = to_int(v.f, -0x1p31, 0x1p31)} : int_value(to, (uint64_t)v.i);
-    default: return (ScalarValue){.i = real ? to_int(v.f, -0x1p63, 0x1p63) : v.i};
+    case DT_F32:
+        return (ScalarValue){.f = real ? (double)(float)v.f : (double)(float)v.i};
+    case DT_F64:
+        return (ScalarValue){.f = real ? v.f : (double)v.i};
+    case DT_BOOL:
+        return (ScalarValue){.i = real ? v.f != 0 : v.i != 0};
+    case DT_I32:
+        return real ? (ScalarValue){.i = to_int(v.f, -0x1p31, 0x1p31)}
+                    : int_value(to, (uint64_t)v.i);
+    default:
+        return (ScalarValue){.i = real ? to_int(v.f, -0x1p63, 0x1p63) : v.i};
     }
 }
 
@@ -72,10 +80,11 @@ static double log_gamma(double x) {
     return lgamma_r(x, &sign);
 }
 
-/* The polygamma function of order 0 or 1: reflection, recurrence up to 16, then the asymptotic series
- * (Abramowitz and Stegun 6.3.18, 6.4.12). */
+/* The polygamma function of order 0 or 1: reflection, recurrence up to 16, then the asymptotic
+ * series (Abramowitz and Stegun 6.3.18, 6.4.12). */
 static double polygamma(int n, double x) {
-    static const long double bernoulli[] = {1.0L / 6, -1.0L / 30, 1.0L / 42, -1.0L / 30, 5.0L / 66, -691.0L / 2730, 7.0L / 6};
+    static const long double bernoulli[] = {1.0L / 6,  -1.0L / 30,     1.0L / 42, -1.0L / 30,
+                                            5.0L / 66, -691.0L / 2730, 7.0L / 6};
     const long double pi = 3.14159265358979323846264338327950288L;
     long double t = x, sum = 0, reflected = 0, sign = 1;
     if (x <= 0) {
@@ -116,9 +125,11 @@ static double polygamma(int n, double x) {
 #define COMPARE(op) ((ScalarValue){.i = dtype_is_real(dt) ? X op Y : SI op SJ})
 #define LIBM1(fn) ((ScalarValue){.f = dt == DT_F32 ? (double)fn##f((float)X) : fn(X)})
 #define LIBM2(fn) ((ScalarValue){.f = dt == DT_F32 ? (double)fn##f((float)X, (float)Y) : fn(X, Y)})
-#define FUSED(a, b, c) ((ScalarValue){.f = dt == DT_F32 ? (double)fmaf((float)(a), (float)(b), (float)(c)) : fma(a, b, c)})
+#define FUSED(a, b, c)                                                                             \
+    ((ScalarValue){.f = dt == DT_F32 ? (double)fmaf((float)(a), (float)(b), (float)(c))            \
+                                     : fma(a, b, c)})
 
-#define SCALAR(name, arity, result, flags, infix, level, value, ...)                                \
+#define SCALAR(name, arity, result, flags, infix, level, value, ...)                               \
     static ScalarValue eval_##name(DType dt, DType to, const ScalarValue *v) {                     \
         (void)dt, (void)to;                                                                        \
         return value;                                                                              \
@@ -158,8 +169,8 @@ static double polygamma(int n, double x) {
 #define D2(p, q) k == 0 ? p : q
 #define D3(p, q, s) k == 0 ? p : k == 1 ? q : s
 
-#define SCALAR(name, arity, result, flags, infix, level, value, derivative, ...)                    \
-    static int vjp_##name(BodyBuilder *b, int k, int g, int r, const int *a) {                      \
+#define SCALAR(name, arity, result, flags, infix, level, value, derivative, ...)                   \
+    static int vjp_##name(BodyBuilder *b, int k, int g, int r, const int *a) {                     \
         (void)b, (void)k, (void)g, (void)r, (void)a;                                               \
         return derivative;                                                                         \
     }
@@ -170,7 +181,7 @@ static double polygamma(int n, double x) {
 
 #define NATIVE NULL
 static const ScalarDef table[SC_COUNT] = {
-#define SCALAR(name, arity, result, flags, infix, level, value, derivative, expansion, doc)         \
+#define SCALAR(name, arity, result, flags, infix, level, value, derivative, expansion, doc)        \
     [SC_##name] = {#name, arity, result, flags, infix, level, vjp_##name, expansion, doc},
 #include "ir/scalar.def"
 #undef SCALAR
@@ -192,4 +203,6 @@ ScalarOp scalar_named(Str name) {
     return SC_NONE;
 }
 
-ScalarValue scalar_eval(ScalarOp op, DType dt, DType to, const ScalarValue *args) { return evals[op](dt, to, args); }
+ScalarValue scalar_eval(ScalarOp op, DType dt, DType to, const ScalarValue *args) {
+    return evals[op](dt, to, args);
+}

@@ -1,8 +1,10 @@
-/* Scalar functions as bodies of native rows, so that the interpreters and native code run the same polynomials.
+/* Scalar functions as bodies of native rows, so that the interpreters and native code run the same
+ * polynomials.
  *
- * Only operations that vectorise; whole numbers are rounded by adding 1.5 * 2^(mantissa bits), which leaves them in
- * the low bits of the sum. Compares are ordered so that a NaN operand gives a NaN. The coefficients are minimax fits
- * (Remez, 60 digits; f32: weighted Lawson fits); tests/unit/test_expand.c holds the bounds on the errors. */
+ * Only operations that vectorise; whole numbers are rounded by adding 1.5 * 2^(mantissa bits),
+ * which leaves them in the low bits of the sum. Compares are ordered so that a NaN operand gives a
+ * NaN. The coefficients are minimax fits (Remez, 60 digits; f32: weighted Lawson fits);
+ * tests/unit/test_expand.c holds the bounds on the errors. */
 #include "ir/scalar_expand.h"
 
 #include <math.h>
@@ -12,7 +14,9 @@ typedef struct Expand {
     DType dt, bits; /* f32 and i32, or f64 and i64 */
 } Expand;
 
-static Expand expand(BodyBuilder *b, DType dt) { return (Expand){b, dt, dt == DT_F32 ? DT_I32 : DT_I64}; }
+static Expand expand(BodyBuilder *b, DType dt) {
+    return (Expand){b, dt, dt == DT_F32 ? DT_I32 : DT_I64};
+}
 static int num(Expand e, double v) { return body_real(e.b, e.dt, v); }
 static int whole(Expand e, int64_t v) { return body_int(e.b, e.bits, v); }
 static int add(Expand e, int a, int c) { return body_op2(e.b, SC_add, a, c); }
@@ -49,7 +53,8 @@ static int with_sign(Expand e, int m, int s) {
 int expand_sign(BodyBuilder *b, DType dt, const int *a) {
     bool real = dtype_is_real(dt);
     int zero = real ? body_real(b, dt, 0) : body_int(b, dt, 0);
-    int one = real ? body_real(b, dt, 1) : body_int(b, dt, 1), minus = real ? body_real(b, dt, -1) : body_int(b, dt, -1);
+    int one = real ? body_real(b, dt, 1) : body_int(b, dt, 1),
+        minus = real ? body_real(b, dt, -1) : body_int(b, dt, -1);
     int r = body_op3(b, SC_select, body_op2(b, SC_lt, a[0], zero), minus, zero);
     r = body_op3(b, SC_select, body_op2(b, SC_lt, zero, a[0]), one, r);
     return real ? body_op3(b, SC_select, body_op2(b, SC_ne, a[0], a[0]), a[0], r) : r;
@@ -68,12 +73,16 @@ typedef struct ExpParts {
 } ExpParts;
 
 static ExpParts exp_parts(Expand e, int x) {
-    static const double q32[] = {0.50000001, 0.166665186, 0.0416662051, 0.00836891799, 0.00139505384};
-    static const double q64[] = {0.500000000000001, 0.16666666666666416, 0.041666666666535075, 0.008333333333493646,
-        0.0013888888942531947, 0.00019841269505841322, 2.4801494091447703e-05, 2.7557588553237168e-06,
-        2.7629934343326297e-07, 2.4999034784981546e-08};
+    static const double q32[] = {0.50000001, 0.166665186, 0.0416662051, 0.00836891799,
+                                 0.00139505384};
+    static const double q64[] = {0.500000000000001,      0.16666666666666416,
+                                 0.041666666666535075,   0.008333333333493646,
+                                 0.0013888888942531947,  0.00019841269505841322,
+                                 2.4801494091447703e-05, 2.7557588553237168e-06,
+                                 2.7629934343326297e-07, 2.4999034784981546e-08};
     bool f32 = e.dt == DT_F32;
-    int magic = num(e, f32 ? 0x1.8p23 : 0x1.8p52), t = fused(e, x, num(e, M_LOG2E), magic), n = sub(e, t, magic);
+    int magic = num(e, f32 ? 0x1.8p23 : 0x1.8p52), t = fused(e, x, num(e, M_LOG2E), magic),
+        n = sub(e, t, magic);
     /* log 2 in two parts; n times the first is exact */
     int r = fused(e, n, num(e, f32 ? -0.693145751953125 : -0x1.62e42fee00000p-1), x);
     r = fused(e, n, num(e, f32 ? -1.42860682030941723e-6 : -0x1.a39ef35793c76p-33), r);
@@ -93,7 +102,8 @@ int expand_exp(BodyBuilder *b, DType dt, const int *a) {
     Expand e = expand(b, dt);
     bool f32 = dt == DT_F32;
     ExpParts x = exp_parts(e, clamp(e, a[0], f32 ? -104 : -746, f32 ? 88.8 : 709.8));
-    int half = body_op2(b, SC_ashr, x.n, whole(e, 1)); /* in two steps: 2^n alone may overflow or be subnormal */
+    int half = body_op2(b, SC_ashr, x.n,
+                        whole(e, 1)); /* in two steps: 2^n alone may overflow or be subnormal */
     int y = mul(e, add(e, x.p, num(e, 1)), power_of_two(e, half));
     return mul(e, y, power_of_two(e, sub(e, x.n, half)));
 }
@@ -123,15 +133,18 @@ int expand_tanh(BodyBuilder *b, DType dt, const int *a) {
 static int log_sum(Expand e, int f, int k, double hi, double lo) {
     int h = mul(e, mul(e, f, f), num(e, 0.5));
     if (e.dt == DT_F32) {
-        static const double q[] = {0.333333106, -0.249999866, 0.200022193, -0.166692453, 0.142187804, -0.123844943,
-            0.118723092, -0.117887994, 0.0691557828};
+        static const double q[] = {0.333333106,  -0.249999866, 0.200022193,
+                                   -0.166692453, 0.142187804,  -0.123844943,
+                                   0.118723092,  -0.117887994, 0.0691557828};
         int p = mul(e, mul(e, HORNER(e, f, q), f), mul(e, f, f));
         p = sub(e, fused(e, k, num(e, lo), p), h);
         return fused(e, k, num(e, hi), add(e, f, p));
     }
-    static const double q[] = {0.66666666666667307, 0.39999999999433472, 0.28571428739015164, 0.22222198862078268,
-        0.18183551541072038, 0.15314332436063885, 0.14793502409330356};
-    int s = over(e, f, add(e, f, num(e, 2))), z = mul(e, s, s), r = mul(e, z, HORNER(e, z, q)); /* 2 atanh(s) = s (2 + r) */
+    static const double q[] = {0.66666666666667307, 0.39999999999433472, 0.28571428739015164,
+                               0.22222198862078268, 0.18183551541072038, 0.15314332436063885,
+                               0.14793502409330356};
+    int s = over(e, f, add(e, f, num(e, 2))), z = mul(e, s, s),
+        r = mul(e, z, HORNER(e, z, q)); /* 2 atanh(s) = s (2 + r) */
     int p = fused(e, s, add(e, h, r), mul(e, k, num(e, lo)));
     return fused(e, k, num(e, hi), sub(e, f, sub(e, h, p)));
 }
@@ -139,9 +152,11 @@ static int log_sum(Expand e, int f, int k, double hi, double lo) {
 int expand_log(BodyBuilder *b, DType dt, const int *a) {
     Expand e = expand(b, dt);
     bool f32 = dt == DT_F32;
-    int x = a[0], small = lt(e, x, num(e, f32 ? 0x1p-126 : 0x1p-1022)), shift = whole(e, f32 ? 23 : 52);
+    int x = a[0], small = lt(e, x, num(e, f32 ? 0x1p-126 : 0x1p-1022)),
+        shift = whole(e, f32 ? 23 : 52);
     int bits = body_bitcast(b, e.bits, pick(e, small, mul(e, x, num(e, f32 ? 0x1p23 : 0x1p54)), x));
-    int t = sub(e, bits, whole(e, f32 ? 0x3f3504f3 : 0x3fe6a09e667f3bcd)); /* the bits of sqrt(1/2) */
+    int t =
+        sub(e, bits, whole(e, f32 ? 0x3f3504f3 : 0x3fe6a09e667f3bcd)); /* the bits of sqrt(1/2) */
     int k = body_op2(b, SC_ashr, t, shift);
     int f = sub(e, body_bitcast(b, dt, sub(e, bits, body_op2(b, SC_shl, k, shift))), num(e, 1));
     int kr = body_cast(b, dt, k);
@@ -156,7 +171,8 @@ int expand_log(BodyBuilder *b, DType dt, const int *a) {
 
 /* ---- the gamma family: in f64, whatever the type */
 
-/* sin and cos of pi*x, from the Taylor series at |r| <= 1/2; the sign of (-1)^round(x) is left out. */
+/* sin and cos of pi*x, from the Taylor series at |r| <= 1/2; the sign of (-1)^round(x) is left out.
+ */
 static void sincos_pi(Expand e, int x, int *sine, int *cosine) {
     double s[11], c[11], p = M_PI, q = 1;
     for (int k = 0; k < 11; k++) {
@@ -170,18 +186,20 @@ static void sincos_pi(Expand e, int x, int *sine, int *cosine) {
     *cosine = HORNER(e, z, c);
 }
 
-static const double bernoulli[] = {1.0 / 6, -1.0 / 30, 1.0 / 42, -1.0 / 30, 5.0 / 66, -691.0 / 2730, 7.0 / 6,
-    -3617.0 / 510, 43867.0 / 798};
+static const double bernoulli[] = {1.0 / 6,       -1.0 / 30, 1.0 / 42,      -1.0 / 30,    5.0 / 66,
+                                   -691.0 / 2730, 7.0 / 6,   -3617.0 / 510, 43867.0 / 798};
 
-/* lgamma(x) of x > 0: the Stirling series from 8 on; below, x is moved into 1 <= t < 2 by lgamma(x) = lgamma(t) + log of
- * the factors, and lgamma(t) = (t - 1)(t - 2) S(t - 3/2). */
+/* lgamma(x) of x > 0: the Stirling series from 8 on; below, x is moved into 1 <= t < 2 by lgamma(x)
+ * = lgamma(t) + log of the factors, and lgamma(t) = (t - 1)(t - 2) S(t - 3/2). */
 static int lgamma_positive(Expand e, int x) {
-    static const double q[] = {0.48312895054098087, -0.14595989591430594, 0.062911401074564346, -0.031308487501054263,
-        0.016797098631279598, -0.0094256224447601487, 0.0054464578388477378, -0.0032120742228306776,
-        0.0019229163200421406, -0.0011644113386624722, 0.00071151895889558388, -0.00043803555426982945,
-        0.0002713147294353693, -0.00016856937351680319, 0.00010534953059113945, -6.7946196023444983e-05,
-        4.3046767345170065e-05, -2.1469945860816951e-05, 1.314997435681205e-05, -1.8542778672746192e-05,
-        1.2168933628227755e-05};
+    static const double q[] = {
+        0.48312895054098087,     -0.14595989591430594,    0.062911401074564346,
+        -0.031308487501054263,   0.016797098631279598,    -0.0094256224447601487,
+        0.0054464578388477378,   -0.0032120742228306776,  0.0019229163200421406,
+        -0.0011644113386624722,  0.00071151895889558388,  -0.00043803555426982945,
+        0.0002713147294353693,   -0.00016856937351680319, 0.00010534953059113945,
+        -6.7946196023444983e-05, 4.3046767345170065e-05,  -2.1469945860816951e-05,
+        1.314997435681205e-05,   -1.8542778672746192e-05, 1.2168933628227755e-05};
     double stirling[9];
     for (int k = 0; k < 9; k++)
         stirling[k] = bernoulli[k] / ((2 * k + 2) * (2 * k + 1));
@@ -198,7 +216,8 @@ static int lgamma_positive(Expand e, int x) {
     int near = mul(e, mul(e, t1, sub(e, t1, one)), HORNER(e, sub(e, t1, num(e, 0.5)), q));
     near = add(e, near, pick(e, below, neg(e, l), l));
     int w = over(e, one, x), series = mul(e, w, horner(e, mul(e, w, w), stirling, 9));
-    int far = add(e, sub(e, mul(e, sub(e, x, num(e, 0.5)), l), x), add(e, series, num(e, 0.91893853320467274178)));
+    int far = add(e, sub(e, mul(e, sub(e, x, num(e, 0.5)), l), x),
+                  add(e, series, num(e, 0.91893853320467274178)));
     return pick(e, large, far, near);
 }
 
@@ -220,7 +239,9 @@ static int lgamma_any(Expand e, int x) {
     return pick(e, eq(e, x, x), r, x);
 }
 
-int expand_lgamma(BodyBuilder *b, DType dt, const int *a) { return in_f64(b, dt, a[0], lgamma_any); }
+int expand_lgamma(BodyBuilder *b, DType dt, const int *a) {
+    return in_f64(b, dt, a[0], lgamma_any);
+}
 
 /* psi(y) for y > 0: sum of -1/(y + k) as one fraction up to 10, then the asymptotic series. */
 static int digamma_positive(Expand e, int y) {
@@ -253,7 +274,9 @@ static int digamma_any(Expand e, int x) {
     return pick(e, eq(e, x, x), r, x);
 }
 
-int expand_digamma(BodyBuilder *b, DType dt, const int *a) { return in_f64(b, dt, a[0], digamma_any); }
+int expand_digamma(BodyBuilder *b, DType dt, const int *a) {
+    return in_f64(b, dt, a[0], digamma_any);
+}
 
 static int trigamma_positive(Expand e, int y) {
     double c[8];
@@ -279,10 +302,12 @@ static int trigamma_any(Expand e, int x) {
     return pick(e, eq(e, x, x), r, x);
 }
 
-int expand_trigamma(BodyBuilder *b, DType dt, const int *a) { return in_f64(b, dt, a[0], trigamma_any); }
+int expand_trigamma(BodyBuilder *b, DType dt, const int *a) {
+    return in_f64(b, dt, a[0], trigamma_any);
+}
 
-/* Moved up by 10 steps, then the series; for x > -10 outside the poles. With n! (-1)^(n+1) taken out the terms are
- * 1/(x+k)^(n+1); after Abramowitz and Stegun 6.4.6 and 6.4.11. */
+/* Moved up by 10 steps, then the series; for x > -10 outside the poles. With n! (-1)^(n+1) taken
+ * out the terms are 1/(x+k)^(n+1); after Abramowitz and Stegun 6.4.6 and 6.4.11. */
 int polygamma_body(BodyBuilder *b, int n, int x) {
     Expand e = expand(b, body_type(b, x));
     int one = num(e, 1), sum = num(e, 0);
@@ -299,7 +324,8 @@ int polygamma_body(BodyBuilder *b, int n, int x) {
         double m2 = 2 * k + 2, f = n == 0 ? 1 / m2 : n == 1 ? 1 : m2 + 1;
         c[k] = sign * bernoulli[k] * f;
     }
-    int lead = n == 0 ? body_op1(b, SC_log, t) : num(e, sign * rising), half = num(e, sign * factor / 2), wn = one;
+    int lead = n == 0 ? body_op1(b, SC_log, t) : num(e, sign * rising),
+        half = num(e, sign * factor / 2), wn = one;
     for (int j = 0; j < n; j++)
         wn = mul(e, wn, w);
     int tail = add(e, mul(e, half, w), mul(e, z, horner(e, z, c, 8)));

@@ -1,4 +1,5 @@
-/* Scalar functions as bodies of native rows: the `expansion` column of scalar.def. dt: the type of the operands. */
+/* Scalar functions as bodies of native rows: the `expansion` column of scalar.def. dt: the type of
+ * the operands. */
 #ifndef CNNC_IR_SCALAR_EXPAND_H
 #define CNNC_IR_SCALAR_EXPAND_H
 
@@ -13,7 +14,8 @@ int expand_sigmoid(BodyBuilder *b, DType dt, const int *a);
 int expand_lgamma(BodyBuilder *b, DType dt, const int *a);
 int expand_digamma(BodyBuilder *b, DType dt, const int *a);
 int expand_trigamma(BodyBuilder *b, DType dt, const int *a);
-/* The polygamma function of order n = 0, 1, 2 from the rows of the language (differentiable, with `log`). */
+/* The polygamma function of order n = 0, 1, 2 from the rows of the language (differentiable, with
+ * `log`). */
 int polygamma_body(BodyBuilder *b, int n, int x);
 
 #endif

@@ -4,7 +4,14 @@
 #include "ir/op.h"
 
 /* Bytes in the hyper struct: size, prior, n_total, epoch, seed, then the formals, 8 bytes each. */
-enum { HYPER_PRIOR = 8, HYPER_NTOTAL = 16, HYPER_EPOCH = 24, HYPER_SEED = 32, HYPER_FORMALS = 40, OPT_HEADER = 16 };
+enum {
+    HYPER_PRIOR = 8,
+    HYPER_NTOTAL = 16,
+    HYPER_EPOCH = 24,
+    HYPER_SEED = 32,
+    HYPER_FORMALS = 40,
+    OPT_HEADER = 16
+};
 
 typedef struct Builder {
     Module *m;
@@ -38,8 +45,14 @@ static int add_arg(Builder *b, AbiArg a) {
     return b->e->args.n - 1;
 }
 
-static int add_pointer(Builder *b, AbiArgKind kind, const char *name, DType dt, bool is_const, Dim size) {
-    return add_arg(b, (AbiArg){.kind = kind, .name = str_of(ctx_of(b), name), .dt = dt, .is_const = is_const, .bytes = size, .span = b->f->span});
+static int add_pointer(Builder *b, AbiArgKind kind, const char *name, DType dt, bool is_const,
+                       Dim size) {
+    return add_arg(b, (AbiArg){.kind = kind,
+                               .name = str_of(ctx_of(b), name),
+                               .dt = dt,
+                               .is_const = is_const,
+                               .bytes = size,
+                               .span = b->f->span});
 }
 
 /* ---- tables of the block; dims of the block are those of its functions, by name */
@@ -50,7 +63,8 @@ static Dim in_func(Builder *b, Dim d) {
     int n = 0;
     for (int k = 0; d && k < b->block->dims.n && n < 64; k++)
         for (int j = 0; j < b->f->dims.n; j++)
-            if (b->f->dims.p[j] != b->block->dims.p[k] && b->f->dims.p[j]->name == b->block->dims.p[k]->name)
+            if (b->f->dims.p[j] != b->block->dims.p[k] &&
+                b->f->dims.p[j]->name == b->block->dims.p[k]->name)
                 bind[n++] = (DimBinding){b->block->dims.p[k], dim_of(ctx_of(b), b->f->dims.p[j])};
     return checked(b, d && n ? dim_subst(ctx_of(b), d, bind, n) : d);
 }
@@ -111,14 +125,20 @@ static void add_dims(Builder *b) {
         DimSym s = b->f->dims.p[k];
         if (b->e->kind == ENTRY_INIT && !is_used(b->f, s))
             continue;
-        add_arg(b, (AbiArg){.kind = ARG_DIM, .name = s->name, .dt = DT_I64, .dim = s, .span = b->f->span});
+        add_arg(
+            b,
+            (AbiArg){.kind = ARG_DIM, .name = s->name, .dt = DT_I64, .dim = s, .span = b->f->span});
     }
 }
 
 static void add_input(Builder *b, int k) {
     const Param *p = &b->f->params.p[k];
     Type t = graph_type(b->f, p->val);
-    AbiArg a = {.kind = t.rank ? ARG_INPUT : ARG_SCALAR, .name = p->name, .dt = t.dt, .is_const = true, .span = p->span};
+    AbiArg a = {.kind = t.rank ? ARG_INPUT : ARG_SCALAR,
+                .name = p->name,
+                .dt = t.dt,
+                .is_const = true,
+                .span = p->span};
     DType storage = t.dt;
     if (t.rank)
         a.bytes = type_bytes(b, t);
@@ -150,14 +170,17 @@ static void add_blocks(Builder *b) {
         if (s && !t.n)
             continue;
         bool written = init || step || updates(b->f, s ? RES_NEW_STATE : RES_NEW_PARAM);
-        int arg = add_pointer(b, s ? ARG_STATE : ARG_PARAMS, names[s], b->block->real, !written, bytes_before(b, t, t.n, 0));
+        int arg = add_pointer(b, s ? ARG_STATE : ARG_PARAMS, names[s], b->block->real, !written,
+                              bytes_before(b, t, t.n, 0));
         for (int k = 0; k < b->f->params.n; k++)
             if (b->f->params.p[k].role == role)
-                b->map.params[k] = (AbiSlot){arg, bytes_before(b, t, b->f->params.p[k].tensor, 0), graph_type(b->f, b->f->params.p[k].val).dt};
+                b->map.params[k] = (AbiSlot){arg, bytes_before(b, t, b->f->params.p[k].tensor, 0),
+                                             graph_type(b->f, b->f->params.p[k].val).dt};
     }
     if (!step)
         return;
-    /* opt: the header i64[2], then the optimizer's states; the header may stand in the table as its first tensor */
+    /* opt: the header i64[2], then the optimizer's states; the header may stand in the table as its
+     * first tensor */
     Table t = table_of(b, ROLE_OPT);
     bool has_header = t.n && t.p[0].type.dt == DT_I64;
     int64_t header = has_header ? 0 : OPT_HEADER;
@@ -165,7 +188,8 @@ static void add_blocks(Builder *b) {
     for (int k = 0; k < b->f->params.n; k++) {
         const Param *p = &b->f->params.p[k];
         Type type = graph_type(b->f, p->val);
-        Dim at = p->tensor < 0 || type.dt == DT_I64 ? bytes(b, 0) : bytes_before(b, t, p->tensor, header);
+        Dim at = p->tensor < 0 || type.dt == DT_I64 ? bytes(b, 0)
+                                                    : bytes_before(b, t, p->tensor, header);
         if (p->role == ROLE_OPT)
             b->map.params[k] = (AbiSlot){arg, at, type.dt};
     }
@@ -180,8 +204,12 @@ static void bind_hyper(Builder *b) {
             s.offset = bytes(b, HYPER_PRIOR);
             s.storage = DT_F64;
             break;
-        case ROLE_NTOTAL: s.offset = bytes(b, HYPER_NTOTAL); break;
-        case ROLE_EPOCH: s.offset = bytes(b, HYPER_EPOCH); break;
+        case ROLE_NTOTAL:
+            s.offset = bytes(b, HYPER_NTOTAL);
+            break;
+        case ROLE_EPOCH:
+            s.offset = bytes(b, HYPER_EPOCH);
+            break;
         case ROLE_SEED:
             if (b->arg_of[ARG_SEED] >= 0)
                 s.arg = b->arg_of[ARG_SEED];
@@ -192,10 +220,12 @@ static void bind_hyper(Builder *b) {
             s.offset = bytes(b, HYPER_FORMALS + 8 * (int64_t)p->tensor);
             s.storage = dtype_is_real(graph_type(b->f, p->val).dt) ? DT_F64 : DT_I64;
             break;
-        default: continue;
+        default:
+            continue;
         }
         if (s.arg < 0)
-            ctx_internal(ctx_of(b), "%s asks for a field of a hyper struct it does not get", b->f->name);
+            ctx_internal(ctx_of(b), "%s asks for a field of a hyper struct it does not get",
+                         b->f->name);
         b->map.params[k] = s;
     }
 }
@@ -226,11 +256,15 @@ static void add_outputs(Builder *b) {
         if (r->role == RES_OUT || r->role == RES_LOCAL)
             add_out(b, k);
         else if (r->role == RES_VALUE || r->role == RES_LOSS)
-            b->map.results[k] = (AbiSlot){add_pointer(b, r->role == RES_LOSS ? ARG_LOSS : ARG_LOGP, r->role == RES_LOSS ? "loss" : "logp", DT_F64, false, bytes(b, 8)), bytes(b, 0), DT_F64};
+            b->map.results[k] = (AbiSlot){add_pointer(b, r->role == RES_LOSS ? ARG_LOSS : ARG_LOGP,
+                                                      r->role == RES_LOSS ? "loss" : "logp", DT_F64,
+                                                      false, bytes(b, 8)),
+                                          bytes(b, 0), DT_F64};
     }
     if (b->e->kind == ENTRY_LOSS_GRAD || b->e->kind == ENTRY_GRAD) {
         Table t = table_of(b, ROLE_PARAM);
-        add_pointer(b, ARG_GRAD, "grad", b->block ? b->block->real : f->real, false, bytes_before(b, t, t.n, 0));
+        add_pointer(b, ARG_GRAD, "grad", b->block ? b->block->real : f->real, false,
+                    bytes_before(b, t, t.n, 0));
     }
     if (b->e->kind == ENTRY_REPORT) {
         int arg = add_pointer(b, ARG_VALUES, "values", DT_F64, false, NULL);
@@ -238,7 +272,9 @@ static void add_outputs(Builder *b) {
             if (f->results.p[k].role != RES_REPORT)
                 continue;
             b->map.results[k] = (AbiSlot){arg, values, DT_F64};
-            values = plus(b, values, scaled(b, type_count(ctx_of(b), graph_type(f, f->results.p[k].val)), DT_F64));
+            values =
+                plus(b, values,
+                     scaled(b, type_count(ctx_of(b), graph_type(f, f->results.p[k].val)), DT_F64));
         }
         b->e->args.p[arg].bytes = values;
     }
@@ -248,7 +284,8 @@ static void add_outputs(Builder *b) {
 static AbiSlot initial_slot(Builder *b, const Result *r) {
     Role role = r->role == RES_NEW_STATE ? ROLE_STATE : ROLE_PARAM;
     Dim at = bytes_before(b, table_of(b, role), r->of, 0);
-    return (AbiSlot){b->arg_of[role == ROLE_STATE ? ARG_STATE : ARG_PARAMS], at, graph_type(b->f, r->val).dt};
+    return (AbiSlot){b->arg_of[role == ROLE_STATE ? ARG_STATE : ARG_PARAMS], at,
+                     graph_type(b->f, r->val).dt};
 }
 
 static void bind_updates(Builder *b) {
@@ -259,7 +296,8 @@ static void bind_updates(Builder *b) {
             b->map.results[k].arg = b->arg_of[ARG_GRAD];
             CTX_ASSERT(ctx_of(b), b->arg_of[ARG_GRAD] >= 0);
         } else if (r->role == RES_NEW_PARAM || r->role == RES_NEW_STATE || r->role == RES_NEW_OPT) {
-            b->map.results[k] = b->e->kind == ENTRY_INIT ? initial_slot(b, r) : b->map.params[r->of];
+            b->map.results[k] =
+                b->e->kind == ENTRY_INIT ? initial_slot(b, r) : b->map.params[r->of];
         }
     }
 }
@@ -277,9 +315,13 @@ AbiMap abi_signature(Module *m, Func *f) {
     if (!init)
         add_pointer(&b, ARG_EXEC, "ex", DT_NONE, true, NULL);
     if (estimator)
-        add_pointer(&b, ARG_HYPER, "h", DT_NONE, true, bytes(&b, HYPER_FORMALS + 8 * (int64_t)b.block->formals.n));
+        add_pointer(&b, ARG_HYPER, "h", DT_NONE, true,
+                    bytes(&b, HYPER_FORMALS + 8 * (int64_t)b.block->formals.n));
     else if (init)
-        add_arg(&b, (AbiArg){.kind = ARG_SEED, .name = str_of(m->ctx, "seed"), .dt = DT_I64, .span = f->span});
+        add_arg(&b, (AbiArg){.kind = ARG_SEED,
+                             .name = str_of(m->ctx, "seed"),
+                             .dt = DT_I64,
+                             .span = f->span});
     add_dims(&b);
     add_inputs(&b);
     add_blocks(&b);

@@ -7,8 +7,10 @@
 /* Where a param or result of an entry lives in the C call. */
 typedef struct AbiSlot {
     int arg;       /* number in entry->args */
-    Dim offset;    /* bytes from the argument's pointer (or in the hyper struct); zero for by-value arguments */
-    DType storage; /* element type there: a hyper field and a by-value real are f64 or i64, whatever the param's type */
+    Dim offset;    /* bytes from the argument's pointer (or in the hyper struct); zero for by-value
+                      arguments */
+    DType storage; /* element type there: a hyper field and a by-value real are f64 or i64, whatever
+                      the param's type */
 } AbiSlot;
 
 typedef struct AbiMap {

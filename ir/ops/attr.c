@@ -64,7 +64,8 @@ Func *sample_func(Module *m, const char *name, const Type *types, int n, Val *ar
 }
 
 Func *sample_done(Module *m, Func *f, Val result) {
-    graph_result(m, f, (Result){.val = result, .name = str_of(m->ctx, "out"), .role = RES_OUT, .of = -1});
+    graph_result(m, f,
+                 (Result){.val = result, .name = str_of(m->ctx, "out"), .role = RES_OUT, .of = -1});
     return f;
 }
 

@@ -3,12 +3,14 @@
 
 #include "ir/ops/attr.h"
 
-static const char *batch_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *batch_type(Module *m, const Func *f, const Val *args, int n_args,
+                              const void *attr, Type *out, int *n_out) {
     const BatchAttr *a = attr;
     const Func *body = graph_func(m, a->body);
     if (!body)
         return type_error(m, "names no function");
-    if (n_args != a->n_args || body->params.n != n_args || body->results.n != a->n_results || a->n_results > MAX_RESULTS)
+    if (n_args != a->n_args || body->params.n != n_args || body->results.n != a->n_results ||
+        a->n_results > MAX_RESULTS)
         return type_error(m, "operands or results do not match those of %s", body->name);
     if (body->dims.n < 2 || a->rows < 1 || a->groups < 1)
         return type_error(m, "%s has no dims of rows", body->name);
@@ -36,8 +38,10 @@ static const char *batch_type(Module *m, const Func *f, const Val *args, int n_a
     return NULL;
 }
 
-/* Moves rows between the whole's [n, ..] and the slice's [.., rows]; rows past the end of the slice become 0. */
-static void move_rows(const Tensor *whole, const Tensor *slice, int64_t row0, int64_t valid, bool to_slice) {
+/* Moves rows between the whole's [n, ..] and the slice's [.., rows]; rows past the end of the slice
+ * become 0. */
+static void move_rows(const Tensor *whole, const Tensor *slice, int64_t row0, int64_t valid,
+                      bool to_slice) {
     int64_t rows = slice->shape[slice->rank - 1], inner = rows ? slice->count / rows : 0;
     for (int64_t c = 0; c < inner; c++)
         for (int64_t r = 0; r < rows; r++) {
@@ -63,7 +67,8 @@ static void add_to(Tensor *sum, const Tensor *t) {
     }
 }
 
-static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int64_t row0, int64_t valid, Tensor *out) {
+static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int64_t row0,
+                      int64_t valid, Tensor *out) {
     const BatchAttr *a = i->attr;
     const Func *body = graph_func(in->m, a->body);
     int n = in->n_dims + 2;
@@ -96,7 +101,8 @@ static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int6
     return true;
 }
 
-static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                       Tensor *out) {
     const BatchAttr *a = i->attr;
     int64_t n = interp_dim(in, a->n);
     for (int k = 0; k < i->n_results; k++)

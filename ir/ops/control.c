@@ -1,4 +1,5 @@
-/* require, stop, call, vjp: checks, constants for the derivative, functions, and requests to differentiate. */
+/* require, stop, call, vjp: checks, constants for the derivative, functions, and requests to
+ * differentiate. */
 #include <math.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 
 /* ---- require */
 
-static const char *require_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *require_type(Module *m, const Func *f, const Val *args, int n_args,
+                                const void *attr, Type *out, int *n_out) {
     (void)n_args, (void)attr, (void)out, (void)n_out;
     return is_scalar(f, args[0], DT_BOOL) ? NULL : type_error(m, "needs a bool scalar");
 }
@@ -16,7 +18,8 @@ static void require_vjp(Module *m, Func *f, const Inst *i, const Val *g, const V
     vjp_none(i, acc, d);
 }
 
-static bool require_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool require_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                         Tensor *out) {
     (void)f, (void)out;
     const RequireAttr *a = i->attr;
     return args[0]->i[0] || interp_fail(in, "line %u: %s", a->span.line, a->message);
@@ -24,7 +27,8 @@ static bool require_eval(Interp *in, const Func *f, const Inst *i, const Tensor 
 
 static void require_lower(LowerBuilder *lb, const Inst *i) {
     const RequireAttr *a = i->attr;
-    loop_require(&lb->c, loop_load(&lb->c, lower_buf(lb, i->args[0]), NULL), lower_status(lb, a->span, a->message));
+    loop_require(&lb->c, loop_load(&lb->c, lower_buf(lb, i->args[0]), NULL),
+                 lower_status(lb, a->span, a->message));
 }
 
 static void require_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i) {
@@ -62,13 +66,15 @@ const OpDef op_require = {
 
 /* ---- stop */
 
-static const char *stop_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *stop_type(Module *m, const Func *f, const Val *args, int n_args,
+                             const void *attr, Type *out, int *n_out) {
     (void)m, (void)n_args, (void)attr;
     out[(*n_out)++] = graph_type(f, args[0]);
     return NULL;
 }
 
-static bool stop_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool stop_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                      Tensor *out) {
     (void)in, (void)f, (void)i;
     *out = *args[0];
     return true;
@@ -87,7 +93,8 @@ const OpDef op_stop = {
 
 /* ---- call, fused: the results of another function */
 
-static const char *results_of(Module *m, const Func *f, FuncId id, const Val *args, int n_args, Type *out, int *n_out) {
+static const char *results_of(Module *m, const Func *f, FuncId id, const Val *args, int n_args,
+                              Type *out, int *n_out) {
     const Func *c = graph_func(m, id);
     if (!c)
         return type_error(m, "names no function");
@@ -103,7 +110,8 @@ static const char *results_of(Module *m, const Func *f, FuncId id, const Val *ar
     return NULL;
 }
 
-static const char *call_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *call_type(Module *m, const Func *f, const Val *args, int n_args,
+                             const void *attr, Type *out, int *n_out) {
     return results_of(m, f, ((const CallAttr *)attr)->func, args, n_args, out, n_out);
 }
 
@@ -111,7 +119,8 @@ static bool run_in_place(Interp *in, FuncId id, const Tensor *const *args, Tenso
     return interp_run(in, graph_func(in->m, id), in->dims, in->n_dims, args, out);
 }
 
-static bool call_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool call_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                      Tensor *out) {
     (void)f;
     return run_in_place(in, ((const CallAttr *)i->attr)->func, args, out);
 }
@@ -142,11 +151,13 @@ const OpDef op_call = {
     .read = call_read,
 };
 
-static const char *fused_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *fused_type(Module *m, const Func *f, const Val *args, int n_args,
+                              const void *attr, Type *out, int *n_out) {
     return results_of(m, f, ((const FusedAttr *)attr)->body, args, n_args, out, n_out);
 }
 
-static bool fused_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool fused_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                       Tensor *out) {
     (void)f;
     return run_in_place(in, ((const FusedAttr *)i->attr)->body, args, out);
 }
@@ -179,11 +190,13 @@ const OpDef op_fused = {
 
 /* ---- vjp */
 
-static const char *vjp_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *vjp_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr,
+                            Type *out, int *n_out) {
     const VjpAttr *a = attr;
     if (a->n_wrt < 1 || n_args != 2 + a->n_wrt || a->n_wrt > MAX_RESULTS)
         return type_error(m, "%d operands for %d values", n_args, a->n_wrt);
-    if (!type_equal(graph_type(f, args[0]), graph_type(f, args[1])) || !dtype_is_real(graph_type(f, args[0]).dt))
+    if (!type_equal(graph_type(f, args[0]), graph_type(f, args[1])) ||
+        !dtype_is_real(graph_type(f, args[0]).dt))
         return type_error(m, "the cotangent does not have the real type of the value");
     for (int k = 2; k < n_args; k++) {
         if (!dtype_is_real(graph_type(f, args[k]).dt))
@@ -194,7 +207,8 @@ static const char *vjp_type(Module *m, const Func *f, const Val *args, int n_arg
 }
 
 /* g . y where w[at] is moved by step. */
-static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step, double *sum) {
+static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step,
+                  double *sum) {
     Tensor *vals = ARENA_ARRAY(in->arena, Tensor, f->vals.n);
     bool *given = ARENA_ARRAY(in->arena, bool, f->vals.n);
     memcpy(vals, in->vals, (size_t)f->vals.n * sizeof *vals);
@@ -212,7 +226,8 @@ static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, d
     return true;
 }
 
-static bool central(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step, double *slope) {
+static bool central(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step,
+                    double *slope) {
     double up, down;
     bool ok = moved(in, f, i, w, at, step, &up) && moved(in, f, i, w, at, -step, &down);
     *slope = ok ? (up - down) / (2 * step) : 0;
@@ -220,13 +235,15 @@ static bool central(Interp *in, const Func *f, const Inst *i, int w, int64_t at,
 }
 
 /* Central differences with one Richardson step; the cotangent is held fixed. */
-static bool vjp_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool vjp_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                     Tensor *out) {
     for (int w = 0; w < i->n_results; w++) {
         const Tensor *x = args[2 + w];
         out[w] = tensor_new(in->arena, x->dt, x->rank, x->shape);
         for (int64_t at = 0; at < x->count; at++) {
             double step = ldexp(fabs(x->f[at]) > 1 ? fabs(x->f[at]) : 1, -9), wide, narrow;
-            if (!central(in, f, i, w, at, step, &wide) || !central(in, f, i, w, at, step / 2, &narrow))
+            if (!central(in, f, i, w, at, step, &wide) ||
+                !central(in, f, i, w, at, step / 2, &narrow))
                 return false;
             out[w].f[at] = (4 * narrow - wide) / 3;
         }

@@ -2,13 +2,15 @@
 #include "ir/dist.h"
 #include "ir/ops/attr.h"
 
-static const char *density_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *density_type(Module *m, const Func *f, const Val *args, int n_args,
+                                const void *attr, Type *out, int *n_out) {
     (void)f, (void)args;
     const DensityAttr *a = attr;
     if (!a->dist || a->form < 0 || a->form >= a->dist->n_forms)
         return type_error(m, "names no distribution");
     if (n_args != 1 + a->dist->forms[a->form].n_params)
-        return type_error(m, "%s has %d parameters, not %d", a->dist->name, a->dist->forms[a->form].n_params, n_args - 1);
+        return type_error(m, "%s has %d parameters, not %d", a->dist->name,
+                          a->dist->forms[a->form].n_params, n_args - 1);
     if (!dtype_is_real(a->type.dt))
         return type_error(m, "a log density is real");
     out[(*n_out)++] = a->type;
@@ -16,7 +18,8 @@ static const char *density_type(Module *m, const Func *f, const Val *args, int n
 }
 
 /* The expansion, run as a function of its own. */
-static bool density_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool density_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                         Tensor *out) {
     Module *m = graph_module_new(in->ctx, in->arena, in->m->source);
     Func *d = graph_func_new(m, str_of(in->ctx, "density"), i->span);
     Val *v = ARENA_ARRAY(in->arena, Val, i->n_args + 1);
@@ -27,9 +30,17 @@ static bool density_eval(Interp *in, const Func *f, const Inst *i, const Tensor 
     for (int k = 0; k < f->dims.n; k++)
         vec_push(m->arena, &d->dims, f->dims.p[k]);
     const DensityAttr *a = i->attr;
-    DistCall c = {.m = m, .f = d, .form = a->form, .x = v[0], .params = v + 1, .type = a->type, .span = i->span, .name = i->name};
+    DistCall c = {.m = m,
+                  .f = d,
+                  .form = a->form,
+                  .x = v[0],
+                  .params = v + 1,
+                  .type = a->type,
+                  .span = i->span,
+                  .name = i->name};
     Val r = dist_logpdf(a->dist, &c);
-    graph_result(m, d, (Result){.val = r, .name = str_of(in->ctx, "out"), .role = RES_LOCAL, .of = -1});
+    graph_result(m, d,
+                 (Result){.val = r, .name = str_of(in->ctx, "out"), .role = RES_LOCAL, .of = -1});
     return interp_run(in, d, in->dims, in->n_dims, args, out);
 }
 

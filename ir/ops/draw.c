@@ -1,16 +1,19 @@
-/* random and pick: values drawn with counters, so that neither slices nor threads matter (ir/random.h). */
+/* random and pick: values drawn with counters, so that neither slices nor threads matter
+ * (ir/random.h). */
 #include "ir/ops/attr.h"
 #include "ir/random.h"
 
 /* ---- random */
 
-static const char *random_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *random_type(Module *m, const Func *f, const Val *args, int n_args,
+                               const void *attr, Type *out, int *n_out) {
     (void)n_args;
     const RandomAttr *a = attr;
     if (!is_scalar(f, args[0], DT_I64) || !is_scalar(f, args[1], DT_I64))
         return type_error(m, "the seed and the step are i64 scalars");
     if ((a->kind == RANDOM_INT) == dtype_is_real(a->type.dt) || a->type.dt == DT_BOOL)
-        return type_error(m, "%s is drawn as %s", a->kind == RANDOM_INT ? "an integer" : "a real", dtype_name(a->type.dt));
+        return type_error(m, "%s is drawn as %s", a->kind == RANDOM_INT ? "an integer" : "a real",
+                          dtype_name(a->type.dt));
     if (a->row_axis != 0 && a->row_axis != a->type.rank - 1)
         return type_error(m, "the axis of rows is the first or the last");
     out[(*n_out)++] = a->type;
@@ -22,7 +25,8 @@ static void random_vjp(Module *m, Func *f, const Inst *i, const Val *g, const Va
     vjp_none(i, acc, d);
 }
 
-static bool random_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool random_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                        Tensor *out) {
     const RandomAttr *a = i->attr;
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
@@ -38,20 +42,22 @@ static bool random_eval(Interp *in, const Func *f, const Inst *i, const Tensor *
         else if (a->kind == RANDOM_NORMAL)
             out->f[at] = random_normal(key, index);
         else
-            out->f[at] = a->type.dt == DT_F32 ? random_uniform32(key, index) : random_uniform(key, index);
+            out->f[at] =
+                a->type.dt == DT_F32 ? random_uniform32(key, index) : random_uniform(key, index);
     }
     return in->status == NULL;
 }
 
 static const char *const kinds[] = {"uniform", "normal", "int"};
 
-/* The runtime draws `n` numbers with indices first, first + stride, .. into consecutive cells: one call where rows
- * come first, one for each of the other cells where they come last. */
+/* The runtime draws `n` numbers with indices first, first + stride, .. into consecutive cells: one
+ * call where rows come first, one for each of the other cells where they come last. */
 static void random_lower(LowerBuilder *lb, const Inst *i) {
     const RandomAttr *a = i->attr;
     Ctx *ctx = lb->c.m->ctx;
     Type t = attr_type(ctx, a->type, lb->bindings, lb->n_bindings);
-    Dim zero = dim_const(ctx, 0), one = dim_const(ctx, 1), row0 = attr_dim(ctx, a->row0, lb->bindings, lb->n_bindings);
+    Dim zero = dim_const(ctx, 0), one = dim_const(ctx, 1),
+        row0 = attr_dim(ctx, a->row0, lb->bindings, lb->n_bindings);
     bool last = t.rank > 1 && a->row_axis > 0;
     Dim rows = t.rank ? t.shape[a->row_axis] : one, inner = one;
     Dim at[MAX_RANK], cell = zero;
@@ -64,7 +70,8 @@ static void random_lower(LowerBuilder *lb, const Inst *i) {
         if (k != a->row_axis)
             inner = dim_mul(ctx, inner, t.shape[k]);
     }
-    LVal seed = loop_load(&lb->c, lower_buf(lb, i->args[0]), NULL), step = loop_load(&lb->c, lower_buf(lb, i->args[1]), NULL);
+    LVal seed = loop_load(&lb->c, lower_buf(lb, i->args[0]), NULL),
+         step = loop_load(&lb->c, lower_buf(lb, i->args[1]), NULL);
     for (int k = 0; k < n_loops; k++) {
         DimSym s = nest_index(ctx, str_fmt(ctx, "i%d", k));
         outer[k] = lb->c.at;
@@ -83,7 +90,8 @@ static void random_lower(LowerBuilder *lb, const Inst *i) {
     Str callee = str_fmt(ctx, "random_%s_%s", kinds[a->kind], dtype_name(t.dt));
     const Dim *subs = at;
     loop_bufp(lb->c.f, out)->written = true;
-    loop_call(&lb->c, callee, &out, &subs, 1, args, a->kind == RANDOM_INT ? 7 : 6, (LType){DT_NONE, 0});
+    loop_call(&lb->c, callee, &out, &subs, 1, args, a->kind == RANDOM_INT ? 7 : 6,
+              (LType){DT_NONE, 0});
     for (int k = n_loops; k-- > 0;)
         loop_end(&lb->c, loops[k], outer[k], NULL);
 }
@@ -105,7 +113,9 @@ static const void *random_read(IrReader *r) {
     RandomAttr a = {.type = r->type};
     text_expect(&r->t, "{");
     Str kind = text_word(&r->t, "uniform, normal or int");
-    a.kind = kind == str_of(r->t.ctx, "uniform") ? RANDOM_UNIFORM : kind == str_of(r->t.ctx, "normal") ? RANDOM_NORMAL : RANDOM_INT;
+    a.kind = kind == str_of(r->t.ctx, "uniform")  ? RANDOM_UNIFORM
+             : kind == str_of(r->t.ctx, "normal") ? RANDOM_NORMAL
+                                                  : RANDOM_INT;
     if (kind != str_of(r->t.ctx, kinds[a.kind]))
         text_fail(&r->t, "`%s` is no kind of random numbers", kind);
     text_expect(&r->t, "site");
@@ -142,14 +152,19 @@ static Val sample_i64(Module *m, Func *f, int64_t v) {
 static Func *random_sample(Module *m, int n) {
     if (n > 4)
         return NULL;
-    static const int kind[] = {RANDOM_UNIFORM, RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT, RANDOM_UNIFORM};
+    static const int kind[] = {RANDOM_UNIFORM, RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT,
+                               RANDOM_UNIFORM};
     DType dt = n == 0 ? DT_F32 : n == 3 ? DT_I32 : DT_F64;
     Func *f = sample_func(m, "random_sample", NULL, 0, NULL);
-    RandomAttr a = {.site = n, .row0 = dim_const(m->ctx, n == 4 ? 3 : 0), .row_axis = n == 4, .type = sample_type(m, dt, 2, (int64_t[]){3, 4})};
+    RandomAttr a = {.site = n,
+                    .row0 = dim_const(m->ctx, n == 4 ? 3 : 0),
+                    .row_axis = n == 4,
+                    .type = sample_type(m, dt, 2, (int64_t[]){3, 4})};
     a.kind = kind[n];
     a.k = a.kind == RANDOM_INT ? dim_const(m->ctx, 10) : NULL;
     Val args[2] = {sample_i64(m, f, 7), sample_i64(m, f, 2)};
-    return sample_done(m, f, graph_inst(m, f, &op_random, args, 2, ATTR_COPY(m->ctx, &a), (Span){0}, NULL)->first);
+    return sample_done(
+        m, f, graph_inst(m, f, &op_random, args, 2, ATTR_COPY(m->ctx, &a), (Span){0}, NULL)->first);
 }
 
 const OpDef op_random = {
@@ -170,7 +185,8 @@ const OpDef op_random = {
 
 /* ---- pick */
 
-static const char *pick_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *pick_type(Module *m, const Func *f, const Val *args, int n_args,
+                             const void *attr, Type *out, int *n_out) {
     (void)n_args;
     const PickAttr *a = attr;
     Type x = graph_type(f, args[0]);
@@ -183,9 +199,10 @@ static const char *pick_type(Module *m, const Func *f, const Val *args, int n_ar
     return NULL;
 }
 
-/* k-means++: row j is drawn with probability proportional to the squared distance from the rows before it, the first
- * one and where all distances are 0 uniformly; the j-th draw has index j. */
-static bool pick_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+/* k-means++: row j is drawn with probability proportional to the squared distance from the rows
+ * before it, the first one and where all distances are 0 uniformly; the j-th draw has index j. */
+static bool pick_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                      Tensor *out) {
     const PickAttr *a = i->attr;
     const Tensor *x = args[0];
     RandomKey key = {(uint64_t)args[1]->i[0], (uint64_t)a->site, 0};
@@ -217,22 +234,26 @@ static bool pick_eval(Interp *in, const Func *f, const Inst *i, const Tensor *co
     return true;
 }
 
-/* pick_f32(out, x; n, d, k, seed, site). Distances are computed again for each row, since an init has no work memory. */
+/* pick_f32(out, x; n, d, k, seed, site). Distances are computed again for each row, since an init
+ * has no work memory. */
 static void pick_lower(LowerBuilder *lb, const Inst *i) {
     const PickAttr *a = i->attr;
     Ctx *ctx = lb->c.m->ctx;
     Type x = graph_type(lb->func, i->args[0]);
-    Dim zeros[MAX_RANK], d = dim_const(ctx, 1), k = attr_dim(ctx, a->k, lb->bindings, lb->n_bindings);
+    Dim zeros[MAX_RANK], d = dim_const(ctx, 1),
+                         k = attr_dim(ctx, a->k, lb->bindings, lb->n_bindings);
     for (int j = 0; j < x.rank; j++) {
         zeros[j] = dim_const(ctx, 0);
         d = j ? dim_mul(ctx, d, x.shape[j]) : d;
     }
     BufId bufs[2] = {lower_result(lb, i, 0), lower_buf(lb, i->args[0])};
     const Dim *subs[2] = {zeros, zeros};
-    LVal args[5] = {loop_index(&lb->c, x.shape[0], 1, 0), loop_index(&lb->c, d, 1, 0), loop_index(&lb->c, k, 1, 0),
-        loop_load(&lb->c, lower_buf(lb, i->args[1]), NULL), loop_int(&lb->c, (LType){DT_I64, 1}, a->site)};
+    LVal args[5] = {loop_index(&lb->c, x.shape[0], 1, 0), loop_index(&lb->c, d, 1, 0),
+                    loop_index(&lb->c, k, 1, 0), loop_load(&lb->c, lower_buf(lb, i->args[1]), NULL),
+                    loop_int(&lb->c, (LType){DT_I64, 1}, a->site)};
     loop_bufp(lb->c.f, bufs[0])->written = true;
-    loop_call(&lb->c, str_fmt(ctx, "pick_%s", dtype_name(x.dt)), bufs, subs, 2, args, 5, (LType){DT_NONE, 0});
+    loop_call(&lb->c, str_fmt(ctx, "pick_%s", dtype_name(x.dt)), bufs, subs, 2, args, 5,
+              (LType){DT_NONE, 0});
 }
 
 static void pick_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i) {
@@ -266,7 +287,10 @@ static Func *pick_sample(Module *m, int n) {
     Type t = sample_type(m, DT_F64, 2, (int64_t[]){6, 2});
     Func *f = sample_func(m, "pick_sample", &t, 1, &x);
     PickAttr a = {dim_const(m->ctx, 3), 4};
-    return sample_done(m, f, graph_inst(m, f, &op_pick, (Val[]){x, sample_i64(m, f, 11)}, 2, ATTR_COPY(m->ctx, &a), (Span){0}, NULL)->first);
+    return sample_done(m, f,
+                       graph_inst(m, f, &op_pick, (Val[]){x, sample_i64(m, f, 11)}, 2,
+                                  ATTR_COPY(m->ctx, &a), (Span){0}, NULL)
+                           ->first);
 }
 
 const OpDef op_pick = {

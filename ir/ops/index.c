@@ -23,13 +23,15 @@ static const char *gathered(Module *m, Type x, Type s, int at, Type *out) {
     return NULL;
 }
 
-static const char *gather_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *gather_type(Module *m, const Func *f, const Val *args, int n_args,
+                               const void *attr, Type *out, int *n_out) {
     (void)n_args;
     const GatherAttr *a = attr;
     return gathered(m, graph_type(f, args[0]), graph_type(f, args[1]), a->at, &out[(*n_out)++]);
 }
 
-static const char *scatter_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *scatter_type(Module *m, const Func *f, const Val *args, int n_args,
+                                const void *attr, Type *out, int *n_out) {
     (void)n_args;
     const GatherAttr *a = attr;
     Type x = graph_type(f, args[0]), u;
@@ -50,7 +52,9 @@ static void gather_vjp(Module *m, Func *f, const Inst *i, const Val *g, const Va
     if (!g[0].id || !dtype_is_real(x.dt))
         return;
     Val into = acc[0].id ? acc[0] : graph_fill(m, f, x, 0, i->span, i->name);
-    d[0] = graph_inst(m, f, &op_scatter_add, (Val[]){into, i->args[1], g[0]}, 3, i->attr, i->span, i->name)->first;
+    d[0] = graph_inst(m, f, &op_scatter_add, (Val[]){into, i->args[1], g[0]}, 3, i->attr, i->span,
+                      i->name)
+               ->first;
 }
 
 static void scatter_vjp(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d) {
@@ -78,10 +82,12 @@ static Walk walk_of(const Tensor *x, const Tensor *s, int at) {
 static bool in_range(Interp *in, const Inst *i, int64_t v, int64_t n) {
     if (v >= 0 && v < n)
         return true;
-    return interp_fail(in, "line %u: the subscript %lld is outside 0..%lld", i->span.line, (long long)v, (long long)n - 1);
+    return interp_fail(in, "line %u: the subscript %lld is outside 0..%lld", i->span.line,
+                       (long long)v, (long long)n - 1);
 }
 
-static bool gather_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool gather_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                        Tensor *out) {
     const GatherAttr *a = i->attr;
     const Tensor *x = args[0], *s = args[1];
     Walk w = walk_of(x, s, a->at);
@@ -93,7 +99,8 @@ static bool gather_eval(Interp *in, const Func *f, const Inst *i, const Tensor *
     for (int64_t r = 0; r < w.outer; r++)
         for (int64_t k = 0; k < w.subs; k++)
             for (int64_t t = 0; t < w.inner; t++) {
-                int64_t from = (s->i[k] * w.outer + r) * w.inner + t, to = (r * w.subs + k) * w.inner + t;
+                int64_t from = (s->i[k] * w.outer + r) * w.inner + t,
+                        to = (r * w.subs + k) * w.inner + t;
                 if (out->f)
                     out->f[to] = x->f[from];
                 else
@@ -102,7 +109,8 @@ static bool gather_eval(Interp *in, const Func *f, const Inst *i, const Tensor *
     return true;
 }
 
-static bool scatter_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool scatter_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                         Tensor *out) {
     const GatherAttr *a = i->attr;
     const Tensor *x = args[0], *s = args[1], *u = args[2];
     Walk w = walk_of(x, s, a->at);
@@ -117,7 +125,8 @@ static bool scatter_eval(Interp *in, const Func *f, const Inst *i, const Tensor 
             return false;
         for (int64_t r = 0; r < w.outer; r++)
             for (int64_t t = 0; t < w.inner; t++) {
-                int64_t to = (s->i[k] * w.outer + r) * w.inner + t, from = (r * w.subs + k) * w.inner + t;
+                int64_t to = (s->i[k] * w.outer + r) * w.inner + t,
+                        from = (r * w.subs + k) * w.inner + t;
                 if (out->f)
                     out->f[to] += u->f[from];
                 else
@@ -138,7 +147,8 @@ typedef struct Nested {
 static Dim open_axis(LowerBuilder *lb, Nested *l, Dim extent) {
     Ctx *ctx = lb->c.m->ctx;
     DimSym s = nest_index(ctx, str_fmt(ctx, "i%d", l->n));
-    Dim zero = dim_const(ctx, 0), e = lb->n_bindings ? attr_dim(ctx, extent, lb->bindings, lb->n_bindings) : extent;
+    Dim zero = dim_const(ctx, 0),
+        e = lb->n_bindings ? attr_dim(ctx, extent, lb->bindings, lb->n_bindings) : extent;
     l->outer[l->n] = lb->c.at;
     l->loops[l->n++] = loop_for(&lb->c, s, &zero, 1, &e, 1, 1, NULL, 0);
     return dim_of(ctx, s);
@@ -151,7 +161,8 @@ static void close_all(LowerBuilder *lb, Nested *l) {
     }
 }
 
-/* A load or store of x[i[s]..]: the subscript is checked and leaves the call with a status where it is outside. */
+/* A load or store of x[i[s]..]: the subscript is checked and leaves the call with a status where it
+ * is outside. */
 static LoopStmt *checked(LowerBuilder *lb, const Inst *i, LoopStmt *s, LVal subscript) {
     Ctx *ctx = lb->c.m->ctx;
     LVal *subs = ARENA_ARRAY(lb->c.m->arena, LVal, s->rank);
@@ -162,7 +173,8 @@ static LoopStmt *checked(LowerBuilder *lb, const Inst *i, LoopStmt *s, LVal subs
     return s;
 }
 
-/* Opens the loops; fills the subscripts of the gathered cell (axis 0 is zero) and of the dense one; gives the value. */
+/* Opens the loops; fills the subscripts of the gathered cell (axis 0 is zero) and of the dense one;
+ * gives the value. */
 static LVal open_cells(LowerBuilder *lb, const Inst *i, Nested *l, Dim *cell, Dim *dense) {
     const GatherAttr *a = i->attr;
     Type x = graph_type(lb->func, i->args[0]), s = graph_type(lb->func, i->args[1]);
@@ -242,7 +254,9 @@ static Func *gather_sample(Module *m, int n) {
     Type t = sample_type(m, DT_F64, 2, (int64_t[]){3, 2});
     Func *f = sample_func(m, "gather_sample", &t, 1, &x);
     GatherAttr a = {n};
-    Val v = graph_inst(m, f, &op_gather, (Val[]){x, sample_subscripts(m, f)}, 2, ATTR_COPY(m->ctx, &a), (Span){0}, NULL)->first;
+    Val v = graph_inst(m, f, &op_gather, (Val[]){x, sample_subscripts(m, f)}, 2,
+                       ATTR_COPY(m->ctx, &a), (Span){0}, NULL)
+                ->first;
     return sample_done(m, f, v);
 }
 
@@ -250,10 +264,13 @@ static Func *scatter_sample(Module *m, int n) {
     if (n > 1)
         return NULL;
     Val x[2];
-    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){3, 2}), sample_type(m, DT_F64, 2, n ? (int64_t[]){2, 4} : (int64_t[]){4, 2})};
+    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){3, 2}),
+                 sample_type(m, DT_F64, 2, n ? (int64_t[]){2, 4} : (int64_t[]){4, 2})};
     Func *f = sample_func(m, "scatter_sample", t, 2, x);
     GatherAttr a = {n};
-    Val v = graph_inst(m, f, &op_scatter_add, (Val[]){x[0], sample_subscripts(m, f), x[1]}, 3, ATTR_COPY(m->ctx, &a), (Span){0}, NULL)->first;
+    Val v = graph_inst(m, f, &op_scatter_add, (Val[]){x[0], sample_subscripts(m, f), x[1]}, 3,
+                       ATTR_COPY(m->ctx, &a), (Span){0}, NULL)
+                ->first;
     return sample_done(m, f, v);
 }
 

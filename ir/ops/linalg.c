@@ -14,7 +14,8 @@ static const char *square_type(Module *m, Type t) {
     return NULL;
 }
 
-static const char *cholesky_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *cholesky_type(Module *m, const Func *f, const Val *args, int n_args,
+                                 const void *attr, Type *out, int *n_out) {
     (void)n_args, (void)attr;
     Type t = graph_type(f, args[0]);
     out[(*n_out)++] = t;
@@ -29,7 +30,8 @@ static const char *right_side(Module *m, Type a, Type b) {
     return ok ? NULL : type_error(m, "the right side does not fit the matrix");
 }
 
-static const char *solve_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *solve_type(Module *m, const Func *f, const Val *args, int n_args,
+                              const void *attr, Type *out, int *n_out) {
     (void)n_args, (void)attr;
     Type a = graph_type(f, args[0]), b = graph_type(f, args[1]);
     const char *why = square_type(m, a);
@@ -37,7 +39,8 @@ static const char *solve_type(Module *m, const Func *f, const Val *args, int n_a
     return why ? why : right_side(m, a, b);
 }
 
-static const char *lstsq_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *lstsq_type(Module *m, const Func *f, const Val *args, int n_args,
+                              const void *attr, Type *out, int *n_out) {
     (void)n_args, (void)attr;
     Type a = graph_type(f, args[0]), b = graph_type(f, args[1]);
     if (a.rank < 2 || !dtype_is_real(a.dt))
@@ -46,13 +49,15 @@ static const char *lstsq_type(Module *m, const Func *f, const Val *args, int n_a
     if (why)
         return why;
     Dim tail[2] = {last(a, 1), b.rank == a.rank ? last(b, 1) : NULL};
-    out[(*n_out)++] = type_last(m->ctx, b, b.rank == a.rank ? 2 : 1, b.rank == a.rank ? 2 : 1, tail);
+    out[(*n_out)++] =
+        type_last(m->ctx, b, b.rank == a.rank ? 2 : 1, b.rank == a.rank ? 2 : 1, tail);
     return NULL;
 }
 
 /* ---- derivatives */
 
-/* One matrix product over the last axes of equal batches: at[r, c] += x[r or k] * y[..], as nest. */
+/* One matrix product over the last axes of equal batches: at[r, c] += x[r or k] * y[..], as nest.
+ */
 typedef struct Product {
     Val x, y;
     bool x_transposed, y_transposed, x_vector, y_vector;
@@ -67,7 +72,8 @@ static Val product(Module *m, Func *f, const Product *p, Type out, const Inst *i
     maker_cells(&n, out, at);
     int lead = out.rank - 2;
     Dim r = at[lead], c = at[lead + 1];
-    Dim k = p->x_vector ? NULL : maker_index(&n, "k", p->x_transposed ? x.shape[lead] : x.shape[lead + 1]);
+    Dim k = p->x_vector ? NULL
+                        : maker_index(&n, "k", p->x_transposed ? x.shape[lead] : x.shape[lead + 1]);
     for (int a = 0; a < lead; a++)
         xm[a] = ym[a] = at[a];
     xm[lead] = p->x_transposed && k ? k : r;
@@ -82,7 +88,8 @@ static Val product(Module *m, Func *f, const Product *p, Type out, const Inst *i
         body = body_op2(&n.b, SC_mul, body, body_real(&n.b, dt, p->factor));
     if (p->triangle) {
         int ri = body_index(&n.b, r), ci = body_index(&n.b, c), zero = body_real(&n.b, dt, 0);
-        int diagonal = p->triangle == -1 ? body_op2(&n.b, SC_mul, body, body_real(&n.b, dt, 0.5)) : body;
+        int diagonal =
+            p->triangle == -1 ? body_op2(&n.b, SC_mul, body, body_real(&n.b, dt, 0.5)) : body;
         body = body_op3(&n.b, SC_select, body_op2(&n.b, SC_eq, ri, ci), diagonal, body);
         body = body_op3(&n.b, SC_select, body_op2(&n.b, SC_le, ci, ri), body, zero);
     }
@@ -103,7 +110,8 @@ static Val transposed(Module *m, Func *f, Val x, const Inst *i) {
 
 static Val triangular(Module *m, Func *f, Val l, Val b, bool t, const Inst *i) {
     TriAttr a = {t};
-    return graph_inst(m, f, &op_trisolve, (Val[]){l, b}, 2, ATTR_COPY(m->ctx, &a), i->span, i->name)->first;
+    return graph_inst(m, f, &op_trisolve, (Val[]){l, b}, 2, ATTR_COPY(m->ctx, &a), i->span, i->name)
+        ->first;
 }
 
 /* The sum of x and its transpose, halved. */
@@ -115,10 +123,12 @@ static Val symmetric(Module *m, Func *f, Val x, const Inst *i) {
     for (int k = 0; k < t.rank; k++)
         turned[k] = at[k >= t.rank - 2 ? 2 * t.rank - 3 - k : k];
     int sum = body_op2(&n.b, SC_add, maker_read(&n, x, at), maker_read(&n, x, turned));
-    return maker_done(&n, body_op2(&n.b, SC_mul, sum, body_real(&n.b, t.dt, 0.5)), t.rank, at, t.shape, i->span, i->name);
+    return maker_done(&n, body_op2(&n.b, SC_mul, sum, body_real(&n.b, t.dt, 0.5)), t.rank, at,
+                      t.shape, i->span, i->name);
 }
 
-/* With P = lower(L' G), half the diagonal: L'^-1 P L^-1, symmetric part (Murray, arXiv:1602.07527). */
+/* With P = lower(L' G), half the diagonal: L'^-1 P L^-1, symmetric part (Murray, arXiv:1602.07527).
+ */
 static void cholesky_vjp(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d) {
     vjp_none(i, acc, d);
     if (!g[0].id)
@@ -133,7 +143,13 @@ static void cholesky_vjp(Module *m, Func *f, const Inst *i, const Val *g, const 
 /* -u v', or of vectors; triangle: see Product. */
 static Val outer(Module *m, Func *f, Val u, Val v, Type out, int triangle, const Inst *i) {
     bool vector = graph_type(f, u).rank < out.rank;
-    Product p = {.x = u, .y = v, .y_transposed = true, .x_vector = vector, .y_vector = vector, .triangle = triangle, .factor = -1};
+    Product p = {.x = u,
+                 .y = v,
+                 .y_transposed = true,
+                 .x_vector = vector,
+                 .y_vector = vector,
+                 .triangle = triangle,
+                 .factor = -1};
     return product(m, f, &p, out, i);
 }
 
@@ -215,14 +231,16 @@ static void solve_one(double *a, double *x, int64_t n, int64_t k) {
         }
 }
 
-/* Householder QR of a (m x n, m >= n), applied to b (m x k); the solution stands in b's first n rows. */
+/* Householder QR of a (m x n, m >= n), applied to b (m x k); the solution stands in b's first n
+ * rows. */
 static void lstsq_one(double *a, double *b, int64_t m, int64_t n, int64_t k) {
     for (int64_t j = 0; j < n; j++) {
         double norm = 0;
         for (int64_t i = j; i < m; i++)
             norm += a[i * n + j] * a[i * n + j];
         norm = sqrt(norm);
-        double alpha = a[j * n + j] > 0 ? -norm : norm, v0 = a[j * n + j] - alpha, scale = -alpha * v0;
+        double alpha = a[j * n + j] > 0 ? -norm : norm, v0 = a[j * n + j] - alpha,
+               scale = -alpha * v0;
         for (int64_t c = j + 1; c < n + k; c++) {
             double *col = c < n ? a + c : b + (c - n), s;
             int64_t w = c < n ? n : k;
@@ -257,7 +275,8 @@ static Sizes sizes_of(const Tensor *a, const Tensor *b) {
     return s;
 }
 
-static bool cholesky_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool cholesky_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                          Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
     Sizes s = sizes_of(args[0], NULL);
@@ -266,17 +285,20 @@ static bool cholesky_eval(Interp *in, const Func *f, const Inst *i, const Tensor
     return true;
 }
 
-static bool trisolve_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool trisolve_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                          Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
     Sizes s = sizes_of(args[0], args[1]);
     memcpy(out->f, args[1]->f, (size_t)out->count * sizeof *out->f);
     for (int64_t k = 0; k < s.batch; k++)
-        trisolve_one(args[0]->f + k * s.rows * s.rows, out->f + k * s.rows * s.sides, s.rows, s.sides, ((const TriAttr *)i->attr)->transposed);
+        trisolve_one(args[0]->f + k * s.rows * s.rows, out->f + k * s.rows * s.sides, s.rows,
+                     s.sides, ((const TriAttr *)i->attr)->transposed);
     return true;
 }
 
-static bool solve_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool solve_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                       Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
     Sizes s = sizes_of(args[0], args[1]);
@@ -287,17 +309,20 @@ static bool solve_eval(Interp *in, const Func *f, const Inst *i, const Tensor *c
     return true;
 }
 
-static bool lstsq_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool lstsq_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                       Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
     Sizes s = sizes_of(args[0], args[1]);
     if (s.rows < s.cols)
-        return interp_fail(in, "least squares with %lld rows and %lld columns", (long long)s.rows, (long long)s.cols);
+        return interp_fail(in, "least squares with %lld rows and %lld columns", (long long)s.rows,
+                           (long long)s.cols);
     double *a = arena_dup(in->arena, args[0]->f, (size_t)args[0]->count * sizeof *a);
     double *b = arena_dup(in->arena, args[1]->f, (size_t)args[1]->count * sizeof *b);
     for (int64_t k = 0; k < s.batch; k++) {
         lstsq_one(a + k * s.rows * s.cols, b + k * s.rows * s.sides, s.rows, s.cols, s.sides);
-        memcpy(out->f + k * s.cols * s.sides, b + k * s.rows * s.sides, (size_t)(s.cols * s.sides) * sizeof *b);
+        memcpy(out->f + k * s.cols * s.sides, b + k * s.rows * s.sides,
+               (size_t)(s.cols * s.sides) * sizeof *b);
     }
     return true;
 }
@@ -332,7 +357,8 @@ static void close_batch(LowerBuilder *lb, Calls *c) {
 }
 
 static LVal extent(LowerBuilder *lb, Type t, int from_last, bool present) {
-    Dim d = present ? attr_dim(lb->c.m->ctx, last(t, from_last), lb->bindings, lb->n_bindings) : dim_const(lb->c.m->ctx, 1);
+    Dim d = present ? attr_dim(lb->c.m->ctx, last(t, from_last), lb->bindings, lb->n_bindings)
+                    : dim_const(lb->c.m->ctx, 1);
     return loop_index(&lb->c, d, 1, 0);
 }
 
@@ -344,7 +370,8 @@ static void cholesky_lower(LowerBuilder *lb, const Inst *i) {
     Calls c = open_batch(lb, a);
     const Dim *subs[2] = {c.at, c.at};
     LVal n = extent(lb, a, 1, true);
-    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "cholesky_%s", dtype_name(a.dt)), bufs, subs, 2, &n, 1, (LType){DT_NONE, 0});
+    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "cholesky_%s", dtype_name(a.dt)), bufs, subs, 2, &n, 1,
+              (LType){DT_NONE, 0});
     close_batch(lb, &c);
 }
 
@@ -357,22 +384,31 @@ static void trisolve_lower(LowerBuilder *lb, const Inst *i) {
     const Dim *subs[3] = {c.at, c.at, c.at};
     LVal args[3] = {extent(lb, a, 1, true), extent(lb, b, 1, b.rank == a.rank)};
     args[2] = loop_int(&lb->c, (LType){DT_I64, 1}, ((const TriAttr *)i->attr)->transposed);
-    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "trisolve_%s", dtype_name(a.dt)), bufs, subs, 3, args, 3, (LType){DT_NONE, 0});
+    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "trisolve_%s", dtype_name(a.dt)), bufs, subs, 3, args,
+              3, (LType){DT_NONE, 0});
     close_batch(lb, &c);
 }
 
 /* solve_f32(x, a, b, lu; n, k), lu n x n scratch */
 static void solve_lower(LowerBuilder *lb, const Inst *i) {
     Type a = graph_type(lb->func, i->args[0]), b = graph_type(lb->func, i->args[1]);
-    LoopBuf scratch = {.name = i->name, .kind = lb->in_job ? BUF_JOB : BUF_WORK, .dt = a.dt, .rank = 2, .shape = a.shape + a.rank - 2, .arg = -1, .span = i->span};
+    LoopBuf scratch = {.name = i->name,
+                       .kind = lb->in_job ? BUF_JOB : BUF_WORK,
+                       .dt = a.dt,
+                       .rank = 2,
+                       .shape = a.shape + a.rank - 2,
+                       .arg = -1,
+                       .span = i->span};
     scratch.written = true;
-    BufId bufs[4] = {lower_result(lb, i, 0), lower_buf(lb, i->args[0]), lower_buf(lb, i->args[1]), loop_buf(lb->c.m, lb->c.f, scratch)};
+    BufId bufs[4] = {lower_result(lb, i, 0), lower_buf(lb, i->args[0]), lower_buf(lb, i->args[1]),
+                     loop_buf(lb->c.m, lb->c.f, scratch)};
     loop_bufp(lb->c.f, bufs[0])->written = true;
     Calls c = open_batch(lb, a);
     Dim zeros[2] = {dim_const(lb->c.m->ctx, 0), dim_const(lb->c.m->ctx, 0)};
     const Dim *subs[4] = {c.at, c.at, c.at, zeros};
     LVal args[2] = {extent(lb, a, 1, true), extent(lb, b, 1, b.rank == a.rank)};
-    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "solve_%s", dtype_name(a.dt)), bufs, subs, 4, args, 2, (LType){DT_NONE, 0});
+    loop_call(&lb->c, str_fmt(lb->c.m->ctx, "solve_%s", dtype_name(a.dt)), bufs, subs, 4, args, 2,
+              (LType){DT_NONE, 0});
     close_batch(lb, &c);
 }
 
@@ -394,10 +430,15 @@ static const void *tri_read(IrReader *r) {
 static Val sample_definite(Module *m, Func *f, Val x) {
     NestMaker n = nest_maker(m, f, NEST_SUM);
     Type t = graph_type(f, x);
-    Dim i = maker_index(&n, "i", t.shape[0]), j = maker_index(&n, "j", t.shape[0]), k = maker_index(&n, "k", t.shape[1]);
-    int p = body_op2(&n.b, SC_mul, maker_read(&n, x, (Dim[]){i, k}), maker_read(&n, x, (Dim[]){j, k}));
-    int d = body_op3(&n.b, SC_select, body_op2(&n.b, SC_eq, body_index(&n.b, i), body_index(&n.b, j)), body_real(&n.b, t.dt, 1), body_real(&n.b, t.dt, 0));
-    return maker_done(&n, body_op2(&n.b, SC_add, p, d), 2, (Dim[]){i, j}, (Dim[]){t.shape[0], t.shape[0]}, (Span){0}, NULL);
+    Dim i = maker_index(&n, "i", t.shape[0]), j = maker_index(&n, "j", t.shape[0]),
+        k = maker_index(&n, "k", t.shape[1]);
+    int p =
+        body_op2(&n.b, SC_mul, maker_read(&n, x, (Dim[]){i, k}), maker_read(&n, x, (Dim[]){j, k}));
+    int d =
+        body_op3(&n.b, SC_select, body_op2(&n.b, SC_eq, body_index(&n.b, i), body_index(&n.b, j)),
+                 body_real(&n.b, t.dt, 1), body_real(&n.b, t.dt, 0));
+    return maker_done(&n, body_op2(&n.b, SC_add, p, d), 2, (Dim[]){i, j},
+                      (Dim[]){t.shape[0], t.shape[0]}, (Span){0}, NULL);
 }
 
 static Func *cholesky_sample(Module *m, int n) {
@@ -412,7 +453,8 @@ static Func *cholesky_sample(Module *m, int n) {
 
 static Func *right_sample(Module *m, int n, const OpDef *op, const void *attr) {
     Val x[2];
-    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){3, 3}), sample_type(m, DT_F64, n % 2 ? 1 : 2, (int64_t[]){3, 2})};
+    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){3, 3}),
+                 sample_type(m, DT_F64, n % 2 ? 1 : 2, (int64_t[]){3, 2})};
     Func *f = sample_func(m, str_fmt(m->ctx, "%s_sample", op->name), t, 2, x);
     Val a[2] = {sample_definite(m, f, x[0]), x[1]};
     return sample_done(m, f, graph_inst(m, f, op, a, 2, attr, (Span){0}, NULL)->first);
@@ -423,7 +465,9 @@ static Func *trisolve_sample(Module *m, int n) {
     return n > 3 ? NULL : right_sample(m, n, &op_trisolve, ATTR_COPY(m->ctx, &a));
 }
 
-static Func *solve_sample(Module *m, int n) { return n > 1 ? NULL : right_sample(m, n, &op_solve, NULL); }
+static Func *solve_sample(Module *m, int n) {
+    return n > 1 ? NULL : right_sample(m, n, &op_solve, NULL);
+}
 
 const OpDef op_cholesky = {
     .name = "cholesky",

@@ -1,4 +1,5 @@
-/* nest: the stanza; its meaning is evaluated in interp_nest.c, its text is in graph_body.c, its derivative in nest_vjp. */
+/* nest: the stanza; its meaning is evaluated in interp_nest.c, its text is in graph_body.c, its
+ * derivative in nest_vjp. */
 #include "ir/interp_nest.h"
 #include "ir/nest_alg.h"
 #include "ir/ops/attr.h"
@@ -27,7 +28,8 @@ static const void *nest_subst_dims(Ctx *ctx, const void *attr, const DimBinding 
         box[k] = (NestIndex){r->box[k].sym, attr_dim(ctx, r->box[k].extent, b, n)};
     NestGuard *guards = ARENA_ARRAY(&ctx->perm, NestGuard, r->n_guards + 1);
     for (int k = 0; k < r->n_guards; k++)
-        guards[k] = (NestGuard){attr_dim(ctx, r->guards[k].form, b, n), attr_dim(ctx, r->guards[k].extent, b, n)};
+        guards[k] = (NestGuard){attr_dim(ctx, r->guards[k].form, b, n),
+                                attr_dim(ctx, r->guards[k].extent, b, n)};
     r->box = box;
     r->guards = guards;
     r->map = subst_list(ctx, r->map, r->rank, b, n);
@@ -72,7 +74,8 @@ static const char *body_types(const Module *m, const BodyInst *insts, const Body
     return NULL;
 }
 
-static const char *verify_body_inst(const Module *m, const Func *f, const Inst *inst, const Body *b, int k, bool post) {
+static const char *verify_body_inst(const Module *m, const Func *f, const Inst *inst, const Body *b,
+                                    int k, bool post) {
     const Nest *n = inst->attr;
     const BodyInst *i = &b->insts[k];
     switch (i->kind) {
@@ -93,9 +96,14 @@ static const char *verify_body_inst(const Module *m, const Func *f, const Inst *
         return NULL;
     }
     case BODY_INDEX:
-    case BODY_DIM: return closed(n, i->dim) && i->dt == DT_I64 ? NULL : "an index value uses an index that is not in the box";
-    case BODY_ACC: return post ? NULL : "acc stands outside of post";
-    default: return NULL;
+    case BODY_DIM:
+        return closed(n, i->dim) && i->dt == DT_I64
+                   ? NULL
+                   : "an index value uses an index that is not in the box";
+    case BODY_ACC:
+        return post ? NULL : "acc stands outside of post";
+    default:
+        return NULL;
     }
 }
 
@@ -152,7 +160,9 @@ static const char *nest_verify(const Module *m, const Func *f, const Inst *inst)
     DType acc = n->op == NEST_ARGMAX ? DT_I32 : n->body.insts[n->body.n - 1].dt;
     if (t.dt != (n->post.n ? n->post.insts[n->post.n - 1].dt : acc))
         return "the element type of the result is not that of the body";
-    if (n->init >= inst->n_args || (n->init >= 0 && (graph_type(f, inst->args[n->init]).rank != t.rank || graph_type(f, inst->args[n->init]).dt != acc)))
+    if (n->init >= inst->n_args ||
+        (n->init >= 0 && (graph_type(f, inst->args[n->init]).rank != t.rank ||
+                          graph_type(f, inst->args[n->init]).dt != acc)))
         return "the initial value has another type";
     return NULL;
 }
@@ -215,8 +225,10 @@ static Val sample_conv(Module *m, Func *f, const Val *a) {
     Dim shape[2] = {dim_addk(m->ctx, x.shape[0], 1), x.shape[1]};
     Dim i = maker_index(&n, "i", shape[0]), j = maker_index(&n, "j", shape[1]);
     Dim p = maker_index(&n, "p", w.shape[0]), q = maker_index(&n, "q", w.shape[1]);
-    Dim row = dim_addk(m->ctx, dim_add(m->ctx, i, p), -1), col = dim_addk(m->ctx, dim_add(m->ctx, j, q), -1);
-    int body = body_op2(&n.b, SC_mul, maker_read_fill(&n, a[0], (Dim[]){row, col}, 0), maker_read(&n, a[1], (Dim[]){p, q}));
+    Dim row = dim_addk(m->ctx, dim_add(m->ctx, i, p), -1),
+        col = dim_addk(m->ctx, dim_add(m->ctx, j, q), -1);
+    int body = body_op2(&n.b, SC_mul, maker_read_fill(&n, a[0], (Dim[]){row, col}, 0),
+                        maker_read(&n, a[1], (Dim[]){p, q}));
     return maker_done(&n, body, 2, (Dim[]){i, j}, shape, span, NULL);
 }
 
@@ -225,7 +237,8 @@ static Val sample_max(Module *m, Func *f, const Val *a) {
     Type x = graph_type(f, a[0]);
     NestMaker n = nest_maker(m, f, NEST_MAX);
     Dim half = dim_floordiv(m->ctx, x.shape[0], dim_const(m->ctx, 2));
-    Dim i = maker_index(&n, "i", half), p = maker_index(&n, "p", dim_const(m->ctx, 2)), j = maker_index(&n, "j", x.shape[1]);
+    Dim i = maker_index(&n, "i", half), p = maker_index(&n, "p", dim_const(m->ctx, 2)),
+        j = maker_index(&n, "j", x.shape[1]);
     Dim row = dim_add(m->ctx, dim_scale(m->ctx, i, 2), p);
     return maker_done(&n, maker_read(&n, a[0], (Dim[]){row, j}), 1, &i, &half, span, NULL);
 }
@@ -236,16 +249,20 @@ static Val sample_square(Module *m, Func *f, const Val *a) {
     NestMaker n = nest_maker(m, f, NEST_STORE);
     Dim i = maker_index(&n, "i", x.shape[1]), j = maker_index(&n, "j", x.shape[0]);
     int r = maker_read(&n, a[0], (Dim[]){j, i});
-    int other = body_op1(&n.b, SC_sigmoid, maker_read(&n, a[1], (Dim[]){dim_const(m->ctx, 0), dim_const(m->ctx, 1)}));
-    return maker_done(&n, body_op2(&n.b, SC_mul, r, body_op2(&n.b, SC_mul, r, other)), 2, (Dim[]){i, j}, (Dim[]){x.shape[1], x.shape[0]}, span, NULL);
+    int other = body_op1(&n.b, SC_sigmoid,
+                         maker_read(&n, a[1], (Dim[]){dim_const(m->ctx, 0), dim_const(m->ctx, 1)}));
+    return maker_done(&n, body_op2(&n.b, SC_mul, r, body_op2(&n.b, SC_mul, r, other)), 2,
+                      (Dim[]){i, j}, (Dim[]){x.shape[1], x.shape[0]}, span, NULL);
 }
 
 static Func *nest_sample(Module *m, int n) {
-    static Val (*const make[])(Module *, Func *, const Val *) = {sample_conv, sample_max, sample_square};
+    static Val (*const make[])(Module *, Func *, const Val *) = {sample_conv, sample_max,
+                                                                 sample_square};
     if (n >= 3)
         return NULL;
     Val a[2];
-    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){5, 4}), sample_type(m, DT_F64, 2, (int64_t[]){2, 3})};
+    Type t[2] = {sample_type(m, DT_F64, 2, (int64_t[]){5, 4}),
+                 sample_type(m, DT_F64, 2, (int64_t[]){2, 3})};
     Func *f = sample_func(m, "nest_sample", t, 2, a);
     return sample_done(m, f, make[n](m, f, a));
 }

@@ -5,7 +5,8 @@
 
 /* ---- const */
 
-static const char *const_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *const_type(Module *m, const Func *f, const Val *args, int n_args,
+                              const void *attr, Type *out, int *n_out) {
     (void)f, (void)args, (void)n_args;
     const ConstAttr *a = attr;
     for (int k = 0; k < a->type.rank; k++)
@@ -24,7 +25,8 @@ static int64_t const_count(Type t) {
     return n;
 }
 
-static bool const_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool const_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                       Tensor *out) {
     (void)args;
     const ConstAttr *a = i->attr;
     if (!interp_tensor(in, graph_type(f, i->first), out))
@@ -56,7 +58,12 @@ static void const_copy(LowerBuilder *lb, BufId to, BufId from, Type t) {
 
 static void const_lower(LowerBuilder *lb, const Inst *i) {
     const ConstAttr *a = i->attr;
-    LoopBuf b = {.name = i->name, .kind = BUF_CONST, .dt = a->type.dt, .rank = a->type.rank, .shape = a->type.shape, .arg = -1};
+    LoopBuf b = {.name = i->name,
+                 .kind = BUF_CONST,
+                 .dt = a->type.dt,
+                 .rank = a->type.rank,
+                 .shape = a->type.shape,
+                 .arg = -1};
     b.data = a->values;
     b.span = i->span;
     BufId id = loop_buf(lb->c.m, lb->c.f, b);
@@ -136,7 +143,8 @@ const OpDef op_const = {
 
 /* ---- reshape */
 
-static const char *reshape_type(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out) {
+static const char *reshape_type(Module *m, const Func *f, const Val *args, int n_args,
+                                const void *attr, Type *out, int *n_out) {
     (void)n_args;
     const ReshapeAttr *a = attr;
     Type from = graph_type(f, args[0]);
@@ -144,7 +152,8 @@ static const char *reshape_type(Module *m, const Func *f, const Val *args, int n
         return type_error(m, "%s becomes %s", dtype_name(from.dt), dtype_name(a->type.dt));
     Dim x = type_count(m->ctx, from), y = type_count(m->ctx, a->type);
     if (!x || x != y)
-        return type_error(m, "%s elements become %s", x ? dim_text(m->ctx, x) : "?", y ? dim_text(m->ctx, y) : "?");
+        return type_error(m, "%s elements become %s", x ? dim_text(m->ctx, x) : "?",
+                          y ? dim_text(m->ctx, y) : "?");
     out[(*n_out)++] = a->type;
     return NULL;
 }
@@ -158,11 +167,13 @@ static void reshape_vjp(Module *m, Func *f, const Inst *i, const Val *g, const V
     vjp_add(m, f, i, 0, r->first, acc, d);
 }
 
-static bool reshape_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
+static bool reshape_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                         Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
         return false;
     if (out->count != args[0]->count)
-        return interp_fail(in, "a reshape of %lld elements to %lld", (long long)args[0]->count, (long long)out->count);
+        return interp_fail(in, "a reshape of %lld elements to %lld", (long long)args[0]->count,
+                           (long long)out->count);
     out->f = args[0]->f;
     out->i = args[0]->i;
     return true;
@@ -182,11 +193,13 @@ static Func *reshape_sample(Module *m, int n) {
     if (n > 0)
         return NULL;
     Val a[1];
-    Type t = sample_type(m, DT_F64, 2, (int64_t[]){4, 3}), to = sample_type(m, DT_F64, 3, (int64_t[]){2, 3, 2});
+    Type t = sample_type(m, DT_F64, 2, (int64_t[]){4, 3}),
+         to = sample_type(m, DT_F64, 3, (int64_t[]){2, 3, 2});
     Func *f = sample_func(m, "reshape_sample", &t, 1, a);
     ReshapeAttr attr = {to};
     Span span = {0};
-    return sample_done(m, f, graph_inst(m, f, &op_reshape, a, 1, ATTR_COPY(m->ctx, &attr), span, NULL)->first);
+    return sample_done(
+        m, f, graph_inst(m, f, &op_reshape, a, 1, ATTR_COPY(m->ctx, &attr), span, NULL)->first);
 }
 
 const OpDef op_reshape = {

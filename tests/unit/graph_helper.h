@@ -1,4 +1,5 @@
-/* What tests of the graph IR share: tensors with data, functions run by the graph and by the loop interpreter. */
+/* What tests of the graph IR share: tensors with data, functions run by the graph and by the loop
+ * interpreter. */
 #ifndef CNNC_TESTS_GRAPH_HELPER_H
 #define CNNC_TESTS_GRAPH_HELPER_H
 
@@ -26,7 +27,8 @@ static inline const char *graph_messages(Ctx *ctx) {
     return sb.text;
 }
 
-/* A tensor of a constant type filled with numbers that depend on seed: reals in -1.5 .. 1.5, ints 0, 1, 2, .. */
+/* A tensor of a constant type filled with numbers that depend on seed: reals in -1.5 .. 1.5, ints
+ * 0, 1, 2, .. */
 static inline Tensor graph_tensor(Ctx *ctx, Type t, uint64_t seed) {
     int64_t shape[MAX_RANK] = {0};
     for (int k = 0; k < t.rank; k++)
@@ -45,7 +47,8 @@ static inline Tensor graph_tensor(Ctx *ctx, Type t, uint64_t seed) {
 }
 
 /* Runs f, whose dims are all constant, on the graph interpreter. NULL or the status. */
-static inline const char *graph_run(Ctx *ctx, const Module *m, const Func *f, Tensor *args, Tensor *out) {
+static inline const char *graph_run(Ctx *ctx, const Module *m, const Func *f, Tensor *args,
+                                    Tensor *out) {
     Interp in = {.ctx = ctx, .arena = &ctx->perm, .m = m};
     const Tensor **p = ARENA_ARRAY(&ctx->perm, const Tensor *, f->params.n + 1);
     for (int k = 0; k < f->params.n; k++)
@@ -59,11 +62,21 @@ static inline void *graph_to_memory(Ctx *ctx, const Tensor *t) {
     char *p = arena_alloc(&ctx->perm, (size_t)t->count * 8 + 64);
     for (int64_t k = 0; k < t->count; k++)
         switch (t->dt) {
-        case DT_F32: ((float *)(void *)p)[k] = (float)t->f[k]; break;
-        case DT_F64: ((double *)(void *)p)[k] = t->f[k]; break;
-        case DT_I32: ((int32_t *)(void *)p)[k] = (int32_t)t->i[k]; break;
-        case DT_I64: ((int64_t *)(void *)p)[k] = t->i[k]; break;
-        default: p[k] = (char)t->i[k]; break;
+        case DT_F32:
+            ((float *)(void *)p)[k] = (float)t->f[k];
+            break;
+        case DT_F64:
+            ((double *)(void *)p)[k] = t->f[k];
+            break;
+        case DT_I32:
+            ((int32_t *)(void *)p)[k] = (int32_t)t->i[k];
+            break;
+        case DT_I64:
+            ((int64_t *)(void *)p)[k] = t->i[k];
+            break;
+        default:
+            p[k] = (char)t->i[k];
+            break;
         }
     return p;
 }
@@ -71,11 +84,21 @@ static inline void *graph_to_memory(Ctx *ctx, const Tensor *t) {
 static inline void graph_from_memory(const void *p, Tensor *t) {
     for (int64_t k = 0; k < t->count; k++)
         switch (t->dt) {
-        case DT_F32: t->f[k] = (double)((const float *)p)[k]; break;
-        case DT_F64: t->f[k] = ((const double *)p)[k]; break;
-        case DT_I32: t->i[k] = ((const int32_t *)p)[k]; break;
-        case DT_I64: t->i[k] = ((const int64_t *)p)[k]; break;
-        default: t->i[k] = ((const uint8_t *)p)[k]; break;
+        case DT_F32:
+            t->f[k] = (double)((const float *)p)[k];
+            break;
+        case DT_F64:
+            t->f[k] = ((const double *)p)[k];
+            break;
+        case DT_I32:
+            t->i[k] = ((const int32_t *)p)[k];
+            break;
+        case DT_I64:
+            t->i[k] = ((const int64_t *)p)[k];
+            break;
+        default:
+            t->i[k] = ((const uint8_t *)p)[k];
+            break;
         }
 }
 
@@ -88,17 +111,25 @@ static inline void graph_as_def(Module *m, Func *f) {
 }
 
 static inline Unit graph_unit(Ctx *ctx, Module *m) {
-    return (Unit){.ctx = ctx, .arena = &ctx->perm, .graph = m, .target = target_named("x86-64-v3"), .groups = 8, .rows = 16};
+    return (Unit){.ctx = ctx,
+                  .arena = &ctx->perm,
+                  .graph = m,
+                  .target = target_named("x86-64-v3"),
+                  .groups = 8,
+                  .rows = 16};
 }
 
 /* Arguments of a def without dims for tensors in and out (which must have their shapes). */
-static inline LoopArg *graph_loop_args(Ctx *ctx, const LoopFunc *lf, const Tensor *in, const Tensor *out) {
+static inline LoopArg *graph_loop_args(Ctx *ctx, const LoopFunc *lf, const Tensor *in,
+                                       const Tensor *out) {
     LoopArg *a = ARENA_ARRAY(&ctx->perm, LoopArg, lf->entry->args.n + 1);
     int64_t work = 0;
     for (int k = 0; k < lf->entry->args.n; k++) {
         const AbiArg *arg = &lf->entry->args.p[k];
         switch (arg->kind) {
-        case ARG_INPUT: a[k].p = graph_to_memory(ctx, in++); break;
+        case ARG_INPUT:
+            a[k].p = graph_to_memory(ctx, in++);
+            break;
         case ARG_SCALAR:
             if (in->f)
                 a[k].f = in->f[0];
@@ -106,19 +137,24 @@ static inline LoopArg *graph_loop_args(Ctx *ctx, const LoopFunc *lf, const Tenso
                 a[k].i = in->i[0];
             in++;
             break;
-        case ARG_OUT: a[k].p = graph_to_memory(ctx, out++); break;
+        case ARG_OUT:
+            a[k].p = graph_to_memory(ctx, out++);
+            break;
         case ARG_WORK:
             dim_eval(lf->entry->work_bytes, NULL, 0, &work);
             a[k].p = arena_alloc(&ctx->perm, (size_t)work + 64);
             break;
-        default: break;
+        default:
+            break;
         }
     }
     return a;
 }
 
-/* Runs function number 0 of a lowered module by the loop interpreter; out must have its shapes. NULL or why not. */
-static inline const char *graph_run_loops(Ctx *ctx, const LoopModule *lm, LoopRun *run, const Tensor *in, Tensor *out, int n_out) {
+/* Runs function number 0 of a lowered module by the loop interpreter; out must have its shapes.
+ * NULL or why not. */
+static inline const char *graph_run_loops(Ctx *ctx, const LoopModule *lm, LoopRun *run,
+                                          const Tensor *in, Tensor *out, int n_out) {
     const LoopFunc *lf = lm->funcs.p[0];
     LoopArg *a = graph_loop_args(ctx, lf, in, out);
     const char *why = NULL;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "ir/signature.h"
@@ -53,35 +54,36 @@ static void splice(void *arg) {
     assert_null(graph_verify(m));
 }
 
-static const char step_text[] =
-    "graph \"t.cnn\"\n"
-    "estimator \"E\" e f32 @1:1-9:2 {\n"
-    "  dims N, D\n"
-    "  param \"w\" W f32[D, 2] real learned 2*D offset 0 @2:3-2:9\n"
-    "  param \"b\" B f32[2] real learned 2 offset 2*D @2:3-2:9\n"
-    "  state \"s\" S f32[3] real learned 0 offset 0 @2:3-2:9\n"
-    "  opt \"w.v\" W_V f32[D, 2] real learned 0 offset 0 @2:3-2:9\n"
-    "  opt \"b.v\" B_V f32[2] real learned 0 offset 0 @2:3-2:9\n"
-    "}\n"
-    "func \"E.step\" f32 block 0 @1:1-9:2 {\n"
-    "  dims N, D\n"
-    "  entry step \"e_step\" of \"E\" @1:1-9:2 {\n"
-    "  }\n"
-    "  %1: f32[N, D] = input \"x\" @1:3-1:4\n"
-    "  %2: i32[N] = input \"y\" bound 2 @1:3-1:4\n"
-    "  %3: f32[D, 2] = param \"w\" tensor 0 @2:3-2:9\n"
-    "  %4: f32[2] = param \"b\" tensor 1 @2:3-2:9\n"
-    "  %5: f32[2] = opt \"b.v\" tensor 1 @2:3-2:9\n"
-    "  %6: f64 = prior \"prior\" @-\n"
-    "  loss \"loss\" %6\n"
-    "  new_param \"b\" %5 of 3\n"
-    "  new_opt \"b.v\" %4 of 4\n"
-    "}\n";
+static const char step_text[] = "graph \"t.cnn\"\n"
+                                "estimator \"E\" e f32 @1:1-9:2 {\n"
+                                "  dims N, D\n"
+                                "  param \"w\" W f32[D, 2] real learned 2*D offset 0 @2:3-2:9\n"
+                                "  param \"b\" B f32[2] real learned 2 offset 2*D @2:3-2:9\n"
+                                "  state \"s\" S f32[3] real learned 0 offset 0 @2:3-2:9\n"
+                                "  opt \"w.v\" W_V f32[D, 2] real learned 0 offset 0 @2:3-2:9\n"
+                                "  opt \"b.v\" B_V f32[2] real learned 0 offset 0 @2:3-2:9\n"
+                                "}\n"
+                                "func \"E.step\" f32 block 0 @1:1-9:2 {\n"
+                                "  dims N, D\n"
+                                "  entry step \"e_step\" of \"E\" @1:1-9:2 {\n"
+                                "  }\n"
+                                "  %1: f32[N, D] = input \"x\" @1:3-1:4\n"
+                                "  %2: i32[N] = input \"y\" bound 2 @1:3-1:4\n"
+                                "  %3: f32[D, 2] = param \"w\" tensor 0 @2:3-2:9\n"
+                                "  %4: f32[2] = param \"b\" tensor 1 @2:3-2:9\n"
+                                "  %5: f32[2] = opt \"b.v\" tensor 1 @2:3-2:9\n"
+                                "  %6: f64 = prior \"prior\" @-\n"
+                                "  loss \"loss\" %6\n"
+                                "  new_param \"b\" %5 of 3\n"
+                                "  new_opt \"b.v\" %4 of 4\n"
+                                "}\n";
 
 static const char *args_text(Ctx *ctx, const AbiEntry *e) {
     StrBuf sb = sb_new(&ctx->perm);
     for (int k = 0; k < e->args.n; k++)
-        sb_printf(&sb, "%s%s %s%s%s", k ? ", " : "", abi_arg_ctype(&e->args.p[k]), e->args.p[k].name, e->args.p[k].bytes ? ":" : "", e->args.p[k].bytes ? dim_text(ctx, e->args.p[k].bytes) : "");
+        sb_printf(&sb, "%s%s %s%s%s", k ? ", " : "", abi_arg_ctype(&e->args.p[k]),
+                  e->args.p[k].name, e->args.p[k].bytes ? ":" : "",
+                  e->args.p[k].bytes ? dim_text(ctx, e->args.p[k].bytes) : "");
     return sb.text;
 }
 
@@ -93,8 +95,10 @@ static void signature(void *arg) {
     Func *f = m->funcs.p[0];
     AbiMap map = abi_signature(m, f);
     assert_string_equal(args_text(ctx, f->entry),
-                        "const cnnc_exec * ex, const void * h:40, int64_t N, int64_t D, const float * x:4*D*N, const int32_t * y:4*N, "
-                        "float * params:8*D + 8, float * state:12, void * opt:8*D + 24, double * loss:8, void * work");
+                        "const cnnc_exec * ex, const void * h:40, int64_t N, int64_t D, const "
+                        "float * x:4*D*N, const int32_t * y:4*N, "
+                        "float * params:8*D + 8, float * state:12, void * opt:8*D + 24, double * "
+                        "loss:8, void * work");
     assert_string_equal(dim_text(ctx, map.params[3].offset), "8*D");
     assert_int_equal(map.params[3].arg, 6);
     assert_string_equal(dim_text(ctx, map.params[4].offset), "8*D + 16");

@@ -1,8 +1,10 @@
-/* ir/graph_print, graph_read, graph_verify: texts read back exactly; what is malformed is said where it stands. */
+/* ir/graph_print, graph_read, graph_verify: texts read back exactly; what is malformed is said
+ * where it stands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,10 +27,13 @@ static const char *const texts[] = {
     "  %2: i32[N] = input \"y\" bound 10 @1:3-1:4\n"
     "  %3: f32[784, 10] = param \"w\" tensor 0 @2:3-2:9\n"
     "  %4: f32[N, 10] = nest [n, o] += %1[n, i] * %3[i, o] over n<N, o<10, i<784 \"M.y\" @3:3-3:4\n"
-    "  %5: f32[N, 10] = nest [n, o] = let $0 = exp(%4[n, o]); $0 / (1.0 + $0) over n<N, o<10 @3:3-3:4\n"
-    "  %6: f32[N] = nest [n] max= %4?-inf[n, o - 1] - f32({o}) * 2.0 over n<N, o<12 where 0 <= n - o < N then max(acc, 0.0) @-\n"
+    "  %5: f32[N, 10] = nest [n, o] = let $0 = exp(%4[n, o]); $0 / (1.0 + $0) over n<N, o<10 "
+    "@3:3-3:4\n"
+    "  %6: f32[N] = nest [n] max= %4?-inf[n, o - 1] - f32({o}) * 2.0 over n<N, o<12 where 0 <= n - "
+    "o < N then max(acc, 0.0) @-\n"
     "  %7: i32[N] = nest [n] argmax= %4[n, o] over n<N, o<10 @\"prelude.cnn\":3:3-3:4\n"
-    "  %8: f32[N, 10] = nest [n, o] = select({o} < {N - 2}, %5[n, o], -0.5) over n<N, o<10 from %4 @3:3-3:4\n"
+    "  %8: f32[N, 10] = nest [n, o] = select({o} < {N - 2}, %5[n, o], -0.5) over n<N, o<10 from %4 "
+    "@3:3-3:4\n"
     "  %9: f32[10*N] = reshape(%8) @4:1-4:2\n"
     "  %10: f64 = nest [] += f64(%9[i]) * (f64(%9[i]) - 1.0 f64) over i<10*N @4:1-4:2\n"
     "  out \"out\" %8\n"
@@ -149,7 +154,8 @@ static void malformed(void *arg) {
         diag_clear(ctx);
         assert_null(read(ctx, sb.text));
         Diag *d = diags_of(ctx)->all.p[0];
-        if (!strstr(d->message, broken[k].message) || d->span.line != broken[k].line || (broken[k].col && d->span.col != broken[k].col))
+        if (!strstr(d->message, broken[k].message) || d->span.line != broken[k].line ||
+            (broken[k].col && d->span.col != broken[k].col))
             fail_msg("case %d: %u:%u %s", (int)k, d->span.line, d->span.col, d->message);
     }
 }
@@ -163,7 +169,8 @@ static void malformed_lines_are_named(void **state) {
     ctx_free(ctx);
 }
 
-/* Every truncation is an error or ends between two functions; every changed byte is an error or a valid text. */
+/* Every truncation is an error or ends between two functions; every changed byte is an error or a
+ * valid text. */
 static void hostile(void *arg) {
     Ctx *ctx = arg;
     const char *text = texts[1];

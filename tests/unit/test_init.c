@@ -1,36 +1,38 @@
-/* Entries that make initial values: they have no work memory, so everything is computed where it belongs. */
+/* Entries that make initial values: they have no work memory, so everything is computed where it
+ * belongs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "ir/random.h"
 #include "tests/unit/graph_helper.h"
 
-static const char text[] =
-    "graph \"t.cnn\"\n"
-    "model \"M\" m f32 @1:1-9:2 {\n"
-    "  param \"w\" W f32[3, 4] real learned 12 offset 0 @2:3-2:9\n"
-    "  param \"b\" B f32[4] real learned 4 offset 12 @2:3-2:9\n"
-    "  param \"c\" C f32[4] real learned 4 offset 16 @2:3-2:9\n"
-    "}\n"
-    "func \"M.init\" f32 block 0 @1:1-9:2 {\n"
-    "  entry init \"m_init\" of \"M\" @1:1-9:2 {\n"
-    "  }\n"
-    "  %1: i64 = seed \"seed\" @-\n"
-    "  %2: i64 = const{0} @-\n"
-    "  %3: f32[3, 4] = random{uniform site 5 row0 0 axis 0}(%1, %2) @-\n"
-    "  %4: f32[3, 4] = nest [i, j] = 2.0 * %3[i, j] - 1.0 over i<3, j<4 @-\n"
-    "  %5: f32[3, 4] = nest [i, j] = %4[i, j] * 0.25 over i<3, j<4 @-\n"
-    "  %6: f32[4] = nest [i] = 0.5 over i<4 @-\n"
-    "  new_param \"w\" %5 of 0\n"
-    "  new_param \"b\" %6 of 1\n"
-    "  new_param \"c\" %6 of 2\n"
-    "}\n";
+static const char text[] = "graph \"t.cnn\"\n"
+                           "model \"M\" m f32 @1:1-9:2 {\n"
+                           "  param \"w\" W f32[3, 4] real learned 12 offset 0 @2:3-2:9\n"
+                           "  param \"b\" B f32[4] real learned 4 offset 12 @2:3-2:9\n"
+                           "  param \"c\" C f32[4] real learned 4 offset 16 @2:3-2:9\n"
+                           "}\n"
+                           "func \"M.init\" f32 block 0 @1:1-9:2 {\n"
+                           "  entry init \"m_init\" of \"M\" @1:1-9:2 {\n"
+                           "  }\n"
+                           "  %1: i64 = seed \"seed\" @-\n"
+                           "  %2: i64 = const{0} @-\n"
+                           "  %3: f32[3, 4] = random{uniform site 5 row0 0 axis 0}(%1, %2) @-\n"
+                           "  %4: f32[3, 4] = nest [i, j] = 2.0 * %3[i, j] - 1.0 over i<3, j<4 @-\n"
+                           "  %5: f32[3, 4] = nest [i, j] = %4[i, j] * 0.25 over i<3, j<4 @-\n"
+                           "  %6: f32[4] = nest [i] = 0.5 over i<4 @-\n"
+                           "  new_param \"w\" %5 of 0\n"
+                           "  new_param \"b\" %6 of 1\n"
+                           "  new_param \"c\" %6 of 2\n"
+                           "}\n";
 
 /* The one function of the runtime that the text calls. */
-static bool call(void *self, Str callee, void *const *bufs, const ScalarValue *args, ScalarValue *result) {
+static bool call(void *self, Str callee, void *const *bufs, const ScalarValue *args,
+                 ScalarValue *result) {
     (void)self, (void)result;
     if (strcmp(callee, "random_uniform_f32") != 0)
         return false;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <math.h>
 
@@ -12,14 +13,24 @@ typedef struct Known {
     uint64_t counter[4], key[2], words[4];
 } Known;
 
-/* The first two from Random123's kat_vectors; the others are NumPy's Philox of seeds 0xdeadbeaf and 0, whose keys are
- * SeedSequence(seed).generate_state(2) and whose counter begins at 1. */
+/* The first two from Random123's kat_vectors; the others are NumPy's Philox of seeds 0xdeadbeaf and
+ * 0, whose keys are SeedSequence(seed).generate_state(2) and whose counter begins at 1. */
 static const Known known[] = {
-    {{0, 0, 0, 0}, {0, 0}, {0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b}},
-    {{~0ull, ~0ull, ~0ull, ~0ull}, {~0ull, ~0ull}, {0x87b092c3013fe90b, 0x438c3c67be8d0224, 0x9cc7d7c69cd777b6, 0xa09caebf594f0ba0}},
-    {{1, 0, 0, 0}, {0x50312a63d516e24a, 0x4063bc8bca44dc77}, {0xedc95200e2bd66a5, 0x581d4e43b7682352, 0x4be7278f5e373eab, 0xee47f17991a9e7ea}},
-    {{1, 0, 0, 0}, {0xdb2cd7e7b0f478be, 0xabf4641a2c71ba49}, {0x399e5b222b82fa9, 0x41fd08c1f00f3bc5, 0x78b8824162ee4d04, 0x176747919e02739d}},
-    {{5, 3, 2, 0}, {7, 0}, {0xea086484b10bc1f8, 0x786940b008f33923, 0x95048609e924c164, 0xc6e2e128e0b62759}},
+    {{0, 0, 0, 0},
+     {0, 0},
+     {0x16554d9eca36314c, 0xdb20fe9d672d0fdc, 0xd7e772cee186176b, 0x7e68b68aec7ba23b}},
+    {{~0ull, ~0ull, ~0ull, ~0ull},
+     {~0ull, ~0ull},
+     {0x87b092c3013fe90b, 0x438c3c67be8d0224, 0x9cc7d7c69cd777b6, 0xa09caebf594f0ba0}},
+    {{1, 0, 0, 0},
+     {0x50312a63d516e24a, 0x4063bc8bca44dc77},
+     {0xedc95200e2bd66a5, 0x581d4e43b7682352, 0x4be7278f5e373eab, 0xee47f17991a9e7ea}},
+    {{1, 0, 0, 0},
+     {0xdb2cd7e7b0f478be, 0xabf4641a2c71ba49},
+     {0x399e5b222b82fa9, 0x41fd08c1f00f3bc5, 0x78b8824162ee4d04, 0x176747919e02739d}},
+    {{5, 3, 2, 0},
+     {7, 0},
+     {0xea086484b10bc1f8, 0x786940b008f33923, 0x95048609e924c164, 0xc6e2e128e0b62759}},
 };
 
 static void words_are_those_of_others(void **state) {

@@ -1,8 +1,10 @@
-/* ir/scalar, ir/body: reference values at the edges, folding that is exact only, order and import of bodies. */
+/* ir/scalar, ir/body: reference values at the edges, folding that is exact only, order and import
+ * of bodies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
@@ -17,7 +19,9 @@ static ScalarValue eval2(ScalarOp op, DType dt, ScalarValue a, ScalarValue b) {
     return scalar_eval(op, dt, dt, v);
 }
 
-static ScalarValue convert(DType from, DType to, ScalarValue a) { return scalar_eval(SC_cast, from, to, &a); }
+static ScalarValue convert(DType from, DType to, ScalarValue a) {
+    return scalar_eval(SC_cast, from, to, &a);
+}
 
 static void integers_wrap_and_round_down(void **state) {
     (void)state;
@@ -39,9 +43,12 @@ static void reals_round_to_their_type(void **state) {
     assert_true(eval2(SC_add, DT_F32, F(1), F(0x1p-24)).f == 1);
     assert_true(eval2(SC_add, DT_F64, F(1), F(0x1p-24)).f == 1 + 0x1p-24);
     ScalarValue v[3] = {F(1 + 0x1p-23), F(1 + 0x1p-23), F(-1)};
-    assert_true(scalar_eval(SC_fma, DT_F32, DT_F32, v).f == (double)fmaf(1 + 0x1p-23f, 1 + 0x1p-23f, -1));
-    assert_true(isnan(eval2(SC_max, DT_F64, F(NAN), F(1)).f) && isnan(eval2(SC_max, DT_F64, F(1), F(NAN)).f));
-    assert_true(isnan(eval2(SC_min, DT_F64, F(NAN), F(1)).f) && isnan(eval2(SC_min, DT_F64, F(1), F(NAN)).f));
+    assert_true(scalar_eval(SC_fma, DT_F32, DT_F32, v).f ==
+                (double)fmaf(1 + 0x1p-23f, 1 + 0x1p-23f, -1));
+    assert_true(isnan(eval2(SC_max, DT_F64, F(NAN), F(1)).f) &&
+                isnan(eval2(SC_max, DT_F64, F(1), F(NAN)).f));
+    assert_true(isnan(eval2(SC_min, DT_F64, F(NAN), F(1)).f) &&
+                isnan(eval2(SC_min, DT_F64, F(1), F(NAN)).f));
     assert_int_equal(eval2(SC_lt, DT_F64, F(NAN), F(1)).i, 0);
     assert_int_equal(eval2(SC_ne, DT_F64, F(NAN), F(NAN)).i, 1);
 }
@@ -67,18 +74,27 @@ static void names_are_found(void **state) {
     assert_int_equal(scalar_named("nothing"), SC_NONE);
 }
 
-static bool is_real(BodyBuilder *b, int k, double v) { return b->insts.p[k].kind == BODY_CONST && b->insts.p[k].k.f == v; }
+static bool is_real(BodyBuilder *b, int k, double v) {
+    return b->insts.p[k].kind == BODY_CONST && b->insts.p[k].k.f == v;
+}
 
 static void folding_is_exact(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
     BodyBuilder b = body_new(ctx);
-    int x = body_read(&b, DT_F32, 0, 0, NULL), one = body_real(&b, DT_F32, 1), three = body_real(&b, DT_F32, 3);
+    int x = body_read(&b, DT_F32, 0, 0, NULL), one = body_real(&b, DT_F32, 1),
+        three = body_real(&b, DT_F32, 3);
     assert_true(is_real(&b, body_op2(&b, SC_add, one, three), 4));
     assert_int_equal(b.insts.p[body_op2(&b, SC_div, one, three)].kind, BODY_OP);
-    assert_int_equal(b.insts.p[body_op2(&b, SC_add, body_real(&b, DT_F32, 0x1p30), one)].kind, BODY_OP);
-    assert_true(is_real(&b, body_op2(&b, SC_add, body_real(&b, DT_F64, 0x1p30), body_real(&b, DT_F64, 1)), 0x1p30 + 1));
-    assert_int_equal(b.insts.p[body_op2(&b, SC_add, body_real(&b, DT_F64, 0.1), body_real(&b, DT_F64, 0.2))].kind, BODY_OP);
+    assert_int_equal(b.insts.p[body_op2(&b, SC_add, body_real(&b, DT_F32, 0x1p30), one)].kind,
+                     BODY_OP);
+    assert_true(
+        is_real(&b, body_op2(&b, SC_add, body_real(&b, DT_F64, 0x1p30), body_real(&b, DT_F64, 1)),
+                0x1p30 + 1));
+    assert_int_equal(
+        b.insts.p[body_op2(&b, SC_add, body_real(&b, DT_F64, 0.1), body_real(&b, DT_F64, 0.2))]
+            .kind,
+        BODY_OP);
     assert_int_equal(body_op2(&b, SC_mul, x, one), x);
     assert_int_equal(body_op2(&b, SC_sub, x, body_real(&b, DT_F32, 0)), x);
     assert_int_not_equal(body_op2(&b, SC_add, x, body_real(&b, DT_F32, 0)), x); /* -0 + 0 is 0 */
@@ -98,7 +114,8 @@ static void the_order_is_that_of_the_expression(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
     BodyBuilder b = body_new(ctx);
-    int k = body_real(&b, DT_F64, 2), y = body_read(&b, DT_F64, 1, 0, NULL), x = body_read(&b, DT_F64, 0, 0, NULL);
+    int k = body_real(&b, DT_F64, 2), y = body_read(&b, DT_F64, 1, 0, NULL),
+        x = body_read(&b, DT_F64, 0, 0, NULL);
     body_op1(&b, SC_exp, k); /* not needed */
     Body r = body_done(&b, body_op2(&b, SC_mul, body_op2(&b, SC_add, x, y), k));
     assert_int_equal(r.n, 5);

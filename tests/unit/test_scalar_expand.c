@@ -1,8 +1,10 @@
-/* ir/scalar_expand: errors in units of the last place against long double references, and special values. */
+/* ir/scalar_expand: errors in units of the last place against long double references, and special
+ * values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +21,9 @@ static double run(const Body *b, double x) {
         if (i->kind == BODY_READ)
             v[k].f = x;
         else if (i->kind == BODY_CONST)
-            v[k] = dtype_is_real(i->dt) ? (ScalarValue){.f = i->dt == DT_F32 ? (double)(float)i->k.f : i->k.f} : i->k;
+            v[k] = dtype_is_real(i->dt)
+                       ? (ScalarValue){.f = i->dt == DT_F32 ? (double)(float)i->k.f : i->k.f}
+                       : i->k;
         else {
             for (int j = 0; j < scalar_def(i->op)->arity; j++)
                 a[j] = v[i->args[j]];
@@ -42,12 +46,15 @@ static Body expansion(Ctx *ctx, ScalarOp op, DType dt) {
 static double ulps(DType dt, double got, long double want) {
     if (isnan(got) || isnan((double)want))
         return isnan(got) && isnan((double)want) ? 0 : INFINITY;
-    if ((long double)got == want || (isinf(got) && fabsl(want) > (dt == DT_F32 ? 0x1.ffffffp127L : 0x1.fffffffffffff8p1023L) && (got > 0) == (want > 0)))
+    if ((long double)got == want ||
+        (isinf(got) && fabsl(want) > (dt == DT_F32 ? 0x1.ffffffp127L : 0x1.fffffffffffff8p1023L) &&
+         (got > 0) == (want > 0)))
         return 0;
     int e;
     frexpl(want, &e);
     int least = dt == DT_F32 ? -125 : -1021;
-    return (double)(fabsl((long double)got - want) / ldexpl(1, (e > least ? e : least) - (dt == DT_F32 ? 24 : 53)));
+    return (double)(fabsl((long double)got - want) /
+                    ldexpl(1, (e > least ? e : least) - (dt == DT_F32 ? 24 : 53)));
 }
 
 typedef struct Case {
@@ -66,12 +73,20 @@ static long double lgamma_want(long double x) {
 }
 
 static const Case cases[] = {
-    {SC_exp, expl, -103, 88.7, false, 1, 1}, {SC_exp, expl, -740, 709.7, false, 1, 1}, {SC_exp, expl, 1e-20, 1, true, 1, 1},
-    {SC_log, logl, 1e-44, 3e38, true, 1.5, 1}, {SC_log, logl, 5e-324, 1e308, true, 1.5, 1}, {SC_log, logl, 0.5, 2, false, 1.5, 1},
-    {SC_tanh, tanhl, -25, 25, false, 3, 3}, {SC_tanh, tanhl, 1e-30, 20, true, 3, 3}, {SC_tanh, tanhl, -1, 1, false, 3, 3},
-    {SC_sigmoid, sigmoid_want, -87, 40, false, 3, 3}, {SC_sigmoid, sigmoid_want, -700, 40, false, INFINITY, 3},
+    {SC_exp, expl, -103, 88.7, false, 1, 1},
+    {SC_exp, expl, -740, 709.7, false, 1, 1},
+    {SC_exp, expl, 1e-20, 1, true, 1, 1},
+    {SC_log, logl, 1e-44, 3e38, true, 1.5, 1},
+    {SC_log, logl, 5e-324, 1e308, true, 1.5, 1},
+    {SC_log, logl, 0.5, 2, false, 1.5, 1},
+    {SC_tanh, tanhl, -25, 25, false, 3, 3},
+    {SC_tanh, tanhl, 1e-30, 20, true, 3, 3},
+    {SC_tanh, tanhl, -1, 1, false, 3, 3},
+    {SC_sigmoid, sigmoid_want, -87, 40, false, 3, 3},
+    {SC_sigmoid, sigmoid_want, -700, 40, false, INFINITY, 3},
     {SC_rsqrt, rsqrt_want, 1e-30, 1e30, true, 1.5, 1.5},
-    {SC_lgamma, lgamma_want, 1e-10, 1e10, true, 1, 8}, {SC_lgamma, lgamma_want, 0.5, 9, false, 1, 8},
+    {SC_lgamma, lgamma_want, 1e-10, 1e10, true, 1, 8},
+    {SC_lgamma, lgamma_want, 0.5, 9, false, 1, 8},
 };
 
 static void errors_are_bounded(void **state) {
@@ -83,14 +98,16 @@ static void errors_are_bounded(void **state) {
             Body b = expansion(ctx, k->op, dt);
             double worst = 0, at = 0, most = dt == DT_F32 ? k->most32 : k->most64;
             for (int n = 0; n <= 4000; n++) {
-                double u = n / 4000.0, x = k->scale ? k->lo * exp2(u * (log2(k->hi) - log2(k->lo))) : k->lo + u * (k->hi - k->lo);
+                double u = n / 4000.0, x = k->scale ? k->lo * exp2(u * (log2(k->hi) - log2(k->lo)))
+                                                    : k->lo + u * (k->hi - k->lo);
                 x = dt == DT_F32 ? (double)(float)x : x;
                 double e = isinf(x) ? 0 : ulps(dt, run(&b, x), k->want((long double)x));
                 if (e > worst)
                     worst = e, at = x;
             }
             if (worst > most)
-                fail_msg("%s %s: %g ulp at %.17g", scalar_def(k->op)->name, dtype_name(dt), worst, at);
+                fail_msg("%s %s: %g ulp at %.17g", scalar_def(k->op)->name, dtype_name(dt), worst,
+                         at);
         }
     }
     ctx_free(ctx);
@@ -119,11 +136,15 @@ static void special_values(void **state) {
     const struct {
         ScalarOp op;
         double x, y;
-    } t[] = {{SC_exp, -inf, 0}, {SC_exp, inf, inf}, {SC_exp, 0, 1}, {SC_exp, 1000, inf}, {SC_exp, -1000, 0}, {SC_log, 0, -inf},
-        {SC_log, inf, inf}, {SC_log, 1, 0}, {SC_log, -1, NAN}, {SC_tanh, inf, 1}, {SC_tanh, -inf, -1}, {SC_tanh, 0, 0},
-        {SC_sigmoid, inf, 1}, {SC_sigmoid, 0, 0.5}, {SC_lgamma, 1, 0}, {SC_lgamma, 2, 0}, {SC_lgamma, inf, inf},
-        {SC_lgamma, -3, inf}, {SC_lgamma, 0, inf}, {SC_digamma, inf, inf}, {SC_digamma, -2, NAN}, {SC_trigamma, -2, inf},
-        {SC_trigamma, inf, 0}, {SC_sign, -3, -1}, {SC_sign, 0, 0}, {SC_rsqrt, 4, 0.5}};
+    } t[] = {{SC_exp, -inf, 0},      {SC_exp, inf, inf},     {SC_exp, 0, 1},
+             {SC_exp, 1000, inf},    {SC_exp, -1000, 0},     {SC_log, 0, -inf},
+             {SC_log, inf, inf},     {SC_log, 1, 0},         {SC_log, -1, NAN},
+             {SC_tanh, inf, 1},      {SC_tanh, -inf, -1},    {SC_tanh, 0, 0},
+             {SC_sigmoid, inf, 1},   {SC_sigmoid, 0, 0.5},   {SC_lgamma, 1, 0},
+             {SC_lgamma, 2, 0},      {SC_lgamma, inf, inf},  {SC_lgamma, -3, inf},
+             {SC_lgamma, 0, inf},    {SC_digamma, inf, inf}, {SC_digamma, -2, NAN},
+             {SC_trigamma, -2, inf}, {SC_trigamma, inf, 0},  {SC_sign, -3, -1},
+             {SC_sign, 0, 0},        {SC_rsqrt, 4, 0.5}};
     for (size_t k = 0; k < sizeof t / sizeof *t; k++)
         for (DType dt = DT_F32; dt <= DT_F64; dt++) {
             Body b = expansion(ctx, t[k].op, dt);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <stdio.h>
 
@@ -10,8 +11,8 @@
 
 typedef struct Case {
     Ctx *ctx;
-    ScalarOp row;     /* or SC_NONE */
-    const OpDef *op;  /* and its sample */
+    ScalarOp row;    /* or SC_NONE */
+    const OpDef *op; /* and its sample */
     int sample;
     DType dt;
     void (*run)(struct Case *c);
@@ -19,7 +20,8 @@ typedef struct Case {
 
 /* ---- functions under test */
 
-/* Values in the domain of every row that has one inside: pairs are taken in order, so that the operands differ. */
+/* Values in the domain of every row that has one inside: pairs are taken in order, so that the
+ * operands differ. */
 static const double points[] = {-2.3, -0.75, -0.35, 0.4, 0.8, 1.3, 2.6, 0.62, 4.25, 5.6};
 enum { N_POINTS = sizeof points / sizeof *points };
 
@@ -77,9 +79,12 @@ static Func *row_func(Case *c, Module *m, int n, Val *args) {
         a[k] = maker_read(&nm, args[k], &i);
     if (c->row == SC_select)
         a[0] = body_op2(&nm.b, SC_lt, a[0], body_real(&nm.b, c->dt, 0));
-    int r = d->arity == 1 ? body_op1(&nm.b, c->row, a[0]) : d->arity == 2 ? body_op2(&nm.b, c->row, a[0], a[1]) : body_op3(&nm.b, c->row, a[0], a[1], a[2]);
+    int r = d->arity == 1   ? body_op1(&nm.b, c->row, a[0])
+            : d->arity == 2 ? body_op2(&nm.b, c->row, a[0], a[1])
+                            : body_op3(&nm.b, c->row, a[0], a[1], a[2]);
     Val v = maker_done(&nm, r, 1, &i, t.shape, (Span){0}, NULL);
-    graph_result(m, f, (Result){.val = v, .name = str_of(c->ctx, "out"), .role = RES_OUT, .of = -1});
+    graph_result(m, f,
+                 (Result){.val = v, .name = str_of(c->ctx, "out"), .role = RES_OUT, .of = -1});
     return f;
 }
 
@@ -106,7 +111,9 @@ static Func *func_of(Case *c, Module *m, Tensor *in) {
     return f;
 }
 
-static Module *module_of(Case *c) { return graph_module_new(c->ctx, &c->ctx->perm, str_of(c->ctx, "t.cnn")); }
+static Module *module_of(Case *c) {
+    return graph_module_new(c->ctx, &c->ctx->perm, str_of(c->ctx, "t.cnn"));
+}
 
 static Tensor *run_graph(Case *c, const Module *m, const Func *f, Tensor *in) {
     Tensor *out = ARENA_ARRAY(&c->ctx->perm, Tensor, f->results.n + 1);
@@ -253,10 +260,13 @@ static void add_rows(List *l) {
         const ScalarDef *d = scalar_def((ScalarOp)k);
         if (!(d->flags & SF_REAL) || (d->flags & SF_LANES) || d->result == SR_ATTR)
             continue;
-        add_test(l, d->name, "gradient", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_gradient});
+        add_test(l, d->name, "gradient",
+                 (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_gradient});
         add_test(l, d->name, "text", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_text});
-        add_test(l, d->name, "loops f64", (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_loops});
-        add_test(l, d->name, "loops f32", (Case){.row = (ScalarOp)k, .dt = DT_F32, .run = check_loops});
+        add_test(l, d->name, "loops f64",
+                 (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_loops});
+        add_test(l, d->name, "loops f32",
+                 (Case){.row = (ScalarOp)k, .dt = DT_F32, .run = check_loops});
     }
 }
 
