@@ -9,7 +9,9 @@ typedef struct CodegenOptions {
     int level;        /* LLVM code generation level 0..3; 2 */
     bool debug_lines; /* line entries of the .cnn source (default on) */
     bool poll_stop;   /* poll exec->stop at back edges of jobs' outermost loops too (run, fit, REPL) */
-    const char *directory; /* for DW_AT_comp_dir: fixed ("."), so that bytes do not depend on where it is built */
+    bool trampolines; /* NAME__call beside every entry, for jit_call */
+    const char *base;     /* "lenet5": emits lenet5_strerror and, with manifest, lenet5_manifest; NULL: neither */
+    const char *manifest; /* JSON text, or NULL */
 } CodegenOptions;
 
 /* The machine cnnc runs on. */
@@ -21,8 +23,8 @@ const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const Code
 
 /* Links an object into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
  * libc and libm) or archive, atomically at path. exports: the entries of m. False: diagnostic. */
-bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *object, size_t len, const char *path);
-bool codegen_archive(Ctx *ctx, const LoopModule *m, const char *object, size_t len, const char *path);
+bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const char *object, size_t len, const char *path);
+bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path);
 
 /* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */
 const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);

@@ -280,7 +280,7 @@ static void do_loops(Eval *e, const char *arg) {
 
 static void put_code(Eval *e, const char *arg, EmitKind kind) {
     LoopModule *loops = loops_of(e, arg);
-    CodegenOptions o = {.level = 2, .directory = "."};
+    CodegenOptions o = {.level = 2};
     size_t len;
     const char *text = loops ? codegen_emit(e->ctx, &e->arena, loops, &o, kind, &len) : NULL;
     if (text)

@@ -17,7 +17,7 @@ typedef struct ReplExec {
 } ReplExec;
 
 static const CodegenOptions codegen_options = {
-    .level = 2, .debug_lines = true, .poll_stop = true, .directory = "."};
+    .level = 2, .debug_lines = true, .poll_stop = true};
 
 bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph) {
     Unit u = {.ctx = e->ctx,

@@ -1,0 +1,119 @@
+/* Inside of code generation: one LLVM module being built from a loop module. */
+#ifndef CNNC_CODEGEN_EMIT_H
+#define CNNC_CODEGEN_EMIT_H
+
+#include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
+#include <llvm-c/TargetMachine.h>
+
+#include "codegen/codegen.h"
+
+/* The frame: what a call's kernels and jobs need, 8-byte slots on the entry's stack. In order: the C arguments, the dims,
+ * the aligned work pointer, the pointer to the jobs' statuses, and a slot for each by-value buffer. */
+typedef struct FrameLayout {
+    int args, dims, work, statuses, values, n;
+} FrameLayout;
+
+typedef struct Emit {
+    Ctx *ctx;
+    Arena *arena;
+    const LoopModule *m;
+    const CodegenOptions *o;
+    LLVMContextRef c;
+    LLVMModuleRef mod;
+    LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr, void_;
+    bool x86;
+    LLVMDIBuilderRef di; /* NULL without line entries */
+    LLVMMetadataRef di_unit, di_type, *di_files;
+    int n_kernels;
+} Emit;
+
+typedef struct Cached {
+    Dim d;
+    LLVMValueRef v;
+} Cached;
+
+/* A level of loops around the point of emission: level 0 is the function. Values that depend on nothing deeper are computed
+ * once, in the level's head. */
+typedef struct Level {
+    LLVMValueRef at; /* instruction before which hoisted code goes: the head's terminator */
+    DimSym index;
+    LLVMValueRef value;
+    VEC(Cached) cache;
+} Level;
+
+/* One LLVM function: an entry, a job or a kernel. */
+typedef struct FnEmit {
+    Emit *e;
+    const LoopFunc *f;
+    FrameLayout layout;
+    LLVMValueRef fn, frame;
+    LLVMBuilderRef b;
+    LLVMMetadataRef scope; /* DISubprogram */
+    VEC(Level) levels;
+    LLVMValueRef *vals; /* by LVal id */
+    LLVMValueRef *base; /* by BufId id - 1: pointer to the buffer */
+    LLVMValueRef *dims; /* by number of the dim, loaded on first use */
+    LLVMValueRef at;    /* instruction before which a dim is being computed, or NULL */
+    LLVMValueRef job;   /* number of the parallel iteration, or NULL */
+    LLVMBasicBlockRef leave; /* block that returns `status` */
+    LLVMValueRef status;     /* phi there */
+    Span span;
+} FnEmit;
+
+/* emit.c */
+LLVMTypeRef emit_dtype(const Emit *e, DType dt);            /* of a value: bool is i1 */
+LLVMTypeRef emit_memory_type(const Emit *e, DType dt);      /* of a cell: bool is i8 */
+LLVMTypeRef emit_ltype(const Emit *e, LType t);
+LLVMValueRef emit_i64(const Emit *e, int64_t v);
+LLVMValueRef emit_intrinsic(FnEmit *f, const char *name, LLVMTypeRef *overloads, int n, LLVMValueRef *args, int n_args);
+void emit_function_attributes(Emit *e, LLVMValueRef fn);
+LLVMValueRef emit_text(Emit *e, const char *text, const char *name); /* private constant */
+LLVMBasicBlockRef emit_block(FnEmit *f, const char *name);
+/* Opens a function of this type with `leave` and level 0 prepared; the builder stands in its body. */
+FnEmit emit_open(Emit *e, const LoopFunc *f, LLVMValueRef fn, Span span);
+/* Ends it: returns 0 at the current point, completes `leave`. */
+void emit_close(FnEmit *f);
+void emit_return_if(FnEmit *f, LLVMValueRef failed, LLVMValueRef status); /* leaves with status where failed (i1) */
+
+/* emit_dim.c: the value of a dim (i64), computed at the outermost level where its symbols are known. */
+LLVMValueRef emit_dim(FnEmit *f, Dim d);
+LLVMValueRef emit_floor_div(FnEmit *f, LLVMValueRef a, LLVMValueRef b);
+/* The same at the current point with a check: *bad becomes true on overflow or a divisor below 1. */
+LLVMValueRef emit_dim_checked(FnEmit *f, Dim d, LLVMValueRef *bad);
+
+/* emit_scalar.c */
+LLVMValueRef emit_scalar(FnEmit *f, const LoopStmt *s, const LLVMValueRef *args, LType arg);
+LLVMValueRef emit_splat(FnEmit *f, LLVMValueRef v, int lanes);
+LLVMValueRef emit_constant(const Emit *e, LType t, ScalarValue k);
+
+/* emit_memory.c */
+LLVMValueRef emit_base(FnEmit *f, BufId id);
+void emit_load(FnEmit *f, const LoopStmt *s);
+void emit_store(FnEmit *f, const LoopStmt *s);
+LLVMValueRef emit_element(FnEmit *f, BufId id, int rank, const Dim *subs); /* pointer */
+
+/* emit_stmt.c */
+void emit_body(FnEmit *f, const LoopBody *b);
+bool emit_has_status(const LoopBody *b);
+
+/* emit_entry.c */
+FrameLayout emit_frame_layout(const LoopFunc *f);
+LLVMValueRef emit_frame_slot(FnEmit *f, int slot); /* pointer */
+LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t);
+void emit_parallel(FnEmit *f, const LoopStmt *s);
+void emit_kernel(FnEmit *f, const LoopStmt *s);
+void emit_entry(Emit *e, const LoopFunc *f);
+void emit_strerror(Emit *e);
+
+/* debuginfo.c */
+void debug_begin(Emit *e);
+void debug_function(FnEmit *f, Str name, Span span);
+void debug_location(FnEmit *f, Span span);
+void debug_end(Emit *e);
+
+/* object.c */
+LLVMTargetMachineRef object_machine(Ctx *ctx, const Target *t, int level, bool jit); /* NULL: diagnostic */
+LLVMModuleRef emit_module(Emit *e, LLVMTargetMachineRef tm); /* verified; NULL: diagnostic */
+
+#endif

@@ -1,0 +1,219 @@
+/* Loads, stores and addresses of buffers. */
+#include <string.h>
+
+#include "codegen/emit.h"
+
+/* Element offset of a cell as one dim. */
+static Dim flat_offset(FnEmit *f, const LoopBuf *b, int rank, const Dim *subs) {
+    Dim at = dim_const(f->e->ctx, 0);
+    for (int k = 0; k < rank; k++)
+        at = dim_add(f->e->ctx, dim_mul(f->e->ctx, at, b->shape[k]), subs[k]);
+    return at;
+}
+
+static Dim stride_of(FnEmit *f, const LoopBuf *b, int axis) {
+    Dim s = dim_const(f->e->ctx, 1);
+    for (int k = axis + 1; k < b->rank; k++)
+        s = dim_mul(f->e->ctx, s, b->shape[k]);
+    return s;
+}
+
+static LLVMValueRef byte_offset(FnEmit *f, LLVMValueRef p, LLVMValueRef bytes) {
+    return LLVMBuildInBoundsGEP2(f->b, f->e->i8, p, &bytes, 1, "");
+}
+
+static LLVMValueRef constant_data(FnEmit *f, const LoopBuf *b) {
+    Emit *e = f->e;
+    int64_t n = 1, d;
+    for (int k = 0; k < b->rank; k++)
+        n *= dim_is_const(b->shape[k], &d) ? d : 1;
+    LLVMTypeRef el = emit_memory_type(e, b->dt);
+    LLVMValueRef *all = ARENA_ARRAY(&e->ctx->perm, LLVMValueRef, n + 1);
+    for (int64_t k = 0; k < n; k++)
+        all[k] = dtype_is_real(b->dt) ? LLVMConstReal(el, b->data[k].f) : LLVMConstInt(el, (unsigned long long)b->data[k].i, 1);
+    LLVMValueRef data = LLVMConstArray2(el, all, (uint64_t)n);
+    LLVMValueRef g = LLVMAddGlobal(e->mod, LLVMTypeOf(data), str_fmt(e->ctx, "const.%s.%s", f->f->name, b->name));
+    LLVMSetInitializer(g, data);
+    LLVMSetGlobalConstant(g, 1);
+    LLVMSetLinkage(g, LLVMPrivateLinkage);
+    LLVMSetAlignment(g, 64);
+    return g;
+}
+
+static LLVMValueRef argument(FnEmit *f, const LoopBuf *b) {
+    const AbiArg *a = &f->f->entry->args.p[b->arg];
+    if (a->kind != ARG_SCALAR && a->kind != ARG_SEED)
+        return byte_offset(f, emit_frame_load(f, f->layout.args + b->arg, f->e->ptr), emit_dim(f, b->offset));
+    int slot = f->layout.values;
+    for (int k = 0; f->f->bufs.p[k] != b; k++) {
+        const LoopBuf *x = f->f->bufs.p[k];
+        AbiArgKind kind = x->kind == BUF_ARG ? f->f->entry->args.p[x->arg].kind : ARG_EXEC;
+        slot += kind == ARG_SCALAR || kind == ARG_SEED;
+    }
+    return emit_frame_slot(f, slot);
+}
+
+LLVMValueRef emit_base(FnEmit *f, BufId id) {
+    const LoopBuf *b = loop_storage(f->f, id);
+    LLVMValueRef *base = &f->base[b->id.id - 1];
+    if (*base)
+        return *base;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b);
+    LLVMValueRef work = NULL, offset = NULL;
+    if (b->kind == BUF_JOB) {
+        Dim fixed = dim_add(f->e->ctx, f->f->work_fixed, b->offset);
+        offset = emit_dim(f, fixed);
+        LLVMValueRef size = emit_dim(f, f->f->work_job);
+        LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
+        CTX_ASSERT(f->e->ctx, f->job != NULL);
+        offset = LLVMBuildAdd(f->b, offset, LLVMBuildMul(f->b, size, f->job, ""), "");
+    } else if (b->kind == BUF_WORK) {
+        offset = emit_dim(f, b->offset);
+    }
+    LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
+    if (offset) {
+        work = emit_frame_load(f, f->layout.work, f->e->ptr);
+        LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
+        *base = byte_offset(f, work, offset);
+    } else if (b->kind == BUF_CONST) {
+        *base = constant_data(f, b);
+    } else {
+        *base = argument(f, b);
+    }
+    LLVMPositionBuilderAtEnd(f->b, here);
+    return *base;
+}
+
+LLVMValueRef emit_element(FnEmit *f, BufId id, int rank, const Dim *subs) {
+    const LoopBuf *b = loop_bufp(f->f, id);
+    LLVMValueRef base = emit_base(f, id), at = emit_dim(f, flat_offset(f, b, rank, subs));
+    return LLVMBuildInBoundsGEP2(f->b, emit_memory_type(f->e, b->dt), base, &at, 1, "");
+}
+
+/* ---- accesses */
+
+typedef struct Access {
+    const LoopBuf *b;
+    LLVMTypeRef cell;         /* memory type of one element */
+    LLVMValueRef p;           /* pointer to lane 0, or to the element at subs alone where offsets is set */
+    LLVMValueRef offsets;     /* vector of element offsets of the lanes, or NULL: contiguous */
+    LLVMValueRef mask;        /* active lanes, or NULL: all */
+} Access;
+
+/* Leaves with the status where a user's subscript is outside its axis. */
+static void check_subscript(FnEmit *f, const LoopStmt *s, const LoopBuf *b, int axis, LLVMValueRef sub, int n) {
+    LLVMValueRef low = emit_splat(f, emit_dim(f, s->subs[axis]), n), at = LLVMBuildAdd(f->b, low, sub, "");
+    LLVMValueRef extent = emit_splat(f, emit_dim(f, b->shape[axis]), n);
+    LLVMValueRef bad = LLVMBuildICmp(f->b, LLVMIntUGE, at, extent, "");
+    if (n > 1) {
+        LLVMTypeRef bits = LLVMIntTypeInContext(f->e->c, (unsigned)n);
+        bad = LLVMBuildICmp(f->b, LLVMIntNE, LLVMBuildBitCast(f->b, bad, bits, ""), LLVMConstNull(bits), "");
+    }
+    emit_return_if(f, bad, LLVMConstInt(f->e->i32, (unsigned long long)(-(s->status + 1)), 1));
+}
+
+static LLVMValueRef lane_numbers(FnEmit *f, int n, int64_t step) {
+    LLVMValueRef v[64];
+    for (int k = 0; k < n; k++)
+        v[k] = emit_i64(f->e, k * step);
+    return LLVMConstVector(v, (unsigned)n);
+}
+
+static Access access_of(FnEmit *f, const LoopStmt *s) {
+    Access a = {.b = loop_bufp(f->f, s->buf)};
+    int n = s->type.lanes;
+    LLVMValueRef scalar = NULL, vector = NULL; /* what SSA subscripts add, in elements */
+    a.cell = emit_memory_type(f->e, a.b->dt);
+    for (int k = 0; k < s->rank && s->sub_vals; k++) {
+        if (!s->sub_vals[k].id)
+            continue;
+        LLVMValueRef v = f->vals[s->sub_vals[k].id], stride = emit_dim(f, stride_of(f, a.b, k));
+        int lanes = loop_type(f->f, s->sub_vals[k]).lanes;
+        if (s->checked)
+            check_subscript(f, s, a.b, k, v, lanes);
+        LLVMValueRef *sum = lanes > 1 ? &vector : &scalar;
+        v = LLVMBuildMul(f->b, v, emit_splat(f, stride, lanes), "");
+        *sum = *sum ? LLVMBuildAdd(f->b, *sum, v, "") : v;
+    }
+    a.p = emit_element(f, s->buf, s->rank, s->subs);
+    if (scalar)
+        a.p = LLVMBuildGEP2(f->b, a.cell, a.p, &scalar, 1, "");
+    if (n == 1)
+        return a;
+    if (vector || s->lane_step != 1 || s->lane_axis != s->rank - 1) {
+        LLVMValueRef stride = emit_splat(f, emit_dim(f, stride_of(f, a.b, s->lane_axis)), n);
+        a.offsets = LLVMBuildMul(f->b, lane_numbers(f, n, s->lane_step), stride, "");
+        a.offsets = vector ? LLVMBuildAdd(f->b, a.offsets, vector, "") : a.offsets;
+    }
+    if (s->active)
+        a.mask = LLVMBuildICmp(f->b, LLVMIntSLT, lane_numbers(f, n, 1), emit_splat(f, emit_dim(f, s->active), n), "");
+    return a;
+}
+
+static LLVMValueRef all_lanes(const FnEmit *f, int n) { return LLVMConstAllOnes(LLVMVectorType(f->e->i1, (unsigned)n)); }
+
+/* llvm.masked.*: the alignment is an operand until LLVM 21, an attribute afterwards. */
+static LLVMValueRef masked(FnEmit *f, const char *name, LLVMTypeRef *overloads, LLVMValueRef *args, int n, int align_at, unsigned align) {
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(f->e->mod, id, overloads, 2);
+    LLVMTypeRef type = LLVMIntrinsicGetType(f->e->c, id, overloads, 2);
+    LLVMValueRef with[5];
+    int count = 0;
+    bool operand = (int)LLVMCountParamTypes(type) == n + 1;
+    for (int k = 0; k < n; k++) {
+        if (operand && k == align_at)
+            with[count++] = LLVMConstInt(f->e->i32, align, 0);
+        with[count++] = args[k];
+    }
+    if (operand && align_at == n)
+        with[count++] = LLVMConstInt(f->e->i32, align, 0);
+    return LLVMBuildCall2(f->b, type, fn, with, (unsigned)count, "");
+}
+
+static LLVMValueRef pointers(FnEmit *f, Access *a) {
+    return LLVMBuildGEP2(f->b, a->cell, a->p, &a->offsets, 1, "");
+}
+
+void emit_load(FnEmit *f, const LoopStmt *s) {
+    Access a = access_of(f, s);
+    int n = s->type.lanes;
+    unsigned align = (unsigned)dtype_size(a.b->dt);
+    LLVMTypeRef t = n == 1 ? a.cell : LLVMVectorType(a.cell, (unsigned)n);
+    LLVMValueRef v;
+    if (a.offsets) {
+        LLVMTypeRef over[2] = {t, LLVMVectorType(f->e->ptr, (unsigned)n)};
+        LLVMValueRef args[3] = {pointers(f, &a), a.mask ? a.mask : all_lanes(f, n), LLVMConstNull(t)};
+        v = masked(f, "llvm.masked.gather", over, args, 3, 1, align);
+    } else if (a.mask) {
+        LLVMTypeRef over[2] = {t, f->e->ptr};
+        LLVMValueRef args[3] = {a.p, a.mask, LLVMConstNull(t)};
+        v = masked(f, "llvm.masked.load", over, args, 3, 1, align);
+    } else {
+        v = LLVMBuildLoad2(f->b, t, a.p, "");
+        LLVMSetAlignment(v, align);
+    }
+    if (a.b->dt == DT_BOOL)
+        v = LLVMBuildICmp(f->b, LLVMIntNE, v, LLVMConstNull(t), "");
+    f->vals[s->result.id] = v;
+}
+
+void emit_store(FnEmit *f, const LoopStmt *s) {
+    Access a = access_of(f, s);
+    int n = s->type.lanes;
+    unsigned align = (unsigned)dtype_size(a.b->dt);
+    LLVMTypeRef t = n == 1 ? a.cell : LLVMVectorType(a.cell, (unsigned)n);
+    LLVMValueRef v = f->vals[s->args[0].id];
+    if (a.b->dt == DT_BOOL)
+        v = LLVMBuildZExt(f->b, v, t, "");
+    if (a.offsets) {
+        LLVMTypeRef over[2] = {t, LLVMVectorType(f->e->ptr, (unsigned)n)};
+        LLVMValueRef args[3] = {v, pointers(f, &a), a.mask ? a.mask : all_lanes(f, n)};
+        masked(f, "llvm.masked.scatter", over, args, 3, 2, align);
+    } else if (a.mask) {
+        LLVMTypeRef over[2] = {t, f->e->ptr};
+        LLVMValueRef args[3] = {v, a.p, a.mask};
+        masked(f, "llvm.masked.store", over, args, 3, 2, align);
+    } else {
+        LLVMSetAlignment(LLVMBuildStore(f->b, v, a.p), align);
+    }
+}

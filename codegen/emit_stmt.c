@@ -1,0 +1,199 @@
+/* Statements: loops, values, calls. */
+#include "codegen/emit.h"
+
+static LLVMValueRef extreme_of(FnEmit *f, const Dim *d, int n, bool max) {
+    LLVMValueRef v = emit_dim(f, d[0]);
+    for (int k = 1; k < n; k++) {
+        LLVMValueRef x = emit_dim(f, d[k]);
+        LLVMValueRef take = LLVMBuildICmp(f->b, max ? LLVMIntSGT : LLVMIntSLT, x, v, "");
+        v = LLVMBuildSelect(f->b, take, x, v, "");
+    }
+    return v;
+}
+
+/* for (i = lo; i < hi; i += step): tested before, then at the bottom; carried values are phis. */
+static void emit_for(FnEmit *f, const LoopStmt *s) {
+    Arena *a = &f->e->ctx->perm;
+    LLVMBuilderRef b = f->b;
+    LLVMValueRef lo = extreme_of(f, s->lo, s->n_lo, true), hi = extreme_of(f, s->hi, s->n_hi, false);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b), head = emit_block(f, "loop"), body = emit_block(f, "do"), after = emit_block(f, "done");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, lo, hi, ""), head, after);
+    LLVMPositionBuilderAtEnd(b, head);
+    LLVMValueRef i = LLVMBuildPhi(b, f->e->i64, s->index->name);
+    LLVMAddIncoming(i, &lo, &before, 1);
+    for (int k = 0; k < s->n_carried; k++) {
+        f->vals[s->phi[k].id] = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), "");
+        LLVMAddIncoming(f->vals[s->phi[k].id], &f->vals[s->init[k].id], &before, 1);
+    }
+    Level level = {.at = LLVMBuildBr(b, body), .index = s->index, .value = i};
+    vec_push(a, &f->levels, level);
+    LLVMPositionBuilderAtEnd(b, body);
+    emit_body(f, &s->body);
+    const LoopStmt *last = s->body.stmts.n ? s->body.stmts.p[s->body.stmts.n - 1] : NULL;
+    LLVMBasicBlockRef end = LLVMGetInsertBlock(b);
+    LLVMValueRef next = LLVMBuildNSWAdd(b, i, emit_i64(f->e, s->step), "");
+    LLVMAddIncoming(i, &next, &end, 1);
+    LLVMValueRef *yield = ARENA_ARRAY(a, LLVMValueRef, s->n_carried + 1);
+    for (int k = 0; k < s->n_carried; k++) {
+        yield[k] = f->vals[last->args[k].id];
+        LLVMAddIncoming(f->vals[s->phi[k].id], &yield[k], &end, 1);
+    }
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, next, hi, ""), head, after);
+    f->levels.n--;
+    LLVMPositionBuilderAtEnd(b, after);
+    for (int k = 0; k < s->n_carried; k++) {
+        LLVMValueRef out = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), ""), init = f->vals[s->init[k].id];
+        LLVMAddIncoming(out, &init, &before, 1);
+        LLVMAddIncoming(out, &yield[k], &end, 1);
+        f->vals[s->out[k].id] = out;
+    }
+}
+
+static void emit_while(FnEmit *f, const LoopStmt *s) {
+    LLVMBuilderRef b = f->b;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b), head = emit_block(f, "while"), body = emit_block(f, "do"), after = emit_block(f, "done");
+    LLVMBuildBr(b, head);
+    LLVMPositionBuilderAtEnd(b, head);
+    for (int k = 0; k < s->n_carried; k++) {
+        f->vals[s->phi[k].id] = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), "");
+        LLVMAddIncoming(f->vals[s->phi[k].id], &f->vals[s->init[k].id], &before, 1);
+    }
+    vec_push(&f->e->ctx->perm, &f->levels, (Level){.at = LLVMBuildBr(b, body)});
+    LLVMPositionBuilderAtEnd(b, body);
+    emit_body(f, &s->body);
+    const LoopStmt *last = s->body.stmts.p[s->body.stmts.n - 1];
+    LLVMBasicBlockRef end = LLVMGetInsertBlock(b);
+    for (int k = 0; k < s->n_carried; k++) {
+        f->vals[s->out[k].id] = f->vals[last->args[k + 1].id];
+        LLVMAddIncoming(f->vals[s->phi[k].id], &f->vals[s->out[k].id], &end, 1);
+    }
+    LLVMBuildCondBr(b, f->vals[last->args[0].id], head, after);
+    f->levels.n--;
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
+/* Nothing hoisted out of an arm may be missing in the other: each arm is a level of its own. */
+static void emit_arm(FnEmit *f, const LoopBody *arm, LLVMBasicBlockRef head, LLVMBasicBlockRef after) {
+    LLVMBasicBlockRef body = emit_block(f, "arm");
+    LLVMPositionBuilderAtEnd(f->b, head);
+    vec_push(&f->e->ctx->perm, &f->levels, (Level){.at = LLVMBuildBr(f->b, body)});
+    LLVMPositionBuilderAtEnd(f->b, body);
+    emit_body(f, arm);
+    LLVMBuildBr(f->b, after);
+    f->levels.n--;
+}
+
+static void emit_if(FnEmit *f, const LoopStmt *s) {
+    LLVMBasicBlockRef yes = emit_block(f, "then"), no = emit_block(f, "else"), after = emit_block(f, "end");
+    LLVMBuildCondBr(f->b, f->vals[s->args[0].id], yes, no);
+    emit_arm(f, &s->body, yes, after);
+    emit_arm(f, &s->orelse, no, after);
+    LLVMPositionBuilderAtEnd(f->b, after);
+}
+
+/* rt_NAME(buffers..., values...) */
+static void emit_call(FnEmit *f, const LoopStmt *s) {
+    Emit *e = f->e;
+    LLVMTypeRef types[40];
+    LLVMValueRef args[40];
+    int n = 0;
+    CTX_ASSERT(e->ctx, s->n_bufs + s->n_args <= 40);
+    for (int k = 0; k < s->n_bufs; k++) {
+        args[n] = emit_element(f, s->bufs[k], loop_bufp(f->f, s->bufs[k])->rank, s->buf_subs[k]);
+        types[n++] = e->ptr;
+    }
+    for (int k = 0; k < s->n_args; k++) {
+        args[n] = f->vals[s->args[k].id];
+        types[n++] = emit_ltype(e, loop_type(f->f, s->args[k]));
+    }
+    LLVMTypeRef result = s->result.id ? emit_ltype(e, s->type) : e->void_;
+    LLVMTypeRef type = LLVMFunctionType(result, types, (unsigned)n, 0);
+    const char *name = str_fmt(e->ctx, "rt_%s", s->callee);
+    LLVMValueRef fn = LLVMGetNamedFunction(e->mod, name);
+    fn = fn ? fn : LLVMAddFunction(e->mod, name, type);
+    LLVMValueRef v = LLVMBuildCall2(f->b, type, fn, args, (unsigned)n, "");
+    if (s->result.id)
+        f->vals[s->result.id] = v;
+}
+
+static void emit_index(FnEmit *f, const LoopStmt *s) {
+    LLVMValueRef v = emit_splat(f, emit_dim(f, s->subs[0]), s->type.lanes), steps[64];
+    if (s->type.lanes > 1) {
+        for (int k = 0; k < s->type.lanes; k++)
+            steps[k] = emit_i64(f->e, k * s->lane_step);
+        v = LLVMBuildAdd(f->b, v, LLVMConstVector(steps, (unsigned)s->type.lanes), "");
+    }
+    f->vals[s->result.id] = v;
+}
+
+static void emit_let(FnEmit *f, const LoopStmt *s) {
+    LLVMValueRef args[3];
+    LType t = {DT_NONE, 1};
+    for (int k = 0; k < s->n_args; k++) {
+        args[k] = f->vals[s->args[k].id];
+        t = loop_type(f->f, s->args[k]); /* of the last operand: select's first is a bool */
+    }
+    f->vals[s->result.id] = emit_scalar(f, s, args, t);
+}
+
+static void emit_status(FnEmit *f, const LoopStmt *s) {
+    LLVMValueRef failed = LLVMBuildNot(f->b, f->vals[s->args[0].id], "");
+    emit_return_if(f, failed, LLVMConstInt(f->e->i32, (unsigned long long)(-(s->status + 1)), 1));
+}
+
+static void emit_stmt(FnEmit *f, const LoopStmt *s) {
+    debug_location(f, s->span);
+    switch (s->kind) {
+    case LOOP_FOR:
+        if (s->parallel)
+            emit_parallel(f, s);
+        else if (s->name && f->levels.n <= 2) /* the outermost loop of a kernel, at the top or in a slice */
+            emit_kernel(f, s);
+        else
+            emit_for(f, s);
+        break;
+    case LOOP_WHILE:
+        emit_while(f, s);
+        break;
+    case LOOP_IF:
+        emit_if(f, s);
+        break;
+    case LOOP_LET:
+        emit_let(f, s);
+        break;
+    case LOOP_CONST:
+        f->vals[s->result.id] = emit_constant(f->e, s->type, s->k);
+        break;
+    case LOOP_INDEX:
+        emit_index(f, s);
+        break;
+    case LOOP_LOAD:
+        emit_load(f, s);
+        break;
+    case LOOP_STORE:
+        emit_store(f, s);
+        break;
+    case LOOP_CALL:
+        emit_call(f, s);
+        break;
+    case LOOP_STATUS:
+        emit_status(f, s);
+        break;
+    case LOOP_YIELD:
+        break;
+    }
+}
+
+void emit_body(FnEmit *f, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++)
+        emit_stmt(f, b->stmts.p[k]);
+}
+
+bool emit_has_status(const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        if (s->kind == LOOP_STATUS || s->checked || emit_has_status(&s->body) || emit_has_status(&s->orelse))
+            return true;
+    }
+    return false;
+}

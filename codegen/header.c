@@ -1,0 +1,373 @@
+/* The C header and the manifest of a compiled module: what ir/abi.h says, as C and as JSON. */
+#include <string.h>
+
+#include "codegen/codegen.h"
+
+/* ---- dims as C: saturating at SIZE_MAX, so that a size that overflows is never small */
+
+static void c_dim(StrBuf *sb, Dim d);
+
+static void c_term(StrBuf *sb, DimTerm t) {
+    for (int k = 0; k < t.n_atoms; k++)
+        sb_put(sb, "cnnc_mul(");
+    sb_printf(sb, "%lld", (long long)(t.coef < 0 ? -t.coef : t.coef));
+    for (int k = 0; k < t.n_atoms; k++) {
+        sb_put(sb, ", ");
+        if (t.atoms[k]->sym) {
+            sb_put(sb, t.atoms[k]->sym->name);
+        } else {
+            sb_put(sb, "cnnc_div(");
+            c_dim(sb, t.atoms[k]->num);
+            sb_put(sb, ", ");
+            c_dim(sb, t.atoms[k]->den);
+            sb_put(sb, ")");
+        }
+        sb_put(sb, ")");
+    }
+}
+
+/* cnnc_sub(sum of the positive terms, sum of the negative ones) */
+static void c_sum(StrBuf *sb, Dim d, bool positive) {
+    int n = 0;
+    for (int k = 0; k < dim_n_terms(d); k++)
+        n += (dim_term(d, k).coef > 0) == positive;
+    for (int k = 1; k < n; k++)
+        sb_put(sb, "cnnc_add(");
+    int seen = 0;
+    for (int k = 0; k < dim_n_terms(d); k++) {
+        if ((dim_term(d, k).coef > 0) != positive)
+            continue;
+        sb_put(sb, seen ? ", " : "");
+        c_term(sb, dim_term(d, k));
+        sb_put(sb, seen++ ? ")" : "");
+    }
+    if (!n)
+        sb_put(sb, "0");
+}
+
+static void c_dim(StrBuf *sb, Dim d) {
+    bool negative = false;
+    for (int k = 0; k < dim_n_terms(d); k++)
+        negative |= dim_term(d, k).coef < 0;
+    sb_put(sb, negative ? "cnnc_sub(" : "");
+    c_sum(sb, d, true);
+    if (negative) {
+        sb_put(sb, ", ");
+        c_sum(sb, d, false);
+        sb_put(sb, ")");
+    }
+}
+
+static void dim_params(StrBuf *sb, const DimSym *dims, int n) {
+    for (int k = 0; k < n; k++)
+        sb_printf(sb, "%sint64_t %s", k ? ", " : "", dims[k]->name);
+    sb_put(sb, n ? "" : "void");
+}
+
+static void unused_dims(StrBuf *sb, Dim d, const DimSym *dims, int n) {
+    for (int k = 0; k < n; k++)
+        if (!dim_mentions(d, dims[k]))
+            sb_printf(sb, "(void)%s; ", dims[k]->name);
+}
+
+/* A constant as a macro, a formula as a function of the dims. */
+static void size_of_block(Ctx *ctx, StrBuf *sb, const AbiBlock *b, const char *name, Dim d, const char *suffix, const char *comment) {
+    int64_t k;
+    Str upper = abi_upper(ctx, str_fmt(ctx, "%s_%s", b->cname, name));
+    if (dim_is_const(d, &k)) {
+        sb_printf(sb, "#define %s %lld%s%s\n", upper, (long long)k, suffix, comment);
+        return;
+    }
+    sb_printf(sb, "static inline int64_t %s(", abi_lower(ctx, upper));
+    dim_params(sb, b->dims.p, b->dims.n);
+    sb_put(sb, ") { ");
+    unused_dims(sb, d, b->dims.p, b->dims.n);
+    sb_put(sb, "return (int64_t)");
+    c_dim(sb, d);
+    sb_printf(sb, "; }%s\n", comment);
+}
+
+static Dim count_of(Ctx *ctx, const AbiTensor *t, int n, bool learned) {
+    Dim sum = dim_const(ctx, 0);
+    for (int k = 0; k < n; k++)
+        sum = dim_add(ctx, sum, learned && t[k].learned ? t[k].learned : type_count(ctx, t[k].type));
+    return sum;
+}
+
+static Dim opt_bytes(Ctx *ctx, const AbiBlock *b) {
+    bool header = b->opts.n && b->opts.p[0].type.dt == DT_I64;
+    Dim sum = dim_const(ctx, header ? 0 : 16);
+    for (int k = 0; k < b->opts.n; k++)
+        sum = dim_add(ctx, sum, dim_scale(ctx, type_count(ctx, b->opts.p[k].type), (int64_t)dtype_size(b->opts.p[k].type.dt)));
+    return sum;
+}
+
+/* ---- comments */
+
+static void doc_comment(StrBuf *sb, Str doc) {
+    if (!doc || !*doc)
+        return;
+    sb_put(sb, "/* ");
+    for (const char *s = doc; *s; s++) {
+        if (s[0] == '*' && s[1] == '/')
+            sb_put(sb, "* "); /* a comment cannot end here */
+        else
+            sb_putc(sb, *s);
+    }
+    sb_put(sb, " */\n");
+}
+
+static const char *tensor_comment(Ctx *ctx, const LoopModule *m, const AbiTensor *t) {
+    StrBuf sb = sb_new(&ctx->perm);
+    type_print(&sb, t->type);
+    return str_fmt(ctx, " /* %s  %s:%u */", sb.text, m->source, t->span.line);
+}
+
+/* ---- blocks */
+
+static void tensors(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiBlock *b, const AbiTensor *t, int n, const char *kind) {
+    Dim at = dim_const(ctx, 0);
+    for (int k = 0; k < n; k++) {
+        bool in_sub = false; /* parameters of a called model stand under its own names */
+        for (int j = 0; j < b->subs.n; j++)
+            in_sub |= strncmp(t[k].path, b->subs.p[j].path, strlen(b->subs.p[j].path)) == 0 && t[k].path[strlen(b->subs.p[j].path)] == '.';
+        Dim here = t[k].offset ? t[k].offset : at;
+        Str name = str_fmt(ctx, "%s%s", kind, t[k].path);
+        if (!in_sub || !b->is_estimator)
+            size_of_block(ctx, sb, b, dim_is_const(here, NULL) ? name : str_fmt(ctx, "%s_offset", name), here, "", tensor_comment(ctx, m, &t[k]));
+        at = dim_add(ctx, at, type_count(ctx, t[k].type));
+    }
+}
+
+static void hyper_struct(Ctx *ctx, StrBuf *sb, const AbiBlock *b) {
+    sb_printf(sb, "typedef struct %s_hyper { size_t size; double prior; /* 1 MAP, 0 MLE */ int64_t n_total, epoch; uint64_t seed;", b->cname);
+    for (int k = 0; k < b->formals.n; k++)
+        sb_printf(sb, " %s %s;", b->formals.p[k].is_int ? "int64_t" : "double", b->formals.p[k].name);
+    sb_printf(sb, " } %s_hyper;\n#define %s_HYPER_INIT { sizeof(%s_hyper), 1.0, 0, 0, 0", b->cname, abi_upper(ctx, b->cname), b->cname);
+    for (int k = 0; k < b->formals.n; k++) {
+        sb_put(sb, ", ");
+        if (b->formals.p[k].is_int)
+            sb_printf(sb, "%lld", (long long)b->formals.p[k].value);
+        else
+            sb_real(sb, b->formals.p[k].value);
+    }
+    sb_put(sb, " }\n");
+}
+
+static void block(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiBlock *b) {
+    sb_printf(sb, "\n/* ---- %s, %s:%u */\n", b->name, m->source, b->span.line);
+    doc_comment(sb, b->doc);
+    if (b->is_estimator)
+        hyper_struct(ctx, sb, b);
+    size_of_block(ctx, sb, b, "params", count_of(ctx, b->params.p, b->params.n, false), "", " /* reals stored */");
+    size_of_block(ctx, sb, b, "learned", count_of(ctx, b->params.p, b->params.n, true), "", " /* of them learned */");
+    if (b->states.n)
+        size_of_block(ctx, sb, b, "state", count_of(ctx, b->states.p, b->states.n, false), "", " /* reals of state */");
+    if (b->using_.present)
+        size_of_block(ctx, sb, b, "opt_bytes", opt_bytes(ctx, b), "u", " /* all zero: fresh */");
+    for (int k = 0; k < b->subs.n; k++)
+        if (b->is_estimator && b->subs.p[k].offset)
+            size_of_block(ctx, sb, b, b->subs.p[k].path, b->subs.p[k].offset, "", str_fmt(ctx, " /* the parameters of %s from here */", b->subs.p[k].model));
+    tensors(ctx, sb, m, b, b->params.p, b->params.n, "");
+    tensors(ctx, sb, m, b, b->states.p, b->states.n, "state_");
+}
+
+/* ---- entries */
+
+static const AbiBlock *block_of(const LoopModule *m, const AbiEntry *e) {
+    for (int k = 0; k < m->blocks.n; k++)
+        if (m->blocks.p[k]->name == e->decl)
+            return m->blocks.p[k];
+    return NULL;
+}
+
+static bool has_arg(const AbiEntry *e, AbiArgKind kind) {
+    for (int k = 0; k < e->args.n; k++)
+        if (e->args.p[k].kind == kind)
+            return true;
+    return false;
+}
+
+/* C names of arguments: the field's name, unless it would be a C keyword or hide a type. */
+static const char *arg_name(Ctx *ctx, const AbiArg *a) {
+    static const char *const reserved[] = {"auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if",
+        "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void",
+        "volatile", "while", "class", "new", "delete", "this", "template", "namespace", "private", "public", "protected", "virtual", "operator", "true", "false", "bool", "and",
+        "or", "not", "xor", "try", "catch", "throw", "using", "typename", "friend", "export", "explicit", "mutable", "asm", "wchar_t"};
+    if (a->kind == ARG_DIM)
+        return a->dim->name;
+    for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
+        if (strcmp(a->name, reserved[k]) == 0)
+            return str_fmt(ctx, "%s_", a->name);
+    for (const char *s = a->name; *s; s++)
+        if (*s == '.')
+            return abi_lower(ctx, abi_upper(ctx, a->name));
+    return a->name;
+}
+
+static void prototype(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiEntry *e) {
+    const AbiBlock *b = block_of(m, e);
+    sb_printf(sb, "int %s(", e->cname);
+    for (int k = 0; k < e->args.n; k++) {
+        const AbiArg *a = &e->args.p[k];
+        sb_put(sb, k ? ", " : "");
+        if (a->kind == ARG_HYPER)
+            sb_printf(sb, "const %s_hyper *h", b->cname);
+        else if (a->kind == ARG_OPT)
+            sb_put(sb, "void *opt");
+        else {
+            const char *type = abi_arg_ctype(a);
+            sb_printf(sb, "%s%s%s", type, type[strlen(type) - 1] == '*' ? "" : " ", arg_name(ctx, a));
+        }
+    }
+    sb_put(sb, ");\n");
+}
+
+static void work_bytes(StrBuf *sb, const LoopFunc *f) {
+    const AbiEntry *e = f->entry;
+    if (!has_arg(e, ARG_WORK))
+        return;
+    sb_printf(sb, "static inline size_t %s_work_bytes(", e->cname);
+    dim_params(sb, f->dims.p, f->dims.n);
+    sb_put(sb, ") { ");
+    unused_dims(sb, e->work_bytes, f->dims.p, f->dims.n);
+    sb_put(sb, "return ");
+    c_dim(sb, e->work_bytes);
+    sb_put(sb, "; }\n");
+}
+
+/* ---- the header */
+
+static const char SHARED[] =
+    "#ifndef CNNC_EXEC                                       /* shared by all such headers */\n"
+    "#define CNNC_EXEC 1\n"
+    "typedef struct cnnc_exec { int threads; void *self; const volatile int *stop;        /* NULL: the calling thread */\n"
+    "    void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg); } cnnc_exec;\n"
+    "typedef struct cnnc_fit_info { size_t size; int method, iterations; int64_t observations, where;\n"
+    "    double loglik, logprior, grad_norm, s2, df; } cnnc_fit_info;          /* where: the parameter at fault, else -1 */\n"
+    "/* Sizes: they saturate at SIZE_MAX instead of wrapping around. */\n"
+    "static inline size_t cnnc_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }\n"
+    "static inline size_t cnnc_sub(size_t a, size_t b) { return a == SIZE_MAX ? SIZE_MAX : a < b ? 0 : a - b; }\n"
+    "static inline size_t cnnc_mul(size_t a, int64_t b) {\n"
+    "    return b <= 0 ? 0 : a > SIZE_MAX / (size_t)b ? SIZE_MAX : a * (size_t)b;\n"
+    "}\n"
+    "static inline int64_t cnnc_div(size_t a, size_t b) { return b == 0 || a > INT64_MAX ? INT64_MAX : (int64_t)(a / b); }\n"
+    "#endif\n";
+
+const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256) {
+    StrBuf sb = sb_new(arena);
+    Str guard = abi_upper(ctx, str_fmt(ctx, "%s_h", base));
+    sb_printf(&sb, "/* %s.h - generated by cnnc " CNNC_VERSION " from %s (sha256 %s); do not edit */\n", base, m->source, sha256);
+    sb_printf(&sb, "#ifndef CNNC_GENERATED_%s\n#define CNNC_GENERATED_%s\n\n#include <stddef.h>\n#include <stdint.h>\n\n", guard, guard);
+    sb_put(&sb, "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    sb_put(&sb, SHARED);
+    for (int k = 0; k < m->blocks.n; k++)
+        block(ctx, &sb, m, m->blocks.p[k]);
+    for (int k = 0; k < m->funcs.n; k++) {
+        const LoopFunc *f = m->funcs.p[k];
+        sb_put(&sb, "\n");
+        doc_comment(&sb, f->entry->doc);
+        work_bytes(&sb, f);
+        prototype(ctx, &sb, m, f->entry);
+    }
+    sb_printf(&sb, "\nconst char *%s_strerror(int code);                 /* static string, has file:line */\n", base);
+    sb_printf(&sb, "extern const char %s_manifest[];                   /* JSON */\n", base);
+    sb_put(&sb, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+    return sb.text;
+}
+
+/* ---- the manifest */
+
+static void json_text(StrBuf *sb, const char *s) {
+    sb_putc(sb, '"');
+    for (; s && *s; s++) {
+        if (*s == '"' || *s == '\\')
+            sb_printf(sb, "\\%c", *s);
+        else if ((unsigned char)*s < 32)
+            sb_printf(sb, "\\u%04x", (unsigned)*s);
+        else
+            sb_putc(sb, *s);
+    }
+    sb_putc(sb, '"');
+}
+
+static void json_type(StrBuf *sb, Type t) {
+    sb_printf(sb, "\"dtype\":\"%s\",\"shape\":[", dtype_name(t.dt));
+    for (int k = 0; k < t.rank; k++) {
+        StrBuf d = sb_new(sb->arena);
+        dim_print(&d, t.shape[k]);
+        sb_put(sb, k ? "," : "");
+        if (dim_is_const(t.shape[k], NULL))
+            sb_put(sb, d.text);
+        else
+            json_text(sb, d.text);
+    }
+    sb_put(sb, "]");
+}
+
+static void json_tensors(StrBuf *sb, const char *key, const AbiTensor *t, int n) {
+    sb_printf(sb, ",\"%s\":[", key);
+    for (int k = 0; k < n; k++) {
+        sb_put(sb, k ? ",{\"name\":" : "{\"name\":");
+        json_text(sb, t[k].path);
+        sb_put(sb, ",");
+        json_type(sb, t[k].type);
+        sb_put(sb, "}");
+    }
+    sb_put(sb, "]");
+}
+
+static void json_block(StrBuf *sb, const AbiBlock *b) {
+    sb_put(sb, "{\"name\":");
+    json_text(sb, b->name);
+    sb_printf(sb, ",\"kind\":\"%s\",\"real\":\"%s\"", b->is_estimator ? "estimator" : "model", dtype_name(b->real));
+    json_tensors(sb, "params", b->params.p, b->params.n);
+    json_tensors(sb, "state", b->states.p, b->states.n);
+    sb_put(sb, ",\"formals\":[");
+    for (int k = 0; k < b->formals.n; k++) {
+        sb_put(sb, k ? ",{\"name\":" : "{\"name\":");
+        json_text(sb, b->formals.p[k].name);
+        sb_put(sb, ",\"value\":");
+        sb_real(sb, b->formals.p[k].value);
+        sb_put(sb, "}");
+    }
+    sb_put(sb, "],\"data\":[");
+    for (int k = 0; k < b->data.n; k++) {
+        sb_put(sb, k ? ",{\"name\":" : "{\"name\":");
+        json_text(sb, b->data.p[k].name);
+        sb_put(sb, ",");
+        json_type(sb, b->data.p[k].type);
+        sb_put(sb, "}");
+    }
+    sb_put(sb, "]}");
+}
+
+const char *codegen_manifest(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256) {
+    StrBuf sb = sb_new(arena);
+    (void)ctx;
+    sb_put(&sb, "{\"name\":");
+    json_text(&sb, base);
+    sb_put(&sb, ",\"source\":");
+    json_text(&sb, m->source);
+    sb_printf(&sb, ",\"sha256\":\"%s\",\"cnnc\":\"" CNNC_VERSION "\",\"target\":\"%s\",\"blocks\":[", sha256, m->target->name);
+    for (int k = 0; k < m->blocks.n; k++) {
+        sb_put(&sb, k ? "," : "");
+        json_block(&sb, m->blocks.p[k]);
+    }
+    sb_put(&sb, "],\"entries\":[");
+    for (int k = 0; k < m->funcs.n; k++) {
+        const AbiEntry *e = m->funcs.p[k]->entry;
+        sb_put(&sb, k ? ",{\"name\":" : "{\"name\":");
+        json_text(&sb, e->cname);
+        sb_put(&sb, ",\"declaration\":");
+        json_text(&sb, e->decl);
+        sb_put(&sb, ",\"arguments\":[");
+        for (int j = 0; j < e->args.n; j++) {
+            sb_put(&sb, j ? "," : "");
+            json_text(&sb, e->args.p[j].name);
+        }
+        sb_put(&sb, "]}");
+    }
+    sb_put(&sb, "]}");
+    return sb.text;
+}

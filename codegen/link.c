@@ -1,0 +1,138 @@
+/* From an object to a shared library or archive, by the system's ld and ar, without a shell. Everything is made under
+ * temporary names in the output's directory and renamed at the end: nothing is half-written. */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+
+extern char **environ;
+
+static const Span nowhere = {0};
+
+static bool fail(Ctx *ctx, const char *what, const char *path) {
+    diag_error(ctx, "E0904", nowhere, "cannot %s `%s`: %s", what, path, strerror(errno));
+    return false;
+}
+
+/* A new file beside path, mode 0600, with this content; its name, or NULL. */
+static const char *temporary(Ctx *ctx, const char *path, const char *suffix, const char *data, size_t len) {
+    for (int k = 0; k < 100; k++) {
+        Str name = str_fmt(ctx, "%s.%ld.%d%s", path, (long)getpid(), k, suffix);
+        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0 && errno == EEXIST)
+            continue;
+        if (fd < 0)
+            break;
+        while (len) {
+            ssize_t n = write(fd, data, len);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n <= 0)
+                break;
+            data += n;
+            len -= (size_t)n;
+        }
+        int saved = errno;
+        bool ok = close(fd) == 0 && len == 0;
+        if (ok)
+            return name;
+        errno = len ? saved : errno;
+        unlink(name);
+        break;
+    }
+    fail(ctx, "write", path);
+    return NULL;
+}
+
+static bool run(Ctx *ctx, char *const argv[]) {
+    pid_t pid;
+    int status = 0, rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+    if (rc) {
+        errno = rc;
+        return fail(ctx, "run", argv[0]);
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return fail(ctx, "wait for", argv[0]);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    diag_error(ctx, "E0905", nowhere, "`%s` failed with status %d", argv[0], WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    return false;
+}
+
+/* The runtime's archive: beside the program, in ../lib/cnnc, or where it was built. */
+static const char *runtime_archive(Ctx *ctx) {
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    const char *tries[3] = {NULL, NULL, CNNC_RUNTIME_ARCHIVE};
+    if (n > 0) {
+        exe[n] = 0;
+        *strrchr(exe, '/') = 0;
+        tries[0] = str_fmt(ctx, "%s/libcnnrt.a", exe);
+        tries[1] = str_fmt(ctx, "%s/../lib/cnnc/libcnnrt.a", exe);
+    }
+    for (int k = 0; k < 3; k++)
+        if (tries[k] && access(tries[k], R_OK) == 0)
+            return tries[k];
+    diag_error(ctx, "E0906", nowhere, "the runtime library libcnnrt.a is not found beside cnnc");
+    return NULL;
+}
+
+static const char *version_script(Ctx *ctx, const LoopModule *m, const char *base) {
+    StrBuf sb = sb_new(&ctx->perm);
+    sb_printf(&sb, "{ global: %s_strerror; %s_manifest;", base, base);
+    for (int k = 0; k < m->funcs.n; k++)
+        sb_printf(&sb, " %s;", m->funcs.p[k]->entry->cname);
+    sb_put(&sb, " local: *; };\n");
+    return sb.text;
+}
+
+static bool rename_over(Ctx *ctx, const char *from, const char *to, mode_t mode) {
+    mode_t mask = umask(0);
+    umask(mask);
+    if (chmod(from, mode & ~mask) == 0 && rename(from, to) == 0)
+        return true;
+    fail(ctx, "write", to);
+    unlink(from);
+    return false;
+}
+
+bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const char *object, size_t len, const char *path) {
+    const char *rt = runtime_archive(ctx), *script = version_script(ctx, m, base);
+    const char *o = rt ? temporary(ctx, path, ".o", object, len) : NULL;
+    const char *v = o ? temporary(ctx, path, ".ver", script, strlen(script)) : NULL;
+    const char *out = v ? temporary(ctx, path, ".so", "", 0) : NULL;
+    bool ok = false;
+    if (out) {
+        const char *argv[] = {"ld", "-shared", "-o", out, o, rt, str_fmt(ctx, "--version-script=%s", v), "-z", "relro", "-z", "now", "-z", "noexecstack",
+                              "--build-id=none", "--hash-style=gnu", "--gc-sections", "--as-needed", "-l:libm.so.6", "-l:libc.so.6", NULL};
+        ok = run(ctx, (char *const *)(uintptr_t)argv) && rename_over(ctx, out, path, 0777);
+        if (!ok)
+            unlink(out);
+    }
+    if (o)
+        unlink(o);
+    if (v)
+        unlink(v);
+    return ok;
+}
+
+bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path) {
+    const char *o = temporary(ctx, path, ".o", object, len), *out = NULL;
+    bool ok = false;
+    if (o) {
+        out = str_fmt(ctx, "%s.a", o);
+        const char *argv[] = {"ar", "rcsD", out, o, NULL};
+        ok = run(ctx, (char *const *)(uintptr_t)argv) && rename_over(ctx, out, path, 0666);
+        unlink(o);
+    }
+    return ok;
+}
