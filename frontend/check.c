@@ -83,8 +83,44 @@ static bool type_binds(const TypeExpr *t, Str dim)
     return t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1 && axis_binds(t->args[0].value, dim);
 }
 
+/* An axis that is a name of nothing: no dim, no formal, no const. */
+static bool axis_unknown(Elab *e, const Item *item, const Expr *x)
+{
+    if (x->kind != EXPR_NAME || x->path.n != 1)
+        return false;
+    Str name = x->path.names[0].text;
+    for (int i = 0; i < item->n_dims; i++)
+        if (item->dims[i].name.text == name)
+            return false;
+    for (int i = 0; i < item->n_formals; i++)
+        if (item->formals[i].name.text == name)
+            return false;
+    for (int l = 0; l < e->libs.n; l++)
+        for (int i = 0; i < e->libs.p[l]->ast->n_items; i++)
+            if (e->libs.p[l]->ast->items[i]->kind == ITEM_CONST && e->libs.p[l]->ast->items[i]->name.text == name)
+                return false;
+    Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
+    diag_help(e->ctx, d, "declare the dim: `%s[%s]`", item->name.text, name);
+    mark_broken(e, item);
+    return true;
+}
+
+static bool axes_known(Elab *e, const Item *item)
+{
+    bool ok = true;
+    for (int k = 0; k < item->n_formals; k++)
+        for (int i = 0; item->formals[k].type && i < item->formals[k].type->rank; i++)
+            ok &= !axis_unknown(e, item, item->formals[k].type->shape[i]);
+    for (int k = 0; k < item->n_body; k++)
+        for (int i = 0; item->body[k]->kind == STMT_DATA && i < item->body[k]->type->rank; i++)
+            ok &= !axis_unknown(e, item, item->body[k]->type->shape[i]);
+    return ok;
+}
+
 static void check_dims(Elab *e, const Item *item)
 {
+    if (!axes_known(e, item))
+        return;
     for (int i = 0; i < item->n_dims; i++) {
         Str name = item->dims[i].name.text;
         bool bound = item->dims[i].value != NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "frontend/parse.h"
+#include "ir/dist.h"
 
 static Lib *lib_new(Elab *e, const AstFile *ast, bool is_prelude)
 {
@@ -195,6 +196,10 @@ const char *elab_suggest_function(Elab *e, Str name)
         for (int i = 0; i < libs[k]->ast->n_items; i++)
             if (is_function(libs[k]->ast->items[i]))
                 vec_push(e->arena, &all, libs[k]->ast->items[i]->name.text);
+    int n;
+    const DistDef *const *dists = dist_all(&n);
+    for (int i = 0; i < n; i++)
+        vec_push(e->arena, &all, dists[i]->name);
     return diag_nearest(name, all.p, all.n);
 }
 

@@ -31,7 +31,7 @@ static bool one_axis(Elab *e, const Node *x, const Value *v, Span at, unsigned *
         *mask |= 1u << k;
         return true;
     }
-    elab_error(e, "E0351", at, "%s has the axes 0 to %d", axes_text(e, x->axes, x->rank), x->rank - 1);
+    elab_error(e, "E0351", at, "no such axis: %s has the axes 0 to %d", axes_text(e, x->axes, x->rank), x->rank - 1);
     return false;
 }
 

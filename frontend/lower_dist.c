@@ -72,11 +72,11 @@ static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d)
     return v;
 }
 
-/* Weighted(u, D), LogDensity(e): not in the table, since they stand for no distribution of their own. */
+/* Weighted(u, D), Mixture(w, D), LogDensity(e): not in the table, since they stand for no distribution of their own. */
 static DistValue *dist_wrapper(Elab *e, const Expr *x)
 {
-    static const char *const weighted[] = {"u", "D", NULL}, *const density[] = {"e", NULL};
-    bool inner = !strcmp(x->path.names[0].text, "Weighted");
+    static const char *const weighted[] = {"w", "D", NULL}, *const density[] = {"e", NULL};
+    bool inner = strcmp(x->path.names[0].text, "LogDensity") != 0;
     const Expr *args[2];
     if (!elab_args(e, x, inner ? weighted : density, inner ? 2 : 1, args))
         return NULL;
@@ -91,7 +91,7 @@ static DistValue *dist_wrapper(Elab *e, const Expr *x)
         Value d = elab_expr(e, args[1]);
         if (d.kind != V_DIST) {
             if (d.kind != V_ERROR)
-                elab_error(e, "E0441", args[1]->span, "Weighted takes weights and a distribution, and this is %s", value_what(e, &d));
+                elab_error(e, "E0441", args[1]->span, "`%s` takes weights and a distribution, and this is %s", v->name, value_what(e, &d));
             return NULL;
         }
         v->inner = d.dist;
@@ -123,13 +123,8 @@ bool elab_distribution(Elab *e, const Expr *x, Value *out)
         *out = call_logpdf(e, x);
         return true;
     }
-    if (!strcmp(name, "Mixture")) {
-        elab_error(e, "E0442", x->path.span, "`%s` is not available in this version", name);
-        *out = value_error();
-        return true;
-    }
     const DistDef *d = dist_named(name);
-    bool wrapper = !strcmp(name, "Weighted") || !strcmp(name, "LogDensity");
+    bool wrapper = !strcmp(name, "Weighted") || !strcmp(name, "Mixture") || !strcmp(name, "LogDensity");
     if (!d && !wrapper)
         return false;
     const DistValue *v = d ? dist_args(e, x, d) : dist_wrapper(e, x);
@@ -230,10 +225,103 @@ static Node *given_density(Elab *e, const Node *x, const DistValue *d)
     return n && !dtype_is_real(n->dt) ? node_cast(e, e->real, n) : n;
 }
 
+/* ---- mixtures: a component for each index of the first axis of x */
+
+/* n with axes n.axes.. and `last`, along which it is constant. */
+static Node *repeated(Elab *e, Node *n, Axis last)
+{
+    Axis axes[LANG_RANK + 1];
+    memcpy(axes, n->axes, sizeof *axes * (size_t)n->rank);
+    axes[n->rank] = last;
+    Node *r = node_new(e, N_VIEW, n->dt, n->rank + 1, axes, n->span);
+    r->n_kids = 1;
+    r->kid[0] = gen_leaf(e, n);
+    r->n_at = n->rank + 1;
+    r->at = ARENA_ARRAY(e->arena, DimSym, n->rank + 1);
+    r->form = ARENA_ARRAY(e->arena, Dim, n->rank + 1);
+    for (int i = 0; i <= n->rank; i++)
+        r->at[i] = nest_index(e->ctx, "i");
+    for (int i = 0; i < n->rank; i++)
+        r->form[i] = dim_of(e->ctx, r->at[i]);
+    return gen_leaf(e, r);
+}
+
+static Node *mixture_weights(Elab *e, const Node *x, const DistValue *d, Span at)
+{
+    Node *w = node_of(e, &d->args[0], density_real(e, x));
+    if (!w)
+        return NULL;
+    if (!x->rank || !w->rank || w->rank > 2 || x->rank >= LANG_RANK || x->open || w->open) {
+        elab_error(e, "E0442", at, "Mixture draws a component for each index of the first axis of its left side: weights [K] or [N, K], here "
+                   "%s, and a tensor, here %s", axes_text(e, w->axes, w->rank), axes_text(e, x->axes, x->rank));
+        return NULL;
+    }
+    return gen_leaf(e, node_cast(e, density_real(e, x), w));
+}
+
+static Node *op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at)
+{
+    Value l = value_node(a), r = value_node(b);
+    AstOp ast = op == SC_add ? OP_ADD : op == SC_sub ? OP_SUB : OP_MUL;
+    Value v = elab_binary(e, ast, l, r, at, at);
+    return v.kind == V_NODE ? v.node : NULL;
+}
+
+static Node *reduced(Elab *e, NestOpKind op, Node *n, unsigned axes, Span at)
+{
+    return gen_leaf(e, axes ? node_reduce(e, op, n, axes, at) : n);
+}
+
+/* u - m for m without u's last axis: by position, since names may repeat. */
+static Node *minus_rows(Elab *e, Node *u, Node *m, Span at)
+{
+    return op2(e, SC_sub, u, repeated(e, m, u->axes[u->rank - 1]), at);
+}
+
+/* log sum_k w_k exp(sum over the other axes of the log density of component k) */
+static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at)
+{
+    Node *w = mixture_weights(e, x, d, at);
+    Node *terms = w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
+    if (!terms)
+        return NULL;
+    unsigned inner = ((1u << x->rank) - 1) & ~1u;
+    terms = reduced(e, NEST_SUM, terms, inner, at);
+    Value lw = value_node(w);
+    lw = elab_scalar_call(e, SC_log, &lw, 1, at, at);
+    Node *u = op2(e, SC_add, terms, lw.node, at);
+    if (!u)
+        return NULL;
+    u = gen_leaf(e, u);
+    Node *m = reduced(e, NEST_MAX, u, 2, at);
+    Val fixed = m->val;
+    fixed = inst_result(graph_inst(e->m, e->f, &op_stop, &fixed, 1, NULL, elab_span(e, at), elab_label(e)), 0);
+    m = node_leaf(e, fixed, m->axes, at);
+    Value power = value_node(minus_rows(e, u, m, at));
+    power = elab_scalar_call(e, SC_exp, &power, 1, at, at);
+    Value sum = value_node(reduced(e, NEST_SUM, power.node, 2, at));
+    sum = elab_scalar_call(e, SC_log, &sum, 1, at, at);
+    return gen_leaf(e, op2(e, SC_add, sum.node, m, at));
+}
+
+static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at)
+{
+    Node *w = mixture_weights(e, x, d, at);
+    Node *m = w ? lower_dist_mean(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
+    if (!m || m->rank != x->rank + 1)
+        return NULL;
+    for (int i = 0; i <= x->rank; i++)
+        m->axes[i] = i < x->rank ? x->axes[i] : w->axes[w->rank - 1];
+    Node *p = op2(e, SC_mul, m, w, at);
+    return p ? reduced(e, NEST_SUM, p, 1u << x->rank, at) : NULL;
+}
+
 Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
 {
     if (!strcmp(d->name, "LogDensity"))
         return given_density(e, x, d);
+    if (!strcmp(d->name, "Mixture"))
+        return mixture_density(e, x, d, at);
     if (d->inner) {
         Node *n = lower_density(e, x, d->inner, at);
         Value r = n ? elab_binary(e, OP_MUL, d->args[0], value_node(n), at, at) : value_error();
@@ -259,6 +347,8 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
 
 Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at)
 {
+    if (!strcmp(d->name, "Mixture"))
+        return mixture_mean(e, x, d, at);
     if (d->inner)
         return lower_dist_mean(e, x, d->inner, at);
     if (!d->def || (!d->def->mean && !d->def->mean_body))
