@@ -45,7 +45,7 @@ static void take_items(Eval *e, const AstFile *f, const char *text) {
             frontend_lower(e->ctx, &e->arena, all, &o);
         if (diag_any_error(e->ctx))
             return;
-        session_define(e->s, e->ctx, it, text, "input");
+        session_define(e->s, e->ctx, it, text, e->name);
     }
 }
 
@@ -124,7 +124,8 @@ static void run_input(void *arg) {
         repl_command(e, e->text);
         return;
     }
-    uint32_t file = ctx_add_file(e->ctx, "input", e->text, strlen(e->text));
+    const char *text = repl_at_line(e->ctx, e->text, e->line);
+    uint32_t file = ctx_add_file(e->ctx, e->name, text, strlen(text));
     ReplInput in = parse_repl_line(e->ctx, file, e->final);
     switch (in.kind) {
     case REPL_EMPTY:
@@ -134,7 +135,7 @@ static void run_input(void *arg) {
         e->incomplete = true;
         break;
     case REPL_ITEMS:
-        take_items(e, in.items, e->text);
+        take_items(e, in.items, text);
         break;
     case REPL_STMT:
         bind(e, in.stmt);
@@ -207,7 +208,8 @@ static bool is_blank(const char *s) { return s[strspn(s, " \t\r\n")] == 0; }
  * itself. */
 static void loop(Session *s, LineReader *lines, Arena *a) {
     StrBuf input = sb_new(a);
-    Eval e = {.s = s};
+    Eval e = {.s = s, .name = s->typed || !s->options->file ? "input" : s->options->file};
+    uint32_t lines_read = 0;
     while (!s->quit) {
         const char *line;
         interrupted = 0;
@@ -219,6 +221,9 @@ static void loop(Session *s, LineReader *lines, Arena *a) {
             continue;
         }
         if (status == LINE_READ) {
+            lines_read++;
+            if (input.len == 0)
+                e.line = s->typed ? 1 : lines_read;
             line_remember(lines, line);
             sb_printf(&input, input.len ? "\n%s" : "%s", line);
         }

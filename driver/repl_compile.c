@@ -57,7 +57,9 @@ static const LoopFunc *loop_func_named(const LoopModule *m, const char *name) {
 
 bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c) {
     LowerOptions o = repl_lower_options(e->s);
-    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+    AstFile here = *items;
+    here.file = x->span.file; /* named by what the call reports */
+    Module *m = frontend_expr(e->ctx, &e->arena, &here, x, session_values(e->s, e->ctx),
                               e->s->values.n, &o, &c->type_text);
     if (!m || diag_any_error(e->ctx))
         return false;

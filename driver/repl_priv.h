@@ -52,7 +52,8 @@ typedef struct Eval {
     Session *s;
     Ctx *ctx;
     Arena arena;
-    const char *text;
+    const char *text, *name; /* name and line: where it stands, for messages */
+    uint32_t line;
     bool final;      /* no more lines will come */
     bool incomplete; /* result: the next line belongs to it */
     StrBuf out;      /* for standard output */
@@ -68,6 +69,8 @@ void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, cons
 void session_bind(Session *s, const char *name, const ReplValue *v);
 /* All definitions parsed in ctx, as one file. extra: one more item, or NULL. */
 AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra);
+/* The text moved to this line by empty lines, so that messages name the right one. */
+const char *repl_at_line(Ctx *ctx, const char *text, uint32_t line);
 SessionValue *session_values(const Session *s, Ctx *ctx);
 void session_free(Session *s);
 /* The text of a file, or NULL with an error diagnostic. */

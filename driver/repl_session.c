@@ -74,14 +74,17 @@ void session_bind(Session *s, const char *name, const ReplValue *v) {
     }
 }
 
-/* A definition's own text, moved to its line by empty lines, so that messages name the right one.
- */
-static AstFile *parse_def(Ctx *ctx, const ReplDef *d) {
+const char *repl_at_line(Ctx *ctx, const char *text, uint32_t line) {
     StrBuf sb = sb_new(&ctx->perm);
-    for (uint32_t i = 1; i < d->line; i++)
+    for (uint32_t i = 1; i < line; i++)
         sb_putc(&sb, '\n');
-    sb_put(&sb, d->text);
-    return parse_file(ctx, ctx_add_file(ctx, d->file, sb.text, sb.len));
+    sb_put(&sb, text);
+    return sb.text;
+}
+
+static AstFile *parse_def(Ctx *ctx, const ReplDef *d) {
+    const char *text = repl_at_line(ctx, d->text, d->line);
+    return parse_file(ctx, ctx_add_file(ctx, d->file, text, strlen(text)));
 }
 
 AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra) {
