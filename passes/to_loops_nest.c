@@ -98,16 +98,17 @@ static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *ou
         out[k] = s->out[k];
 }
 
+static DType body_result_type(const Body *b) { return b->insts[b->n - 1].dt; }
+
 static LVal start_of_cell(const NestEmit *e) {
     LoopCursor *c = cursor(e);
     if (e->accumulate)
         return loop_load(c, e->out, e->at);
     if (e->init.id)
         return loop_load(c, e->init, e->n->map);
-    return loop_const(c, (LType){e->dt, 1}, neutral(e->n->op, e->dt));
+    DType dt = body_result_type(&e->expr); /* a post body may give the cell another type */
+    return loop_const(c, (LType){dt, 1}, neutral(e->n->op, dt));
 }
-
-static DType body_result_type(const Body *b) { return b->insts[b->n - 1].dt; }
 
 static void cell(NestEmit *e) {
     LoopCursor *c = cursor(e);
