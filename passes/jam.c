@@ -207,7 +207,7 @@ static bool find_nest(LoopStmt *s, Kernel *n) {
 
 /* Cycles of the innermost body for each of its sums, when loops a and b are jammed: two loads and two sums start
  * in a cycle, and a sum is ready for its next term after LATENCY. */
-static double cycles(const Kernel *n, int a, int by_a, int b, int by_b) {
+static double cycles(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
     enum { LATENCY = 5 };
     double loads = 0, other = 0;
     for (int k = 0; k < n->inner->stmts.n; k++) {
@@ -217,7 +217,7 @@ static double cycles(const Kernel *n, int a, int by_a, int b, int by_b) {
         double times = (n->varies[a][s->result.id] ? by_a : 1) * (b >= 0 && n->varies[b][s->result.id] ? by_b : 1);
         if (s->kind == LOOP_LOAD)
             loads += times;
-        else if (s->kind == LOOP_LET && s->op != SC_splat)
+        else if (s->kind == LOOP_LET && s->op != SC_splat && (s->op != SC_select || t->vector_bytes < 64)) /* else: masked sums */
             other += times;
     }
     double best = loads > other ? loads / 2 : other / 2;
@@ -241,7 +241,7 @@ static void choose(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Tar
                 for (int by_b = b < 0 ? 1 : 2; by_b <= (b < 0 ? 1 : MOST_BY); by_b++) {
                     if (!allowed(n, t, a, by_a, b, by_b))
                         continue;
-                    double cost = cycles(n, a, by_a, b, by_b) + 0.001 * by_a * by_b; /* the fewer the better */
+                    double cost = cycles(n, t, a, by_a, b, by_b) + 0.001 * by_a * by_b; /* the fewer the better */
                     if (cost >= best)
                         continue;
                     best = cost;

@@ -27,7 +27,8 @@ typedef struct Plan {
     LoopStmt *loop;
     Dim mask;    /* lanes from here on lie past the end; NULL: none do */
     bool single; /* at most one iteration */
-    int n_up;    /* loops around that pass the sums on */
+    bool closed; /* constant bounds lo, hi hold whole vectors; the mask may end the loop earlier */
+    int64_t lo, hi;
 } Plan;
 
 /* ---- may a loop run on vectors, and what does it cost? */
@@ -35,15 +36,18 @@ typedef struct Plan {
 /* At most one upper bound may fall inside a vector: that of `active`. */
 static bool plan_mask(Vectorize *z, const LoopStmt *s, Plan *plan) {
     plan->mask = NULL;
-    plan->single = false;
+    plan->single = plan->closed = false;
     int open = 0;
     for (int k = 0; k < s->n_hi; k++) {
         Dim span = s->n_lo == 1 ? dim_sub(z->ctx, s->hi[k], s->lo[0]) : NULL, rest = NULL;
         int64_t n;
         if (span && dim_is_const(span, &n) && n <= z->lanes)
             plan->single = true;
-        if (span && dim_divide(z->ctx, span, dim_const(z->ctx, z->lanes), &rest) && rest && dim_is_zero(rest))
+        if (span && dim_divide(z->ctx, span, dim_const(z->ctx, z->lanes), &rest) && rest && dim_is_zero(rest)) {
+            if (dim_is_const(s->lo[0], &plan->lo) && dim_is_const(s->hi[k], &plan->hi))
+                plan->closed = true;
             continue;
+        }
         open++;
         plan->mask = dim_sub(z->ctx, s->hi[k], dim_of(z->ctx, s->index));
     }
@@ -171,14 +175,30 @@ static LVal vector_of(Rewrite *r, LVal x) {
 
 static void widen(Rewrite *r, LVal x) { r->z->f->vals.p[x.id].lanes = r->z->lanes; }
 
+/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads there. */
+static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
+    const LoopBuf *b = loop_bufp(r->z->f, s->buf);
+    int axis;
+    int64_t coef, extent, first;
+    if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 || !dim_is_const(b->shape[axis], &extent))
+        return r->plan.mask != NULL;
+    DimBinding at = {r->v->loop->index, dim_const(r->z->ctx, r->plan.lo)};
+    Dim start = dim_subst(r->z->ctx, s->subs[axis], &at, 1);
+    if ((s->sub_vals && s->sub_vals[axis].id) || !start || !dim_is_const(start, &first))
+        return true;
+    int64_t last = first + coef * (r->plan.hi - 1 - r->plan.lo);
+    return first < 0 || first >= extent || last < 0 || last >= extent;
+}
+
 static void rewrite_access(Rewrite *r, LoopStmt *s) {
     int axis;
     int64_t coef;
+    bool masked = s->kind == LOOP_STORE || load_is_masked(r, s);
     vary_axis(r->v, s, &axis, &coef);
     s->type.lanes = r->z->lanes;
     s->lane_axis = axis >= 0 ? axis : s->rank - 1;
     s->lane_step = axis >= 0 ? coef : 0;
-    s->active = r->plan.mask;
+    s->active = masked ? r->plan.mask : NULL;
     if (s->kind == LOOP_STORE)
         s->args[0] = vector_of(r, s->args[0]);
     else
@@ -287,11 +307,11 @@ static const LoopStmt *defining(const LoopBody *b, LVal x) {
     return NULL;
 }
 
-/* Is x zero in the lanes that are off? Their loads give 0. */
+/* Is x zero in the lanes that are off? Masked loads give 0 there. */
 static bool zero_when_off(const Rewrite *r, LVal x) {
     const LoopStmt *s = varies(r, x) ? defining(&r->v->loop->body, x) : NULL;
     if (s && s->kind == LOOP_LOAD)
-        return true;
+        return load_is_masked(r, s);
     if (!s || s->kind != LOOP_LET)
         return false;
     if (s->op == SC_cast || s->op == SC_neg)
@@ -330,17 +350,15 @@ static bool guard_in(Rewrite *r, LoopBody *b, LoopStmt *link, LVal old) {
     return false;
 }
 
-/* The lanes that are on, computed first in the loop. */
-static void compute_lane_on(Rewrite *r, LoopStmt *loop) {
+/* The lanes that are on, for a loop that starts at `first` (NULL: at its index). */
+static void compute_lane_on(Rewrite *r, LoopBody *at, Dim first, Span span) {
     Vectorize *z = r->z;
-    LoopBody to = {0};
-    LoopCursor c = {.m = z->m, .f = z->f, .at = &to, .span = loop->span};
-    LVal lane = loop_index(&c, dim_const(z->ctx, 0), z->lanes, 1), end = loop_index(&c, r->plan.mask, 1, 0);
+    LoopCursor c = {.m = z->m, .f = z->f, .at = at, .span = span};
+    DimBinding b = {r->v->loop->index, first};
+    Dim mask = first ? dim_subst(z->ctx, r->plan.mask, &b, 1) : r->plan.mask;
+    LVal lane = loop_index(&c, dim_const(z->ctx, 0), z->lanes, 1), end = loop_index(&c, mask, 1, 0);
     LVal args[2] = {lane, loop_splat(&c, end, z->lanes)};
     r->lane_on = loop_let(&c, SC_lt, args, 2, DT_NONE);
-    for (int k = 0; k < loop->body.stmts.n; k++)
-        vec_push(z->arena, &to.stmts, loop->body.stmts.p[k]);
-    loop->body = to;
 }
 
 /* The links whose terms are not zero by themselves in lanes that are off. Called before the rewrite. */
@@ -505,6 +523,14 @@ static LoopBody unwrap(Rewrite *r, LoopStmt *loop, LoopBody *around) {
     return body;
 }
 
+/* Does the mask of a loop's only iteration mention none of the loops that pass its sums on? */
+static bool mask_is_known_before(const Rewrite *r, const Around *around, int n_up) {
+    for (int u = 1; u <= n_up; u++)
+        if (dim_mentions(r->plan.mask, around->loops[around->n - u]->index))
+            return false;
+    return true;
+}
+
 static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, const Around *around) {
     LoopStmt *loop = (LoopStmt *)(uintptr_t)v->loop;
     Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n};
@@ -517,8 +543,14 @@ static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, cons
     LoopBody before = {0}, after = {0}, splats = {0}, with = {0}, none = {0};
     rewrite_body(&r, &loop->body);
     widen_sums(&r, loop, around, n_up, &before, &after);
-    if (unsafe.n)
-        compute_lane_on(&r, loop);
+    if (unsafe.n && unwraps && mask_is_known_before(&r, around, n_up)) {
+        compute_lane_on(&r, &before, loop->lo[0], loop->span);
+    } else if (unsafe.n) {
+        LoopBody first = {0};
+        compute_lane_on(&r, &first, NULL, loop->span);
+        put_all(z, &first, &loop->body);
+        loop->body = first;
+    }
     for (int k = 0; k < unsafe.n; k++)
         guard_in(&r, &loop->body, unsafe.p[k].add, unsafe.p[k].sum);
     r.inside = ARENA_ARRAY(v->arena, bool, r.n_old);
