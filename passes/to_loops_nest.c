@@ -8,7 +8,7 @@ typedef struct NestEmit {
     BodyEmit body;
     const Nest *n;
     Body expr, post;
-    DType dt; /* of the result */
+    DType dt; /* of what is reduced */
     BufId out, init;
     const Dim *at;   /* subscripts of the cell in out */
     bool accumulate; /* cells start from what out holds */
@@ -229,11 +229,12 @@ static const Dim *cell_subs(Ctx *ctx, const Nest *n, Dim group) {
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init, Dim group) {
     Ctx *ctx = lb->c.m->ctx;
     const Nest *n = &op->nest;
-    NestEmit e = {.body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .dt = op->type.dt, .out = out, .init = init};
+    NestEmit e = {.body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .out = out, .init = init};
     e.at = cell_subs(ctx, n, group);
     e.accumulate = group || (init.id && init.id == out.id);
     e.expr = lower_expand_body(ctx, &n->body, lb->target);
     e.post = lower_expand_body(ctx, &n->post, lb->target);
+    e.dt = n->op == NEST_ARGMAX ? DT_I32 : body_result_type(&n->body); /* post may have another type */
     e.name = op->name;
     uint64_t outputs = 0;
     e.settled = nest_outputs(ctx, n, &outputs);
