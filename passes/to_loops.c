@@ -79,10 +79,23 @@ static BufId alias_of(LowerBuilder *lb, const Inst *i) {
     return loop_buf(lb->c.m, lb->c.f, b);
 }
 
+/* `nest [] = 2.0` is read-only data, unless it is computed into memory of its own. */
+static bool lower_scalar_const(LowerBuilder *lb, const Inst *i, const Nest *n) {
+    const BodyInst *k = n->body.insts;
+    bool is_const = n->op == NEST_STORE && !n->rank && !n->n_box && !n->n_guards && n->body.n == 1 && k->kind == BODY_CONST;
+    if (!is_const || n->post.n || n->init >= 0 || lb->buf_of[i->first.id].id || lb->same_as[i->first.id].id)
+        return false;
+    LoopBuf b = {.name = i->name, .kind = BUF_CONST, .dt = k->dt, .arg = -1, .data = &k->k, .span = i->span};
+    lb->buf_of[i->first.id] = loop_buf(lb->c.m, lb->c.f, b);
+    return true;
+}
+
 static void lower_nest_inst(LowerBuilder *lb, const Inst *i) {
     ToLoops *t = lb->pass;
     Ctx *ctx = lb->c.m->ctx;
     NestOp n = nestop_of(lb->func, i);
+    if (lower_scalar_const(lb, i, &n.nest))
+        return;
     if (lb->n_bindings) {
         n.nest = *(const Nest *)op_nest.subst(ctx, i->attr, lb->bindings, lb->n_bindings);
         n.type = lower_type(lb, n.type);
