@@ -43,9 +43,9 @@ bool nest_is_view(const Nest *n);
 bool nest_is_contraction(Ctx *ctx, const Nest *n);
 
 /* Cotangent of operand `operand` (all its distinct reads, chained by init), appended to f. g: cotangent of n's
- * result; arg: result of nest_argmax for max/min (id 0 otherwise); init: existing cotangent or id 0.
+ * result y; arg: result of nest_argmax for max/min (id 0 otherwise); init: existing cotangent or id 0.
  * id 0: it is zero. n must have no post. */
-Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val g, Val arg, Val init);
+Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val y, Val g, Val arg, Val init);
 /* The sibling nest that computes the argmax of a max or min nest. */
 NestOp nest_argmax(Ctx *ctx, const NestOp *n);
 

@@ -90,6 +90,7 @@ typedef struct Vjp {
     Func *f;
     const NestOp *n;
     int operand, g, arg; /* numbers of the operands; arg -1: no argmax */
+    int y;               /* the result */
     Val *args;
     int n_args;
 } Vjp;
@@ -105,6 +106,15 @@ static Dim lin_of(Ctx *ctx, const Nest *n) {
     return lin;
 }
 
+/* Is the body's value worth reading again, where its derivative asks for it? exp, tanh, .. of stores, not sums. */
+static bool keeps_value(const Nest *n) {
+    const BodyInst *i = &n->body.insts[n->body.n - 1];
+    if (n->op != NEST_STORE || i->kind != BODY_OP)
+        return false;
+    const ScalarDef *def = scalar_def(i->op);
+    return def->expand || (def->flags & SF_LIBM);
+}
+
 static Body adjoint(Vjp *v, int read, bool *is_zero) {
     Ctx *ctx = v->m->ctx;
     const Nest *n = &v->n->nest;
@@ -114,7 +124,9 @@ static Body adjoint(Vjp *v, int read, bool *is_zero) {
     t.d = ARENA_ARRAY(&ctx->perm, int, n->body.n);
     for (int k = 0; k < n->body.n; k++) {
         Body upto = {k + 1, n->body.insts};
-        t.primal[k] = body_import(&b, &upto, NULL, 0, NULL);
+        t.primal[k] = k == n->body.n - 1 && keeps_value(n)
+                          ? body_read(&b, v->n->type.dt, v->y, n->rank, n->map)
+                          : body_import(&b, &upto, NULL, 0, NULL);
         t.d[k] = tangent_of(&t, k, read);
     }
     int d = t.d[n->body.n - 1];
@@ -158,13 +170,16 @@ static Val one_read(Vjp *v, int read, Val init) {
     return nestop_emit(v->m, v->f, &d);
 }
 
-Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val g, Val arg, Val init) {
+Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val y, Val g, Val arg, Val init) {
     Ctx *ctx = m->ctx;
     CTX_ASSERT(ctx, n->nest.post.n == 0); /* fuse comes after the derivatives */
-    Vjp v = {.m = m, .f = f, .n = n, .operand = operand, .g = n->n_args, .arg = arg.id ? n->n_args + 1 : -1, .n_args = n->n_args + 2};
-    v.args = ARENA_ARRAY(&ctx->perm, Val, n->n_args + 4);
+    Vjp v = {.m = m, .f = f, .n = n, .operand = operand, .y = n->n_args, .g = n->n_args + 1};
+    v.arg = arg.id ? n->n_args + 2 : -1;
+    v.n_args = n->n_args + 3;
+    v.args = ARENA_ARRAY(&ctx->perm, Val, v.n_args + 1);
     for (int k = 0; k < n->n_args; k++)
         v.args[k] = n->args[k];
+    v.args[v.y] = y;
     v.args[v.g] = g;
     v.args[v.g + 1] = arg;
     for (int k = 0; k < n->nest.body.n; k++) {

@@ -3,14 +3,69 @@
  *   += select({j} < {i}, m[i, j], 0) over i<N j<M          ->  += m[i, j] over i<N j<M where 0 <= i - j - 1 < N
  *   += x?0[i + a - 1] * w[a]                               ->  += x[i + a - 1] * w[a] where 0 <= i + a - 1 < N
  *   max= tanh(x[2*i + a]) over i<N a<3                     ->  t = tanh(x[i]);  max= t[2*i + a]
+ *   t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M      ->  += t[i, j]
  *
  * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box has more points than x. */
 #include "passes/rewrite.h"
+
+static bool computes(const Body *b) {
+    for (int k = 0; k < b->n; k++)
+        if (b->insts[k].kind == BODY_OP)
+            return true;
+    return false;
+}
+
+/* Do the nests compute the same at the same point of equal boxes? */
+static bool same_points(Ctx *ctx, const NestOp *a, const NestOp *b) {
+    if (a->nest.n_box != b->nest.n_box || a->nest.body.n != b->nest.body.n)
+        return false;
+    for (int k = 0; k < a->nest.body.n; k++) {
+        const BodyInst *x = &a->nest.body.insts[k], *y = &b->nest.body.insts[k];
+        if (x->kind == BODY_READ && y->kind == BODY_READ && a->args[x->operand].id != b->args[y->operand].id)
+            return false;
+    }
+    Nest x = {.op = NEST_STORE, .n_box = a->nest.n_box, .box = a->nest.box, .body = a->nest.body, .init = -1}, y = x;
+    y.box = b->nest.box;
+    y.body = b->nest.body;
+    return nest_equal(ctx, &x, &y);
+}
+
+/* A body that an earlier elementwise nest has computed and stored is read from there. */
+static NestOp share(const Rewrite *r, const NestOp *n) {
+    Ctx *ctx = r->u->ctx;
+    if (!computes(&n->nest.body) || nest_elementwise(ctx, n))
+        return *n;
+    for (int k = 0; k < r->to->insts.n; k++) {
+        if (r->to->insts.p[k]->op != &op_nest)
+            continue;
+        NestOp p = nestop_of(r->to, r->to->insts.p[k]), c = *n;
+        if (p.type.dt != n->nest.body.insts[n->nest.body.n - 1].dt || !same_points(ctx, &p, n) ||
+            !nest_elementwise(ctx, &p))
+            continue;
+        DimBinding *bind = ARENA_ARRAY(r->u->arena, DimBinding, n->nest.n_box + 1);
+        Dim *map = ARENA_ARRAY(r->u->arena, Dim, p.nest.rank + 1);
+        for (int j = 0; j < n->nest.n_box; j++)
+            bind[j] = (DimBinding){p.nest.box[j].sym, dim_of(ctx, n->nest.box[j].sym)};
+        for (int j = 0; j < p.nest.rank; j++)
+            map[j] = dim_subst(ctx, p.nest.map[j], bind, n->nest.n_box);
+        Val *args = ARENA_ARRAY(r->u->arena, Val, n->n_args + 1);
+        for (int j = 0; j < n->n_args; j++)
+            args[j] = n->args[j];
+        args[n->n_args] = r->to->insts.p[k]->first;
+        BodyBuilder b = body_new(ctx);
+        c.nest.body = body_done(&b, body_read(&b, p.type.dt, n->n_args, p.nest.rank, map));
+        c.args = args;
+        c.n_args++;
+        return nestop_compact(ctx, &c);
+    }
+    return *n;
+}
 
 static void canon_nest(Rewrite *r, const Inst *i) {
     Ctx *ctx = r->u->ctx;
     NestOp n = rewrite_nestop(r, i), producer, consumer;
     n = nest_lift(ctx, &n, r->to);
+    n = share(r, &n);
     if (!nest_canon(ctx, &n, r->to, &producer, &consumer)) {
         r->map.to[i->first.id] = nestop_emit(r->m, r->to, &n);
         return;

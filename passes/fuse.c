@@ -4,7 +4,7 @@
  *   %e = exp(%x[i]);      %s += %e[i]                       ->   %s += exp(%x[i])
  *
  * A producer is substituted where nothing is computed more often than before (same number of points, one reader or a
- * cheap body) or where it computes nothing (conversions). What it reads is what its reader reads, so no sum changes
+ * cheap body of one tensor) or where it computes nothing (conversions). What it reads is what its reader reads, so no sum changes
  * its order. It does not join nests of different boxes. */
 #include "passes/rewrite.h"
 
@@ -32,14 +32,23 @@ static int cost(const Body *b) {
     return n;
 }
 
+/* Operands with as many axes as the result: what each further reader of a substituted nest would have to read. */
+static int large_operands(const Func *f, const NestOp *p) {
+    int n = 0;
+    for (int k = 0; k < p->n_args; k++)
+        n += graph_type(f, p->args[k]).rank >= p->type.rank;
+    return n;
+}
+
 static bool worth_it(const Fuse *f, const NestOp *p, const NestOp *c, Val v) {
     Ctx *ctx = f->r.u->ctx;
     int work = cost(&p->nest.body);
+    bool cheap = work <= CHEAP && large_operands(f->r.to, p) <= 1;
     if (c->nest.body.n + p->nest.body.n > MOST_BODY || c->n_args + p->n_args > MOST_ARGS)
         return false;
     if (work == 0)
         return true;
-    return (uses_of(f, v) == 1 || work <= CHEAP) && nest_points(ctx, &c->nest) == nest_points(ctx, &p->nest);
+    return (uses_of(f, v) == 1 || cheap) && nest_points(ctx, &c->nest) == nest_points(ctx, &p->nest);
 }
 
 /* Absorbs one producer of c; its operands get one reader more unless the producer dies with it. */

@@ -200,7 +200,7 @@ static void nest_vjp_op(Module *m, Func *f, const Inst *i, const Val *g, const V
         Type t = graph_type(f, i->args[j]);
         if (!dtype_is_real(t.dt))
             continue;
-        Val total = nest_vjp(m, f, &n, j, g[0], arg, d[j]);
+        Val total = nest_vjp(m, f, &n, j, i->first, g[0], arg, d[j]);
         for (int k = 0; k < i->n_args && total.id; k++)
             if (i->args[k].id == i->args[j].id)
                 d[k] = total;
