@@ -60,7 +60,7 @@ bool nest_canon(Ctx *ctx, const NestOp *n, const Func *f, NestOp *producer, Nest
 /* Substitutes the elementwise producer p (whose result is arg k of c) into c, fills taken over where p maps the
  * fill to itself; false where the rules do not allow it. */
 bool nest_fuse_producer(Ctx *ctx, const NestOp *p, const NestOp *c, Val p_val, const Func *f, NestOp *out);
-/* Makes the elementwise consumer c the epilogue (post) of p; c must be p's only user. */
+/* Makes the elementwise consumer c the epilogue (post) of p, after one that p has; c must be p's only user. */
 bool nest_fuse_epilogue(Ctx *ctx, const NestOp *p, const NestOp *c, Val p_val, const Func *f, NestOp *out);
 /* Equality up to the names of indices. */
 bool nest_equal(Ctx *ctx, const Nest *a, const Nest *b);

@@ -341,10 +341,31 @@ static bool reads_own_cell(const BodyInst *r, void *arg) {
     return !r->has_fill && r->rank == a->c->nest.rank;
 }
 
+/* Copies c's body into b with reads of p's value replaced by instruction `done`. */
+static int import_after(BodyBuilder *b, const NestOp *c, Val p_val, int done, const DimBinding *bind, const int *c_args) {
+    const Body *from = &c->nest.body;
+    int *to = ARENA_ARRAY(&b->ctx->perm, int, from->n);
+    for (int k = 0; k < from->n; k++) {
+        BodyInst i = from->insts[k];
+        if (i.kind == BODY_READ && c->args[i.operand].id == p_val.id) {
+            to[k] = done;
+        } else if (i.kind == BODY_OP) {
+            for (int j = 0; j < scalar_def(i.op)->arity; j++)
+                i.args[j] = to[i.args[j]];
+            vec_push(&b->ctx->perm, &b->insts, i);
+            to[k] = b->insts.n - 1;
+        } else {
+            Body one = {1, &i};
+            to[k] = body_import(b, &one, bind, c->nest.rank, c_args);
+        }
+    }
+    return to[from->n - 1];
+}
+
 bool nest_fuse_epilogue(Ctx *ctx, const NestOp *p, const NestOp *c, Val p_val, const Func *f, NestOp *out) {
     FuseArg a = {ctx, p, c, f};
     int n = 0;
-    if (p->nest.post.n || !nest_elementwise(ctx, c) || !nest_covers(ctx, p) || !reads_are(&c->nest.body, c, p_val, reads_own_cell, &a, &n) || n == 0)
+    if (!nest_elementwise(ctx, c) || !nest_covers(ctx, p) || !reads_are(&c->nest.body, c, p_val, reads_own_cell, &a, &n) || n == 0)
         return false;
     DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, c->nest.rank + 1);
     for (int k = 0; k < c->nest.rank; k++)
@@ -352,14 +373,11 @@ bool nest_fuse_epilogue(Ctx *ctx, const NestOp *p, const NestOp *c, Val p_val, c
     int *c_args = ARENA_ARRAY(&ctx->perm, int, c->n_args + 1);
     for (int k = 0; k < c->n_args; k++)
         c_args[k] = p->n_args + k;
-    BodyInst *insts = arena_dup(&ctx->perm, c->nest.body.insts, sizeof *insts * (size_t)c->nest.body.n);
-    for (int k = 0; k < c->nest.body.n; k++)
-        if (insts[k].kind == BODY_READ && c->args[insts[k].operand].id == p_val.id)
-            insts[k] = (BodyInst){.kind = BODY_ACC, .dt = p->type.dt};
-    Body body = {c->nest.body.n, insts};
     BodyBuilder b = body_new(ctx);
+    int done = p->nest.post.n ? body_import(&b, &p->nest.post, NULL, 0, NULL) : body_acc(&b, p->type.dt);
+    int post = import_after(&b, c, p_val, done, bind, c_args);
     *out = *p;
-    out->nest.post = body_done(&b, body_import(&b, &body, bind, c->nest.rank, c_args));
+    out->nest.post = body_done(&b, post);
     out->args = joined_args(ctx, p, c);
     out->n_args = p->n_args + c->n_args;
     out->type = type_with(p->type, c->type.dt);
