@@ -1,33 +1,32 @@
-/* What is wrong with a declaration whatever its calls are: names given twice, statements in the wrong place, dims that nothing
- * binds, recursion. A declaration with such an error is broken: it is not elaborated, and calls of it stay silent. */
+/* What is wrong with a declaration whatever its calls are: names given twice, statements in the
+ * wrong place, dims that nothing binds, recursion. A declaration with such an error is broken: it
+ * is not elaborated, and calls of it stay silent. */
 #include <string.h>
 
 #include "frontend/lower.h"
 
-bool check_is_broken(const Elab *e, const Item *item)
-{
+bool check_is_broken(const Elab *e, const Item *item) {
     for (int i = 0; i < e->broken.n; i++)
         if (e->broken.p[i] == item)
             return true;
     return item->broken;
 }
 
-static void mark_broken(Elab *e, const Item *item)
-{
+static void mark_broken(Elab *e, const Item *item) {
     if (!check_is_broken(e, item))
         vec_push(e->arena, &e->broken, item);
 }
 
 /* ---- names given twice */
 
-static bool is_function(const Item *it)
-{
-    return it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR || it->kind == ITEM_OPTIMIZER;
+static bool is_function(const Item *it) {
+    return it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR ||
+           it->kind == ITEM_OPTIMIZER;
 }
 
-static void check_twice(Elab *e, const Item *a, const Item *b)
-{
-    if (!a->name.text || !b->name.text || is_function(a) != is_function(b) || a->kind == ITEM_IMPORT || b->kind == ITEM_IMPORT)
+static void check_twice(Elab *e, const Item *a, const Item *b) {
+    if (!a->name.text || !b->name.text || is_function(a) != is_function(b) ||
+        a->kind == ITEM_IMPORT || b->kind == ITEM_IMPORT)
         return;
     if (a->name.text == b->name.text) {
         Diag *d = elab_error(e, "E0430", b->name.span, "`%s` is declared twice", b->name.text);
@@ -35,21 +34,20 @@ static void check_twice(Elab *e, const Item *a, const Item *b)
         mark_broken(e, b);
     } else if (is_function(a) && a->kind != ITEM_OPTIMIZER && b->kind != ITEM_OPTIMIZER &&
                abi_lower(e->ctx, a->name.text) == abi_lower(e->ctx, b->name.text)) {
-        Diag *d = elab_error(e, "E0431", b->name.span, "`%s` and `%s` are one name in lower case, which the C functions have", a->name.text,
-                             b->name.text);
+        Diag *d = elab_error(e, "E0431", b->name.span,
+                             "`%s` and `%s` are one name in lower case, which the C functions have",
+                             a->name.text, b->name.text);
         diag_note(e->ctx, d, a->name.span, "the other one is here");
         mark_broken(e, b);
     }
 }
 
-static void twice_error(Elab *e, const Item *item, const Name *n, const char *what)
-{
+static void twice_error(Elab *e, const Item *item, const Name *n, const char *what) {
     elab_error(e, "E0432", n->span, "the %s `%s` stands here twice", what, n->text);
     mark_broken(e, item);
 }
 
-static void check_lists(Elab *e, const Item *item)
-{
+static void check_lists(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_dims; i++)
         for (int k = 0; k < i; k++)
             if (item->dims[i].name.text == item->dims[k].name.text)
@@ -66,26 +64,25 @@ static void check_lists(Elab *e, const Item *item)
 
 /* ---- dims: each is bound by an axis in which it stands alone or with a factor, or by index(K) */
 
-static bool axis_binds(const Expr *x, Str dim)
-{
+static bool axis_binds(const Expr *x, Str dim) {
     if (x->kind == EXPR_BINARY && x->op == OP_MUL)
-        return (x->x->kind == EXPR_INT && axis_binds(x->y, dim)) || (x->y->kind == EXPR_INT && axis_binds(x->x, dim));
+        return (x->x->kind == EXPR_INT && axis_binds(x->y, dim)) ||
+               (x->y->kind == EXPR_INT && axis_binds(x->x, dim));
     return x->kind == EXPR_NAME && x->path.n == 1 && x->path.names[0].text == dim;
 }
 
-static bool type_binds(const TypeExpr *t, Str dim)
-{
+static bool type_binds(const TypeExpr *t, Str dim) {
     if (!t)
         return false;
     for (int i = 0; i < t->rank; i++)
         if (axis_binds(t->shape[i], dim))
             return true;
-    return t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1 && axis_binds(t->args[0].value, dim);
+    return t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1 &&
+           axis_binds(t->args[0].value, dim);
 }
 
 /* An axis that is a name of nothing: no dim, no formal, no const. */
-static bool axis_unknown(Elab *e, const Item *item, const Expr *x)
-{
+static bool axis_unknown(Elab *e, const Item *item, const Expr *x) {
     if (x->kind != EXPR_NAME || x->path.n != 1)
         return false;
     Str name = x->path.names[0].text;
@@ -97,7 +94,8 @@ static bool axis_unknown(Elab *e, const Item *item, const Expr *x)
             return false;
     for (int l = 0; l < e->libs.n; l++)
         for (int i = 0; i < e->libs.p[l]->ast->n_items; i++)
-            if (e->libs.p[l]->ast->items[i]->kind == ITEM_CONST && e->libs.p[l]->ast->items[i]->name.text == name)
+            if (e->libs.p[l]->ast->items[i]->kind == ITEM_CONST &&
+                e->libs.p[l]->ast->items[i]->name.text == name)
                 return false;
     Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
     diag_help(e->ctx, d, "declare the dim: `%s[%s]`", item->name.text, name);
@@ -105,8 +103,7 @@ static bool axis_unknown(Elab *e, const Item *item, const Expr *x)
     return true;
 }
 
-static bool axes_known(Elab *e, const Item *item)
-{
+static bool axes_known(Elab *e, const Item *item) {
     bool ok = true;
     for (int k = 0; k < item->n_formals; k++)
         for (int i = 0; item->formals[k].type && i < item->formals[k].type->rank; i++)
@@ -117,8 +114,7 @@ static bool axes_known(Elab *e, const Item *item)
     return ok;
 }
 
-static void check_dims(Elab *e, const Item *item)
-{
+static void check_dims(Elab *e, const Item *item) {
     if (!axes_known(e, item))
         return;
     for (int i = 0; i < item->n_dims; i++) {
@@ -130,57 +126,73 @@ static void check_dims(Elab *e, const Item *item)
             bound |= item->body[k]->kind == STMT_DATA && type_binds(item->body[k]->type, name);
         if (bound)
             continue;
-        Diag *d = elab_error(e, "E0433", item->dims[i].name.span, "nothing binds the dim `%s`", name);
-        diag_help(e->ctx, d, "a dim stands alone, or with a constant factor, as an axis of a formal or of data");
+        Diag *d =
+            elab_error(e, "E0433", item->dims[i].name.span, "nothing binds the dim `%s`", name);
+        diag_help(
+            e->ctx, d,
+            "a dim stands alone, or with a constant factor, as an axis of a formal or of data");
         mark_broken(e, item);
     }
 }
 
 /* ---- statements in their places */
 
-static bool allowed(ItemKind in, StmtKind s)
-{
+static bool allowed(ItemKind in, StmtKind s) {
     bool model = in == ITEM_MODEL, est = in == ITEM_ESTIMATOR;
     switch (s) {
-    case STMT_BIND: return true;
-    case STMT_CONST: return in != ITEM_OPTIMIZER;
-    case STMT_PARAM: return model || est;
-    case STMT_STATE: return model || est || in == ITEM_OPTIMIZER;
-    case STMT_UPDATE: return model || in == ITEM_OPTIMIZER;
-    case STMT_RETURN: return model || in == ITEM_DEF;
-    case STMT_EXPECT: return in == ITEM_TEST;
-    default: return est;
+    case STMT_BIND:
+        return true;
+    case STMT_CONST:
+        return in != ITEM_OPTIMIZER;
+    case STMT_PARAM:
+        return model || est;
+    case STMT_STATE:
+        return model || est || in == ITEM_OPTIMIZER;
+    case STMT_UPDATE:
+        return model || in == ITEM_OPTIMIZER;
+    case STMT_RETURN:
+        return model || in == ITEM_DEF;
+    case STMT_EXPECT:
+        return in == ITEM_TEST;
+    default:
+        return est;
     }
 }
 
-static const char *homes(StmtKind s)
-{
+static const char *homes(StmtKind s) {
     switch (s) {
-    case STMT_PARAM: return "models and estimators";
-    case STMT_STATE: return "models, estimators and optimizers";
-    case STMT_UPDATE: return "models and optimizers, where it updates a state";
-    case STMT_RETURN: return "defs and models";
-    case STMT_EXPECT: return "tests";
-    case STMT_CONST: return "files, defs, models, estimators and tests";
-    default: return "estimators";
+    case STMT_PARAM:
+        return "models and estimators";
+    case STMT_STATE:
+        return "models, estimators and optimizers";
+    case STMT_UPDATE:
+        return "models and optimizers, where it updates a state";
+    case STMT_RETURN:
+        return "defs and models";
+    case STMT_EXPECT:
+        return "tests";
+    case STMT_CONST:
+        return "files, defs, models, estimators and tests";
+    default:
+        return "estimators";
     }
 }
 
-static void check_places(Elab *e, const Item *item)
-{
+static void check_places(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_body; i++) {
         const Stmt *s = item->body[i];
         if (allowed(item->kind, s->kind))
             continue;
-        Diag *d = elab_error(e, "E0434", s->head, "`%s` in %s %s", stmt_keyword(s->kind),
-                             item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER ? "an" : "a", item_keyword(item->kind));
+        Diag *d =
+            elab_error(e, "E0434", s->head, "`%s` in %s %s", stmt_keyword(s->kind),
+                       item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER ? "an" : "a",
+                       item_keyword(item->kind));
         diag_note(e->ctx, d, (Span){0}, "`%s` stands in %s", stmt_keyword(s->kind), homes(s->kind));
         mark_broken(e, item);
     }
 }
 
-static void check_return(Elab *e, const Item *item)
-{
+static void check_return(Elab *e, const Item *item) {
     if (item->kind != ITEM_DEF && item->kind != ITEM_MODEL)
         return;
     int at = -1;
@@ -188,9 +200,12 @@ static void check_return(Elab *e, const Item *item)
         if (item->body[i]->kind == STMT_RETURN)
             at = i;
     if (at < 0) {
-        elab_error(e, "E0435", item->close.file ? item->close : item->name.span, "`%s` has no return", item->name.text);
+        elab_error(e, "E0435", item->close.file ? item->close : item->name.span,
+                   "`%s` has no return", item->name.text);
     } else if (at < item->n_body - 1) {
-        elab_error(e, "E0436", item->body[at + 1]->head, "a statement after return: return is the last statement of `%s`", item->name.text);
+        elab_error(e, "E0436", item->body[at + 1]->head,
+                   "a statement after return: return is the last statement of `%s`",
+                   item->name.text);
     } else {
         return;
     }
@@ -198,15 +213,16 @@ static void check_return(Elab *e, const Item *item)
 }
 
 /* A name is bound once in a block. */
-static void check_bindings(Elab *e, const Item *item)
-{
+static void check_bindings(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_body; i++) {
         const Stmt *s = item->body[i];
-        bool binds = s->kind == STMT_BIND || s->kind == STMT_CONST || s->kind == STMT_PARAM || s->kind == STMT_STATE || s->kind == STMT_DATA;
+        bool binds = s->kind == STMT_BIND || s->kind == STMT_CONST || s->kind == STMT_PARAM ||
+                     s->kind == STMT_STATE || s->kind == STMT_DATA;
         Span first = {0};
         for (int k = 0; binds && k < i; k++) {
             StmtKind kind = item->body[k]->kind;
-            if ((kind == STMT_BIND || kind == STMT_CONST || kind == STMT_PARAM || kind == STMT_STATE || kind == STMT_DATA) &&
+            if ((kind == STMT_BIND || kind == STMT_CONST || kind == STMT_PARAM ||
+                 kind == STMT_STATE || kind == STMT_DATA) &&
                 item->body[k]->name.text == s->name.text)
                 first = item->body[k]->name.span;
         }
@@ -218,7 +234,8 @@ static void check_bindings(Elab *e, const Item *item)
                 first = item->dims[k].name.span;
         if (!first.file)
             continue;
-        Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already", s->name.text);
+        Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already",
+                             s->name.text);
         diag_note(e->ctx, d, first, "it got it here");
         mark_broken(e, item);
     }
@@ -234,8 +251,7 @@ typedef struct Walk {
 
 static void walk_item(Walk *w, const Item *item);
 
-static void walk_call(Walk *w, const Expr *x)
-{
+static void walk_call(Walk *w, const Expr *x) {
     Lib *lib;
     const Item *callee = elab_function(w->e, w->e->file, &x->path, &lib);
     if (!callee || lib != w->e->file)
@@ -248,15 +264,15 @@ static void walk_call(Walk *w, const Expr *x)
                 mark_broken(w->e, w->stack[k]);
             }
             if (!known)
-                elab_error(w->e, "E0414", x->path.span, "`%s` calls itself: recursion has no end here", callee->name.text);
+                elab_error(w->e, "E0414", x->path.span,
+                           "`%s` calls itself: recursion has no end here", callee->name.text);
             return;
         }
     if (w->depth < 64 && !check_is_broken(w->e, callee))
         walk_item(w, callee);
 }
 
-static void walk_expr(Walk *w, const Expr *x)
-{
+static void walk_expr(Walk *w, const Expr *x) {
     if (!x)
         return;
     if (x->kind == EXPR_CALL)
@@ -276,8 +292,7 @@ static void walk_expr(Walk *w, const Expr *x)
         walk_expr(w, x->indices[i].bound);
 }
 
-static void walk_item(Walk *w, const Item *item)
-{
+static void walk_item(Walk *w, const Item *item) {
     w->stack[w->depth++] = item;
     for (int i = 0; i < item->n_formals; i++)
         walk_expr(w, item->formals[i].default_);
@@ -288,8 +303,7 @@ static void walk_item(Walk *w, const Item *item)
     w->depth--;
 }
 
-void check_file(Elab *e)
-{
+void check_file(Elab *e) {
     const AstFile *file = e->file->ast;
     for (int i = 0; i < file->n_items; i++) {
         const Item *it = file->items[i];
@@ -307,5 +321,9 @@ void check_file(Elab *e)
         if (is_function(file->items[i]) && !check_is_broken(e, file->items[i])) {
             Walk w = {.e = e};
             walk_item(&w, file->items[i]);
+            bool elaborated =
+                file->items[i]->kind != ITEM_OPTIMIZER && lower_formals_known(file->items[i]);
+            if (!elaborated && !check_names(e, file->items[i]))
+                mark_broken(e, file->items[i]);
         }
 }

@@ -6,8 +6,7 @@
 #include "frontend/parse.h"
 #include "ir/dist.h"
 
-static Lib *lib_new(Elab *e, const AstFile *ast, bool is_prelude)
-{
+static Lib *lib_new(Elab *e, const AstFile *ast, bool is_prelude) {
     Lib *l = ARENA_NEW(e->arena, Lib);
     l->ast = ast;
     l->is_prelude = is_prelude;
@@ -15,16 +14,16 @@ static Lib *lib_new(Elab *e, const AstFile *ast, bool is_prelude)
     return l;
 }
 
-static void load_imports(Elab *e, Lib *l)
-{
+static void load_imports(Elab *e, Lib *l) {
     for (int i = 0; i < l->ast->n_items; i++) {
         const Item *it = l->ast->items[i];
         if (it->kind != ITEM_IMPORT || it->broken)
             continue;
         uint32_t file = 0;
-        const char *bad = e->o && e->o->load_import
-                              ? e->o->load_import(e->ctx, e->o->load_self, it->text, it->text_span, &file)
-                              : "imports are not available here";
+        const char *bad =
+            e->o && e->o->load_import
+                ? e->o->load_import(e->ctx, e->o->load_self, it->text, it->text_span, &file)
+                : "imports are not available here";
         if (bad) {
             diag_error(e->ctx, "E0410", it->text_span, "cannot import \"%s\": %s", it->text, bad);
             continue;
@@ -42,8 +41,7 @@ static void load_imports(Elab *e, Lib *l)
     }
 }
 
-Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o)
-{
+Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o) {
     Elab *e = ARENA_NEW(arena, Elab);
     e->ctx = ctx;
     e->arena = arena;
@@ -60,16 +58,14 @@ Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *
     return e;
 }
 
-Span elab_span(const Elab *e, Span span)
-{
+Span elab_span(const Elab *e, Span span) {
     uint32_t lib = e->prelude->ast->file;
     for (const Frame *fr = e->frame; fr && span.file == lib; fr = fr->caller)
         span = fr->call;
     return span;
 }
 
-Str elab_label(const Elab *e)
-{
+Str elab_label(const Elab *e) {
     const Frame *fr = e->frame;
     if (!fr)
         return NULL;
@@ -78,14 +74,12 @@ Str elab_label(const Elab *e)
     return str_fmt(e->ctx, "%s.%s", fr->label, fr->binding);
 }
 
-static bool same_span(Span a, Span b)
-{
+static bool same_span(Span a, Span b) {
     return a.file == b.file && a.line == b.line && a.col == b.col;
 }
 
 /* "in conv, called here with out = 16": what the call made of the int formals. */
-static void note_calls(Elab *e, Diag *d, Span at)
-{
+static void note_calls(Elab *e, Diag *d, Span at) {
     int shown = 0;
     for (const Frame *fr = e->frame; fr && fr->caller && shown < 4; fr = fr->caller) {
         StrBuf sb = sb_new(e->arena);
@@ -103,8 +97,7 @@ static void note_calls(Elab *e, Diag *d, Span at)
     }
 }
 
-Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...)
-{
+Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) {
     Span at = elab_span(e, span);
     va_list ap;
     va_start(ap, fmt);
@@ -123,19 +116,18 @@ Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...)
 /* ---- functions */
 
 static const char *const builtins[] = {
-    "sum", "mean", "var", "sd", "max", "min", "argmax", "prod", "any", "all", "pad", "zeropad", "concat", "reshape", "fill",
-    "eye", "cholesky", "solve", "mask", "glorot", "he", "pick", "uniform", "randint", "grad", "hessian", "jvp", "vjp", "stop",
-    "logpdf", "close", "polygamma"};
+    "sum",      "mean",    "var",  "sd",      "max",    "min",     "argmax",  "prod",
+    "any",      "all",     "pad",  "zeropad", "concat", "reshape", "fill",    "eye",
+    "cholesky", "solve",   "mask", "glorot",  "he",     "pick",    "uniform", "randint",
+    "grad",     "hessian", "jvp",  "vjp",     "stop",   "logpdf",  "close",   "polygamma"};
 enum { N_BUILTINS = sizeof builtins / sizeof builtins[0] };
 
-static bool scalar_function(const ScalarDef *d)
-{
-    return !d->infix && !(d->flags & (SF_INTERNAL | SF_LANES)) && strcmp(d->name, "neg") && strcmp(d->name, "and") &&
-           strcmp(d->name, "or") && strcmp(d->name, "not");
+static bool scalar_function(const ScalarDef *d) {
+    return !d->infix && !(d->flags & (SF_INTERNAL | SF_LANES)) && strcmp(d->name, "neg") &&
+           strcmp(d->name, "and") && strcmp(d->name, "or") && strcmp(d->name, "not");
 }
 
-bool elab_is_builtin(Str name)
-{
+bool elab_is_builtin(Str name) {
     for (int i = 0; i < N_BUILTINS; i++)
         if (!strcmp(builtins[i], name))
             return true;
@@ -143,21 +135,19 @@ bool elab_is_builtin(Str name)
     return op != SC_NONE && scalar_function(scalar_def(op));
 }
 
-static bool is_function(const Item *it)
-{
-    return it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR || it->kind == ITEM_OPTIMIZER;
+static bool is_function(const Item *it) {
+    return it->kind == ITEM_DEF || it->kind == ITEM_MODEL || it->kind == ITEM_ESTIMATOR ||
+           it->kind == ITEM_OPTIMIZER;
 }
 
-static const Item *find_in(const Lib *l, Str name)
-{
+static const Item *find_in(const Lib *l, Str name) {
     for (int i = 0; i < l->ast->n_items; i++)
         if (is_function(l->ast->items[i]) && l->ast->items[i]->name.text == name)
             return l->ast->items[i];
     return NULL;
 }
 
-const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where)
-{
+const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where) {
     if (path->n == 2) {
         for (int i = 0; i < lib->imports.n; i++)
             if (lib->imports.p[i].as == path->names[0].text) {
@@ -183,8 +173,7 @@ const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where
     return find_in(e->prelude, name);
 }
 
-const char *elab_suggest_function(Elab *e, Str name)
-{
+const char *elab_suggest_function(Elab *e, Str name) {
     VEC(const char *) all = {0};
     for (int i = 0; i < N_BUILTINS; i++)
         vec_push(e->arena, &all, builtins[i]);
@@ -205,23 +194,20 @@ const char *elab_suggest_function(Elab *e, Str name)
 
 /* ---- values */
 
-Binding *elab_lookup(Frame *fr, Str name)
-{
+Binding *elab_lookup(Frame *fr, Str name) {
     for (int i = fr->names.n - 1; i >= 0; i--)
         if (fr->names.p[i].name == name)
             return &fr->names.p[i];
     return NULL;
 }
 
-Binding *elab_bind(Elab *e, Name name, BindKind kind, Value v)
-{
+Binding *elab_bind(Elab *e, Name name, BindKind kind, Value v) {
     Binding b = {.name = name.text, .kind = kind, .v = v, .span = name.span, .param = -1};
     vec_push(e->arena, &e->frame->names, b);
     return &e->frame->names.p[e->frame->names.n - 1];
 }
 
-static const Define *find_define(const Elab *e, const Lib *lib, Str name)
-{
+static const Define *find_define(const Elab *e, const Lib *lib, Str name) {
     if (!e->o || lib != e->file)
         return NULL;
     for (int i = 0; i < e->o->n_defines; i++)
@@ -233,8 +219,7 @@ static const Define *find_define(const Elab *e, const Lib *lib, Str name)
 }
 
 /* An int const stays a symbol in the names of axes. */
-static Value const_named(Elab *e, const Item *it, Value v)
-{
+static Value const_named(Elab *e, const Item *it, Value v) {
     if (v.kind != V_DIM)
         return v;
     v.why = NULL;
@@ -242,8 +227,7 @@ static Value const_named(Elab *e, const Item *it, Value v)
     return v;
 }
 
-static Value const_value(Elab *e, Lib *lib, const Item *it)
-{
+static Value const_value(Elab *e, Lib *lib, const Item *it) {
     ConstMemo *memo = NULL;
     for (int i = 0; i < lib->consts.n; i++)
         if (lib->consts.p[i]->item == it)
@@ -260,13 +244,17 @@ static Value const_value(Elab *e, Lib *lib, const Item *it)
     if (memo->state == CONST_DONE && (memo->v.kind != V_NODE || memo->func == e->f))
         return memo->v;
     memo->state = CONST_BUSY;
-    Frame *saved = e->frame, fr = {.item = it, .lib = lib, .call = it->name.span, .path = str_of(e->ctx, ""),
+    Frame *saved = e->frame, fr = {.item = it,
+                                   .lib = lib,
+                                   .call = it->name.span,
+                                   .path = str_of(e->ctx, ""),
                                    .label = it->name.text};
     int loops = e->loops.n, when = e->when.n, conditions = e->conditions;
     e->frame = &fr;
     e->conditions = 0;
     const Define *d = find_define(e, lib, it->name.text);
-    Value v = d ? d->is_int ? value_int(e, (int64_t)d->value, it->name.span) : value_real(d->value, it->name.span)
+    Value v = d ? d->is_int ? value_int(e, (int64_t)d->value, it->name.span)
+                            : value_real(d->value, it->name.span)
                 : elab_expr(e, it->value);
     if (it->type && v.kind != V_ERROR) {
         Declared t = elab_type(e, it->type);
@@ -282,8 +270,7 @@ static Value const_value(Elab *e, Lib *lib, const Item *it)
     return memo->v;
 }
 
-static bool find_const(Elab *e, Lib *lib, Str name, Value *out)
-{
+static bool find_const(Elab *e, Lib *lib, Str name, Value *out) {
     for (int i = 0; i < lib->ast->n_items; i++) {
         const Item *it = lib->ast->items[i];
         if (it->kind == ITEM_CONST && it->name.text == name) {
@@ -294,8 +281,7 @@ static bool find_const(Elab *e, Lib *lib, Str name, Value *out)
     return false;
 }
 
-static bool predefined(Elab *e, const char *name, Span span, Value *out)
-{
+static bool predefined(Elab *e, const char *name, Span span, Value *out) {
     if (!strcmp(name, "pi"))
         *out = value_real(3.14159265358979323846, span);
     else if (!strcmp(name, "inf"))
@@ -311,8 +297,7 @@ static bool predefined(Elab *e, const char *name, Span span, Value *out)
     return true;
 }
 
-const char *elab_suggest_value(Elab *e, Str name)
-{
+const char *elab_suggest_value(Elab *e, Str name) {
     VEC(const char *) all = {0};
     for (int i = 0; e->frame && i < e->frame->names.n; i++)
         vec_push(e->arena, &all, e->frame->names.p[i].name);
@@ -326,18 +311,20 @@ const char *elab_suggest_value(Elab *e, Str name)
     return diag_nearest(name, all.p, all.n);
 }
 
-static Value unknown_value(Elab *e, const Expr *x)
-{
+static Value unknown_value(Elab *e, const Expr *x) {
     Str name = x->path.names[0].text, last = x->path.names[x->path.n - 1].text;
     Lib *where;
     Path one = {&x->path.names[0], 1, x->path.span};
     if (x->path.n > 1) {
         elab_error(e, "E0401", x->path.span, "unknown value `%s.%s`", name, last);
     } else if (elab_is_builtin(name) || elab_function(e, e->frame->lib, &one, &where)) {
-        Diag *d = elab_error(e, "E0402", x->span, "`%s` is a function, and a value is needed here", name);
+        Diag *d =
+            elab_error(e, "E0402", x->span, "`%s` is a function, and a value is needed here", name);
         diag_help(e->ctx, d, "call it: `%s(...)`", name);
     } else if (!strcmp(name, "step") || !strcmp(name, "epoch")) {
-        elab_error(e, "E0403", x->span, "`%s` has a value in training only: in optimizers and the arguments of `using`", name);
+        elab_error(e, "E0403", x->span,
+                   "`%s` has a value in training only: in optimizers and the arguments of `using`",
+                   name);
     } else {
         Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
         const char *near = elab_suggest_value(e, name);
@@ -347,14 +334,14 @@ static Value unknown_value(Elab *e, const Expr *x)
     return value_error();
 }
 
-Value elab_global(Elab *e, const Expr *x)
-{
+Value elab_global(Elab *e, const Expr *x) {
     Lib *lib = e->frame ? e->frame->lib : e->file;
     Str name = x->path.names[0].text;
     Value v;
     if (x->path.n == 2) {
         for (int i = 0; i < lib->imports.n; i++)
-            if (lib->imports.p[i].as == name && find_const(e, lib->imports.p[i].lib, x->path.names[1].text, &v))
+            if (lib->imports.p[i].as == name &&
+                find_const(e, lib->imports.p[i].lib, x->path.names[1].text, &v))
                 return v;
         return unknown_value(e, x);
     }

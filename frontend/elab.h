@@ -1,12 +1,14 @@
 /* Elaboration: a definition is checked and lowered once a call, specialised to what the call knows.
  *
- * Expressions become Values. What is known when compiling stays outside the IR (dims, numbers, bools, texts, lists); the
- * rest is a Node, a tensor that is not computed yet: a tree of elementwise operations, views, comprehensions and
- * reductions over the function's values. elab_gen.c turns a tree into as few nests as it can: one for everything
- * elementwise, one more for each reduction.
+ * Expressions become Values. What is known when compiling stays outside the IR (dims, numbers,
+ * bools, texts, lists); the rest is a Node, a tensor that is not computed yet: a tree of
+ * elementwise operations, views, comprehensions and reductions over the function's values.
+ * elab_gen.c turns a tree into as few nests as it can: one for everything elementwise, one more for
+ * each reduction.
  *
- * An axis has two dims: `name` in the symbols of the definition (decides broadcasting) and `value` in the symbols of the root
- * (decides equality). An error yields V_ERROR, about which everybody stays silent. */
+ * An axis has two dims: `name` in the symbols of the definition (decides broadcasting) and `value`
+ * in the symbols of the root (decides equality). An error yields V_ERROR, about which everybody
+ * stays silent. */
 #ifndef CNNC_FRONTEND_ELAB_H
 #define CNNC_FRONTEND_ELAB_H
 
@@ -33,7 +35,8 @@ typedef enum NodeKind {
     N_VIEW,   /* kid[0] at forms of own axes at[]; fill k outside if has_fill */
     N_FOR,    /* axes of the indices at[], then those of kid[0] */
     N_REDUCE, /* kid[0] without the axes in reduced */
-    N_GATHER  /* kid[0] (a leaf): rows: row kid[1] of its first axis; else element kid[1] in row-major order */
+    N_GATHER  /* kid[0] (a leaf): rows: row kid[1] of its first axis; else element kid[1] in
+                 row-major order */
 } NodeKind;
 
 typedef struct Node Node;
@@ -45,7 +48,7 @@ struct Node {
     Dim bound;     /* values lie in 0..bound-1, or NULL */
     uint64_t open; /* enclosing indices it depends on, by their place in Elab.loops */
     Span span;
-    Val val;       /* N_LEAF; else where it was computed already */
+    Val val; /* N_LEAF; else where it was computed already */
     ScalarValue k;
     const ScalarValue *data;
     Dim dim;
@@ -65,13 +68,13 @@ struct Node {
 typedef enum ValueKind {
     V_ERROR,
     V_NODE,
-    V_DIM,    /* an int of the compiler: constant, dim, index, and formulas of them */
+    V_DIM, /* an int of the compiler: constant, dim, index, and formulas of them */
     V_REAL,
     V_BOOL,
     V_STRING,
-    V_LIST,   /* items, not all of which need have one kind */
-    V_INIT,   /* glorot, he or pick: an initial value */
-    V_DIST    /* a distribution with its parameters */
+    V_LIST, /* items, not all of which need have one kind */
+    V_INIT, /* glorot, he or pick: an initial value */
+    V_DIST  /* a distribution with its parameters */
 } ValueKind;
 
 typedef struct Value Value;
@@ -122,16 +125,25 @@ typedef struct Declared {
     Span span;
 } Declared;
 
-typedef enum BindKind { B_LOCAL, B_FORMAL, B_DIM, B_INDEX, B_PARAM, B_STATE, B_DATA, B_CONST } BindKind;
+typedef enum BindKind {
+    B_LOCAL,
+    B_FORMAL,
+    B_DIM,
+    B_INDEX,
+    B_PARAM,
+    B_STATE,
+    B_DATA,
+    B_CONST
+} BindKind;
 
 typedef struct Binding {
     Str name;
     BindKind kind;
     Value v;
     Span span;
-    Val leaf;        /* the tensor that grad( , name) means; id 0: none */
-    bool from_data;  /* computed from data alone */
-    int param;       /* B_PARAM, B_STATE: number in the run's table; else -1 */
+    Val leaf;       /* the tensor that grad( , name) means; id 0: none */
+    bool from_data; /* computed from data alone */
+    int param;      /* B_PARAM, B_STATE: number in the run's table; else -1 */
 } Binding;
 
 /* The items of one source text, what it imports, and its name if it is the library. */
@@ -163,15 +175,15 @@ struct Frame {
     Frame *caller;
     const Item *item;
     Lib *lib;
-    Span call;              /* the callee's name at the call */
-    Str path;               /* of parameters: "z.C1", or "" */
-    Str label;              /* of instructions: "LeNet5.C3.conv" */
-    Str binding;            /* the binding being computed, or NULL */
+    Span call;   /* the callee's name at the call */
+    Str path;    /* of parameters: "z.C1", or "" */
+    Str label;   /* of instructions: "LeNet5.C3.conv" */
+    Str binding; /* the binding being computed, or NULL */
     VEC(Binding) names;
-    VEC(DimBinding) back;   /* own symbol -> dim in the caller's symbols */
-    bool shared;            /* uses the parameters of an earlier call: `share = z` */
+    VEC(DimBinding) back; /* own symbol -> dim in the caller's symbols */
+    bool shared;          /* uses the parameters of an earlier call: `share = z` */
     VEC(BoundCall) calls; /* of models, for share */
-    int loops;              /* of Elab.loops when it was called */
+    int loops;            /* of Elab.loops when it was called */
     Value result;
     bool returned;
 };
@@ -183,11 +195,11 @@ typedef struct Slot {
     AbiKind kind;
     double lo, hi;
     Span span;
-    Val val;          /* in the function being elaborated */
+    Val val;           /* in the function being elaborated */
     Node *leaf, *node; /* the tensor, and what the name means: masked, or updated */
-    Node *init;       /* initial value, masked */
-    Node *next;       /* state after `:=`, or NULL */
-    Node *mask;       /* const bools of `when`, by name; or NULL */
+    Node *init;        /* initial value, masked */
+    Node *next;        /* state after `:=`, or NULL */
+    Node *mask;        /* const bools of `when`, by name; or NULL */
     Dim learned;
     const Frame *frame; /* the call that declared it */
     Str name;
@@ -208,7 +220,7 @@ typedef struct Elab {
     Arena *arena;
     const LowerOptions *o;
     Module *m;
-    Func *f;       /* being filled */
+    Func *f; /* being filled */
     DType real;
     bool training; /* the value of `training` */
     Lib *file, *prelude;
@@ -216,22 +228,22 @@ typedef struct Elab {
     VEC(const Item *) broken; /* calls of these stay silent */
     Frame *frame;
     VEC(LoopIndex) loops;
-    VEC(Dim) when;       /* facts of enclosing conditions, each >= 0 */
-    int conditions;      /* enclosing conditions of the same definition tree */
-    int depth;           /* of calls */
+    VEC(Dim) when;  /* facts of enclosing conditions, each >= 0 */
+    int conditions; /* enclosing conditions of the same definition tree */
+    int depth;      /* of calls */
     VEC(Slot) params, states;
     VEC(SubMark) subs;
     const Node *step, *epoch; /* values of the names, or NULL where they have none */
     Val seed, rng_step;
     const Frame *wide; /* whose sums accumulate in f64: a report's or minimize's */
     int64_t sites;
-    bool in_model;       /* calls of models are allowed */
+    bool in_model; /* calls of models are allowed */
 } Elab;
 
 /* ---- elab.c: names and messages */
 Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o);
-/* An error about the user's text. Inside the library the place is that of the user's call. A second error of the same
- * code at the same place is dropped. */
+/* An error about the user's text. Inside the library the place is that of the user's call. A second
+ * error of the same code at the same place is dropped. */
 Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5);
 Span elab_span(const Elab *e, Span span); /* the user's place for it */
 Str elab_label(const Elab *e);
@@ -264,22 +276,27 @@ Node *node_op1(Elab *e, ScalarOp op, Node *a, Span span);
 Node *node_op(Elab *e, ScalarOp op, Node *const *kids, int n, DType dt, Span span);
 Node *node_for(Elab *e, const LoopIndex *idx, const Axis *axes, int n, Node *body, Span span);
 Node *node_reduce(Elab *e, NestOpKind red, Node *n, unsigned axes, Span span);
-/* Number, dim, bool or list as a node; a real constant takes dt `want` (DT_NONE: the root's real). NULL after an error. */
+/* Number, dim, bool or list as a node; a real constant takes dt `want` (DT_NONE: the root's real).
+ * NULL after an error. */
 Node *node_of(Elab *e, const Value *v, DType want);
 DType node_join(Elab *e, DType a, DType b); /* bool < int < real; f32 < f64 */
-/* Rule 4: how the smaller of two shapes lies in the larger: map[axis of small] = axis of large; false after a message at `op`. */
-bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op, const char *what, bool swapped);
+/* Rule 4: how the smaller of two shapes lies in the larger: map[axis of small] = axis of large;
+ * false after a message at `op`. */
+bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op, const char *what,
+                bool swapped);
 uint64_t node_dim_open(const Elab *e, Dim d);
-const char *axes_text(Elab *e, const Axis *axes, int rank);      /* "[N, 6, 24, 24]" */
+const char *axes_text(Elab *e, const Axis *axes, int rank); /* "[N, 6, 24, 24]" */
 const char *axes_names(Elab *e, const Axis *axes, int rank);
-const char *value_what(Elab *e, const Value *v);                 /* "a real of shape [N]" */
+const char *value_what(Elab *e, const Value *v); /* "a real of shape [N]" */
 Axis axis_dim(Dim name, Dim value);
-Dim dim_or_error(Elab *e, Dim d, Span span);                     /* reports overflow */
+Dim dim_or_error(Elab *e, Dim d, Span span); /* reports overflow */
 
 /* ---- elab_gen.c: nodes become instructions */
-Val gen_value(Elab *e, Node *n);          /* computes it; the node remembers */
-Node *gen_settle(Elab *e, Node *n);       /* computed unless it is cheap to repeat (a leaf, view, constant) or open */
-Node *gen_leaf(Elab *e, Node *n);         /* computed, as a leaf */
+Val gen_value(Elab *e, Node *n); /* computes it; the node remembers */
+Node *
+gen_settle(Elab *e,
+           Node *n); /* computed unless it is cheap to repeat (a leaf, view, constant) or open */
+Node *gen_leaf(Elab *e, Node *n); /* computed, as a leaf */
 
 /* ---- elab_expr.c */
 Value elab_expr(Elab *e, const Expr *x);
@@ -288,27 +305,36 @@ Value elab_scalar_call(Elab *e, ScalarOp op, Value *args, int n, Span span, Span
 Value elab_select(Elab *e, Value c, Value a, Value b, Span at);
 /* Converts to a declared type: widening, filling, shape equality. `at`: the place of a mismatch. */
 Value elab_convert(Elab *e, Value v, const Declared *d, Span at, const char *what);
-bool elab_dim_value(Elab *e, const Expr *x, Value *out); /* an int known when compiling; false after a message */
+bool elab_dim_value(Elab *e, const Expr *x,
+                    Value *out); /* an int known when compiling; false after a message */
 
 /* ---- elab_type.c */
 Declared elab_type(Elab *e, const TypeExpr *t);
-/* Dims of the definition that have no value yet and stand alone, or with a factor, in an axis of t get theirs. */
-bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at, const char *what);
+/* Dims of the definition that have no value yet and stand alone, or with a factor, in an axis of t
+ * get theirs. */
+bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,
+                    const char *what);
 
 /* ---- elab_index.c */
 Value elab_index(Elab *e, const Expr *x);
-void elab_check(Elab *e, Dim cond, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5); /* cond >= 0, at the C entry */
+void elab_check(Elab *e, Dim cond, Span span, const char *fmt, ...)
+    CNNC_PRINTF(4, 5); /* cond >= 0, at the C entry */
 DimFacts elab_facts(Elab *e);
-bool elab_extent(Elab *e, Dim extent, Span at); /* extent >= 0: proved, checked or (false) an error */
+bool elab_extent(Elab *e, Dim extent,
+                 Span at); /* extent >= 0: proved, checked or (false) an error */
 void elab_condition_facts(Elab *e, const Expr *c, bool holds);
 
 /* ---- elab_call.c, elab_builtin.c, elab_linear.c */
 Value elab_call(Elab *e, const Expr *x);
 Frame *elab_frame(Elab *e, const Item *item, Lib *lib, Span call);
 Value elab_run(Elab *e, Frame *fr); /* body of a def or model whose formals are bound */
-bool elab_builtin(Elab *e, const Expr *x, Value *out); /* false: no such builtin */
+bool elab_builtin(Elab *e, const Expr *x, Value *out);   /* false: no such builtin */
+bool elab_reduction(Elab *e, const Expr *x, Value *out); /* elab_reduce.c */
+Node *elab_op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at);
+Node *elab_truth(Elab *e, Node *x, unsigned axes, bool all, Span at);
 bool elab_special(Elab *e, const Expr *x, Value *out); /* grad and others */
-/* Matches arguments to names (NULL-terminated); required: how many must be there. False after a message. */
+/* Matches arguments to names (NULL-terminated); required: how many must be there. False after a
+ * message. */
 bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, const Expr **out);
 
 /* ---- elab_block.c */
@@ -319,7 +345,8 @@ Val elab_rng_step(Elab *e); /* the step that keys random numbers */
 Node *elab_pick(Elab *e, const InitValue *init);
 
 /* ---- elab_dist.c */
-bool elab_distribution(Elab *e, const Expr *x, Value *out); /* false: no distribution of that name */
+bool elab_distribution(Elab *e, const Expr *x,
+                       Value *out); /* false: no distribution of that name */
 Slot *elab_slot(Elab *e, Str path);
 Str elab_path(Elab *e, Str prefix, Str name);
 

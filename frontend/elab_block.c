@@ -4,13 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-Str elab_path(Elab *e, Str prefix, Str name)
-{
+Str elab_path(Elab *e, Str prefix, Str name) {
     return prefix[0] ? str_fmt(e->ctx, "%s.%s", prefix, name) : name;
 }
 
-Slot *elab_slot(Elab *e, Str path)
-{
+Slot *elab_slot(Elab *e, Str path) {
     for (int i = 0; i < e->params.n; i++)
         if (e->params.p[i].path == path)
             return &e->params.p[i];
@@ -20,8 +18,7 @@ Slot *elab_slot(Elab *e, Str path)
     return NULL;
 }
 
-static Type declared_type(Elab *e, const Declared *d)
-{
+static Type declared_type(Elab *e, const Declared *d) {
     Dim shape[LANG_RANK];
     for (int i = 0; i < d->rank; i++)
         shape[i] = d->axes[i].value;
@@ -31,12 +28,15 @@ static Type declared_type(Elab *e, const Declared *d)
 /* ---- initial values */
 
 /* 0 on the unconstrained scale. */
-static Node *neutral_init(Elab *e, const Declared *d, Span at)
-{
-    double x = d->kind == KIND_PROB ? 0.5 : d->kind == KIND_POSITIVE ? 1 : d->kind == KIND_INTERVAL ? (d->lo + d->hi) / 2 : 0;
+static Node *neutral_init(Elab *e, const Declared *d, Span at) {
+    double x = d->kind == KIND_PROB       ? 0.5
+               : d->kind == KIND_POSITIVE ? 1
+               : d->kind == KIND_INTERVAL ? (d->lo + d->hi) / 2
+                                          : 0;
     Node *n = node_const(e, d->dt, x, at);
     if (d->kind == KIND_SIMPLEX) {
-        Node *kids[2] = {node_const(e, d->dt, 1, at), node_cast(e, d->dt, node_dim(e, d->axes[d->rank - 1].value, at))};
+        Node *kids[2] = {node_const(e, d->dt, 1, at),
+                         node_cast(e, d->dt, node_dim(e, d->axes[d->rank - 1].value, at))};
         n = node_op(e, SC_div, kids, 2, d->dt, at);
     }
     if (d->kind != KIND_ORDERED && d->kind != KIND_CHOLESKY)
@@ -59,17 +59,16 @@ static Node *neutral_init(Elab *e, const Declared *d, Span at)
     return n;
 }
 
-static bool has_seed(const Elab *e)
-{
+static bool has_seed(const Elab *e) {
     const Frame *root = e->frame;
     while (root && root->caller)
         root = root->caller;
-    return root && root->item && (root->item->kind == ITEM_MODEL || root->item->kind == ITEM_ESTIMATOR);
+    return root && root->item &&
+           (root->item->kind == ITEM_MODEL || root->item->kind == ITEM_ESTIMATOR);
 }
 
 /* A def's C function takes no seed: its random numbers are keyed by the call site alone. */
-Val elab_seed(Elab *e)
-{
+Val elab_seed(Elab *e) {
     if (!e->seed.id && !has_seed(e))
         e->seed = gen_value(e, node_const(e, DT_I64, 0, (Span){0}));
     if (!e->seed.id) {
@@ -79,8 +78,7 @@ Val elab_seed(Elab *e)
     return e->seed;
 }
 
-Val elab_rng_step(Elab *e)
-{
+Val elab_rng_step(Elab *e) {
     if (!e->rng_step.id && e->training && has_seed(e)) {
         Param p = {.name = str_of(e->ctx, "step"), .role = ROLE_STEP, .tensor = -1};
         e->rng_step = graph_param(e->m, e->f, p, type_scalar(DT_I64));
@@ -90,8 +88,7 @@ Val elab_rng_step(Elab *e)
     return e->rng_step;
 }
 
-Val elab_random(Elab *e, int kind, Dim k, Type t, Val step, Span at)
-{
+Val elab_random(Elab *e, int kind, Dim k, Type t, Val step, Span at) {
     RandomAttr *a = ARENA_NEW(e->m->arena, RandomAttr);
     a->kind = kind;
     a->site = e->sites++;
@@ -99,31 +96,30 @@ Val elab_random(Elab *e, int kind, Dim k, Type t, Val step, Span at)
     a->row0 = dim_const(e->ctx, 0);
     a->type = t;
     Val args[2] = {elab_seed(e), step};
-    return inst_result(graph_inst(e->m, e->f, &op_random, args, 2, a, elab_span(e, at), elab_label(e)), 0);
+    return inst_result(
+        graph_inst(e->m, e->f, &op_random, args, 2, a, elab_span(e, at), elab_label(e)), 0);
 }
 
-static Node *scaled(Elab *e, Node *x, double scale, double shift, Value factor, Span at)
-{
+static Node *scaled(Elab *e, Node *x, double scale, double shift, Value factor, Span at) {
     Value v = elab_binary(e, OP_SUB, value_node(x), value_real(shift, at), at, at);
     v = elab_binary(e, OP_MUL, v, value_real(scale, at), at, at);
     v = elab_binary(e, OP_MUL, v, factor, at, at);
     return v.kind == V_NODE ? v.node : NULL;
 }
 
-static Value root_of(Elab *e, Value a, Value b, double top, Span at)
-{
+static Value root_of(Elab *e, Value a, Value b, double top, Span at) {
     Value sum = b.kind == V_ERROR ? a : elab_binary(e, OP_ADD, a, b, at, at);
     Value q = elab_binary(e, OP_DIV, value_real(top, at), sum, at, at);
     return q.kind == V_ERROR ? q : elab_scalar_call(e, SC_sqrt, &q, 1, at, at);
 }
 
-static Node *random_init(Elab *e, const InitValue *init, const Declared *d)
-{
+static Node *random_init(Elab *e, const InitValue *init, const Declared *d) {
     Val zero = gen_value(e, node_const(e, DT_I64, 0, init->span));
     if (init->kind == INIT_PICK)
         return elab_pick(e, init);
     bool he = init->kind == INIT_HE;
-    Val r = elab_random(e, he ? RANDOM_NORMAL : RANDOM_UNIFORM, NULL, declared_type(e, d), zero, init->span);
+    Val r = elab_random(e, he ? RANDOM_NORMAL : RANDOM_UNIFORM, NULL, declared_type(e, d), zero,
+                        init->span);
     Node *x = node_leaf(e, r, d->axes, init->span);
     Value factor = he ? root_of(e, init->fan_in, value_error(), 2, init->span)
                       : root_of(e, init->fan_in, init->fan_out, 6, init->span);
@@ -132,8 +128,7 @@ static Node *random_init(Elab *e, const InitValue *init, const Declared *d)
     return he ? scaled(e, x, 1, 0, factor, init->span) : scaled(e, x, 2, 0.5, factor, init->span);
 }
 
-static Node *initial(Elab *e, const Stmt *s, const Declared *d)
-{
+static Node *initial(Elab *e, const Stmt *s, const Declared *d) {
     if (!s->value)
         return neutral_init(e, d, s->span);
     Value v = elab_expr(e, s->value);
@@ -148,8 +143,7 @@ static Node *initial(Elab *e, const Stmt *s, const Declared *d)
 
 typedef enum When { WHEN_YES, WHEN_NO, WHEN_MASK, WHEN_BAD } When;
 
-static When when_of(Elab *e, const Stmt *s, Node **mask)
-{
+static When when_of(Elab *e, const Stmt *s, Node **mask) {
     if (!s->when)
         return WHEN_YES;
     Value v = elab_expr(e, s->when);
@@ -166,19 +160,18 @@ static When when_of(Elab *e, const Stmt *s, Node **mask)
         return WHEN_MASK;
     }
     if (v.kind != V_ERROR)
-        elab_error(e, "E0506", s->when->span, "`when` needs a bool known when compiling, or a const bool array");
+        elab_error(e, "E0506", s->when->span,
+                   "`when` needs a bool known when compiling, or a const bool array");
     return WHEN_BAD;
 }
 
-static Node *select3(Elab *e, Node *c, Node *a, Node *b, Span at)
-{
+static Node *select3(Elab *e, Node *c, Node *a, Node *b, Span at) {
     Node *kids[3] = {c, a, b};
     return node_op(e, SC_select, kids, 3, a->dt, at);
 }
 
 /* Elements that are learned: the true ones of the mask, once for each element of the other axes. */
-static Dim learned_of(Elab *e, const Node *mask, Type t)
-{
+static Dim learned_of(Elab *e, const Node *mask, Type t) {
     Dim count = type_count(e->ctx, t), all, rest;
     if (!mask)
         return count;
@@ -193,27 +186,26 @@ static Dim learned_of(Elab *e, const Node *mask, Type t)
     return dim_scale(e->ctx, all, on);
 }
 
-static Node *masked_param(Elab *e, Node *mask, Node *leaf, Span at)
-{
+static Node *masked_param(Elab *e, Node *mask, Node *leaf, Span at) {
     Val v = leaf->val;
-    v = inst_result(graph_inst(e->m, e->f, &op_stop, &v, 1, NULL, elab_span(e, at), elab_label(e)), 0);
+    v = inst_result(graph_inst(e->m, e->f, &op_stop, &v, 1, NULL, elab_span(e, at), elab_label(e)),
+                    0);
     return select3(e, mask, leaf, node_leaf(e, v, leaf->axes, at), at);
 }
 
-static void slot_error(Elab *e, Str path)
-{
-    Diag *d = elab_error(e, "E0505", e->frame->caller ? e->frame->call : (Span){0}, "two calls would create the parameter `%s`", path);
+static void slot_error(Elab *e, Str path) {
+    Diag *d = elab_error(e, "E0505", e->frame->caller ? e->frame->call : (Span){0},
+                         "two calls would create the parameter `%s`", path);
     diag_help(e->ctx, d, "give one of the calls a name: bind it by itself");
 }
 
-static Value shared_slot(Elab *e, Str path)
-{
+static Value shared_slot(Elab *e, Str path) {
     Slot *s = elab_slot(e, path);
     return s ? value_node(s->node) : value_error();
 }
 
-static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Node *init, bool is_state)
-{
+static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Node *init,
+                      bool is_state) {
     Str path = elab_path(e, e->frame->path, s->name.text);
     if (elab_slot(e, path)) {
         slot_error(e, path);
@@ -222,9 +214,20 @@ static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Nod
     }
     Type t = declared_type(e, d);
     int number = is_state ? e->states.n : e->params.n;
-    Param p = {.name = path, .role = is_state ? ROLE_STATE : ROLE_PARAM, .span = elab_span(e, s->span), .tensor = number};
-    Slot slot = {.path = path, .name = s->name.text, .type = t, .kind = d->kind, .lo = d->lo, .hi = d->hi,
-                 .span = elab_span(e, s->span), .frame = e->frame, .mask = mask, .init = init};
+    Param p = {.name = path,
+               .role = is_state ? ROLE_STATE : ROLE_PARAM,
+               .span = elab_span(e, s->span),
+               .tensor = number};
+    Slot slot = {.path = path,
+                 .name = s->name.text,
+                 .type = t,
+                 .kind = d->kind,
+                 .lo = d->lo,
+                 .hi = d->hi,
+                 .span = elab_span(e, s->span),
+                 .frame = e->frame,
+                 .mask = mask,
+                 .init = init};
     slot.cname = abi_upper(e->ctx, path);
     slot.val = graph_param(e->m, e->f, p, t);
     slot.leaf = node_leaf(e, slot.val, d->axes, s->span);
@@ -239,18 +242,18 @@ static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Nod
     b->param = number;
 }
 
-static bool is_init_random(const Stmt *s)
-{
+static bool is_init_random(const Stmt *s) {
     return s->value && s->value->kind == EXPR_CALL && s->value->path.n == 1 &&
-           (!strcmp(s->value->path.names[0].text, "glorot") || !strcmp(s->value->path.names[0].text, "he"));
+           (!strcmp(s->value->path.names[0].text, "glorot") ||
+            !strcmp(s->value->path.names[0].text, "he"));
 }
 
-static void stmt_param(Elab *e, const Stmt *s)
-{
+static void stmt_param(Elab *e, const Stmt *s) {
     Declared d = elab_type(e, s->type);
     Node *mask = NULL;
     if (!d.bad && (d.kind == KIND_INT || d.kind == KIND_BOOL || d.kind == KIND_INDEX)) {
-        elab_error(e, "E0507", s->type->span, "a param is made of reals, not of %s", s->type->kind.text);
+        elab_error(e, "E0507", s->type->span, "a param is made of reals, not of %s",
+                   s->type->kind.text);
         d.bad = true;
     }
     When w = d.bad ? WHEN_BAD : when_of(e, s, &mask);
@@ -259,7 +262,8 @@ static void stmt_param(Elab *e, const Stmt *s)
         return;
     }
     if (e->frame->shared) {
-        Value v = w == WHEN_NO ? value_node(initial(e, s, &d)) : shared_slot(e, elab_path(e, e->frame->path, s->name.text));
+        Value v = w == WHEN_NO ? value_node(initial(e, s, &d))
+                               : shared_slot(e, elab_path(e, e->frame->path, s->name.text));
         elab_bind(e, s->name, B_LOCAL, v);
         return;
     }
@@ -282,8 +286,7 @@ static void stmt_param(Elab *e, const Stmt *s)
     make_slot(e, s, &d, mask, init, false);
 }
 
-static void stmt_state(Elab *e, const Stmt *s)
-{
+static void stmt_state(Elab *e, const Stmt *s) {
     Declared d = elab_type(e, s->type);
     if (e->frame->shared) {
         elab_bind(e, s->name, B_STATE, shared_slot(e, elab_path(e, e->frame->path, s->name.text)));
@@ -296,8 +299,7 @@ static void stmt_state(Elab *e, const Stmt *s)
         elab_bind(e, s->name, B_LOCAL, value_error());
 }
 
-static void stmt_update(Elab *e, const Stmt *s)
-{
+static void stmt_update(Elab *e, const Stmt *s) {
     Binding *b = elab_lookup(e->frame, s->name.text);
     if (!b || b->kind != B_STATE) {
         if (!b || b->v.kind != V_ERROR)
@@ -308,7 +310,11 @@ static void stmt_update(Elab *e, const Stmt *s)
     Slot *slot = elab_slot(e, elab_path(e, e->frame->path, s->name.text));
     if (v.kind == V_ERROR || !slot)
         return;
-    Declared d = {.kind = KIND_REAL, .dt = slot->type.dt, .rank = slot->type.rank, .has_shape = slot->type.rank > 0, .span = s->span};
+    Declared d = {.kind = KIND_REAL,
+                  .dt = slot->type.dt,
+                  .rank = slot->type.rank,
+                  .has_shape = slot->type.rank > 0,
+                  .span = s->span};
     memcpy(d.axes, slot->leaf->axes, sizeof *d.axes * (size_t)d.rank);
     v = elab_convert(e, v, &d, s->value->span, "the state");
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, d.dt);
@@ -320,19 +326,18 @@ static void stmt_update(Elab *e, const Stmt *s)
 
 /* ---- bindings */
 
-static Value settled(Elab *e, Value v)
-{
+static Value settled(Elab *e, Value v) {
     if (v.kind == V_NODE)
         v.node = gen_settle(e, v.node);
     return v;
 }
 
-static void stmt_bind(Elab *e, const Stmt *s)
-{
+static void stmt_bind(Elab *e, const Stmt *s) {
     Frame *fr = e->frame;
     const Binding *old = elab_lookup(fr, s->name.text);
     if (old) {
-        Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already", s->name.text);
+        Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already",
+                             s->name.text);
         diag_note(e->ctx, d, elab_span(e, old->span), "it got it here");
         return;
     }
@@ -353,18 +358,26 @@ static void stmt_bind(Elab *e, const Stmt *s)
         b->leaf = v.node->val;
 }
 
-void elab_stmt(Elab *e, const Stmt *s)
-{
+void elab_stmt(Elab *e, const Stmt *s) {
     switch (s->kind) {
-    case STMT_PARAM: stmt_param(e, s); break;
-    case STMT_STATE: stmt_state(e, s); break;
-    case STMT_UPDATE: stmt_update(e, s); break;
+    case STMT_PARAM:
+        stmt_param(e, s);
+        break;
+    case STMT_STATE:
+        stmt_state(e, s);
+        break;
+    case STMT_UPDATE:
+        stmt_update(e, s);
+        break;
     case STMT_CONST:
-    case STMT_BIND: stmt_bind(e, s); break;
+    case STMT_BIND:
+        stmt_bind(e, s);
+        break;
     case STMT_RETURN:
         e->frame->result = elab_expr(e, s->value);
         e->frame->returned = true;
         break;
-    default: break; /* of estimators and tests, which see to them */
+    default:
+        break; /* of estimators and tests, which see to them */
     }
 }

@@ -1,248 +1,11 @@
-/* Functions of the language that are not written in it: reductions, shapes, linear algebra, initial values. */
+/* Functions of the language that are not written in it: shapes, linear algebra, initial values. */
 #include "frontend/elab.h"
 
 #include <string.h>
 
-/* ---- which axes are reduced: all, `over = names`, `axis = numbers` */
-
-static bool one_over(Elab *e, const Node *x, const Value *v, Span at, unsigned *mask)
-{
-    int found = -1, n = 0;
-    if (v->kind == V_DIM)
-        for (int i = 0; i < x->rank; i++)
-            if (x->axes[i].name == v->name) {
-                found = i;
-                n++;
-            }
-    if (n == 1) {
-        *mask |= 1u << found;
-        return true;
-    }
-    const char *text = v->kind == V_DIM ? dim_text(e->ctx, v->name) : "this";
-    elab_error(e, "E0350", at, n ? "`%s` names several axes of %s" : "`%s` is the name of no axis of %s", text,
-               axes_names(e, x->axes, x->rank));
-    return false;
-}
-
-static bool one_axis(Elab *e, const Node *x, const Value *v, Span at, unsigned *mask)
-{
-    int64_t k;
-    if (value_int_const(v, &k) && k >= 0 && k < x->rank) {
-        *mask |= 1u << k;
-        return true;
-    }
-    elab_error(e, "E0351", at, "no such axis: %s has the axes 0 to %d", axes_text(e, x->axes, x->rank), x->rank - 1);
-    return false;
-}
-
-static bool pick_axes(Elab *e, const Node *x, const Expr *over, const Expr *axis, unsigned *mask)
-{
-    const Expr *by = over ? over : axis;
-    *mask = 0;
-    if (!by) {
-        *mask = (1u << x->rank) - 1;
-        return true;
-    }
-    Value v = elab_expr(e, by);
-    if (v.kind == V_ERROR)
-        return false;
-    Value *items = v.kind == V_LIST ? v.items : &v;
-    for (int i = 0; i < (v.kind == V_LIST ? v.n_items : 1); i++)
-        if (!(over ? one_over(e, x, &items[i], by->span, mask) : one_axis(e, x, &items[i], by->span, mask)))
-            return false;
-    return true;
-}
-
-/* The number of reduced elements, as a node of type dt. */
-static Node *reduced_count(Elab *e, const Node *x, unsigned mask, DType dt, Span at)
-{
-    Dim n = dim_const(e->ctx, 1);
-    for (int i = 0; i < x->rank; i++)
-        if (mask >> i & 1)
-            n = dim_or_error(e, dim_mul(e->ctx, n, x->axes[i].value), at);
-    return node_cast(e, dt, node_dim(e, n, at));
-}
-
-static Node *op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at)
-{
-    Node *kids[2] = {a, b};
-    return node_op(e, op, kids, 2, op == SC_eq || op == SC_ne ? DT_BOOL : a->dt, at);
-}
-
-static DType sum_type(const Elab *e, DType dt)
-{
-    if (!dtype_is_real(dt))
-        return DT_I64;
-    return e->wide && e->wide == e->frame ? DT_F64 : dt;
-}
-
-static DType mean_type(const Elab *e, DType dt)
-{
-    DType real = dtype_is_real(dt) ? dt : e->real;
-    return e->wide && e->wide == e->frame ? DT_F64 : real;
-}
-
-static Node *sum_of(Elab *e, Node *x, unsigned mask, DType dt, Span at)
-{
-    return mask ? node_reduce(e, NEST_SUM, node_cast(e, dt, x), mask, at) : node_cast(e, dt, x);
-}
-
-static Node *mean_of(Elab *e, Node *x, unsigned mask, Span at)
-{
-    DType dt = mean_type(e, x->dt);
-    Node *sum = dtype_is_real(x->dt) ? sum_of(e, x, mask, dt, at) : node_cast(e, dt, sum_of(e, x, mask, DT_I64, at));
-    return op2(e, SC_div, sum, reduced_count(e, x, mask, dt, at), at);
-}
-
-/* Squares of the deviations from the mean, averaged. */
-static Node *var_of(Elab *e, Node *x, unsigned mask, Span at)
-{
-    x = gen_settle(e, node_cast(e, mean_type(e, x->dt), x));
-    Node *m = gen_settle(e, mean_of(e, x, mask, at));
-    Node *d = node_new(e, N_OP, x->dt, x->rank, x->axes, at);
-    d->op = SC_sub;
-    d->n_kids = 2;
-    d->kid[0] = x, d->kid[1] = m;
-    d->open = x->open | m->open;
-    for (int i = 0, k = 0; i < x->rank; i++) {
-        d->map[0][i] = i;
-        if (!(mask >> i & 1))
-            d->map[1][k++] = i;
-    }
-    d = gen_settle(e, d);
-    return mean_of(e, op2(e, SC_mul, d, d, at), mask, at);
-}
-
-static Node *truth_of(Elab *e, Node *x, unsigned mask, bool all, Span at)
-{
-    if (x->dt != DT_BOOL) {
-        elab_error(e, "E0332", at, "any and all need bools");
-        return NULL;
-    }
-    Node *n = sum_of(e, all ? node_op1(e, SC_not, x, at) : x, mask, DT_I64, at);
-    Node *zero = node_fill(e, node_const(e, DT_I64, 0, at), n->rank, n->axes);
-    return op2(e, all ? SC_eq : SC_ne, n, zero, at);
-}
-
-/* x with constant subscripts on the axes of mask. */
-static Node *fixed(Elab *e, Node *x, unsigned mask, int64_t number)
-{
-    Axis axes[LANG_RANK];
-    Node *v = node_new(e, N_VIEW, x->dt, 0, NULL, x->span);
-    v->at = ARENA_ARRAY(e->arena, DimSym, x->rank + 1);
-    v->form = ARENA_ARRAY(e->arena, Dim, x->rank + 1);
-    for (int i = x->rank - 1; i >= 0; i--) {
-        int64_t n = 1;
-        if (!(mask >> i & 1))
-            continue;
-        dim_is_const(x->axes[i].value, &n);
-        v->form[i] = dim_const(e->ctx, number % n);
-        number /= n;
-    }
-    for (int i = 0; i < x->rank; i++)
-        if (!(mask >> i & 1)) {
-            axes[v->rank] = x->axes[i];
-            v->at[v->rank] = nest_index(e->ctx, "i");
-            v->form[i] = dim_of(e->ctx, v->at[v->rank++]);
-        }
-    v->axes = arena_dup(e->arena, axes, sizeof *axes * LANG_RANK);
-    v->kid[0] = x;
-    v->n_kids = 1;
-    v->n_at = v->rank;
-    v->open = x->open;
-    return v;
-}
-
-static Node *prod_of(Elab *e, Node *x, unsigned mask, Span at)
-{
-    int64_t count = 1, k;
-    for (int i = 0; i < x->rank; i++)
-        if (mask >> i & 1)
-            count = dim_is_const(x->axes[i].value, &k) && k <= 16 ? count * k : 17;
-    if (count > 16) {
-        elab_error(e, "E0352", at, "prod takes at most 16 elements, and a constant number of them");
-        return NULL;
-    }
-    x = gen_settle(e, x->dt == DT_BOOL ? node_cast(e, DT_I64, x) : x);
-    Node *r = NULL;
-    for (int64_t i = 0; i < count; i++)
-        r = r ? op2(e, SC_mul, r, fixed(e, x, mask, i), at) : fixed(e, x, mask, i);
-    return r ? r : node_const(e, x->dt, 1, at);
-}
-
-static Node *extreme_of(Elab *e, Node *x, unsigned mask, bool greatest, Span at)
-{
-    if (x->dt == DT_BOOL) {
-        elab_error(e, "E0333", at, "max and min need numbers: use any or all");
-        return NULL;
-    }
-    return mask ? node_reduce(e, greatest ? NEST_MAX : NEST_MIN, x, mask, at) : x;
-}
-
-static Node *argmax_of(Elab *e, Node *x, unsigned mask, Span at)
-{
-    int axis = -1;
-    for (int i = 0; i < x->rank; i++)
-        if (mask == 1u << i)
-            axis = i;
-    if (axis < 0) {
-        elab_error(e, "E0353", at, "argmax is over one axis: say which, `axis = 1`");
-        return NULL;
-    }
-    Node *n = node_reduce(e, NEST_ARGMAX, x->dt == DT_BOOL ? node_cast(e, DT_I32, x) : x, mask, at);
-    n->bound = x->axes[axis].value;
-    return n;
-}
-
-enum { R_SUM, R_MEAN, R_VAR, R_SD, R_MAX, R_MIN, R_ARGMAX, R_PROD, R_ANY, R_ALL, N_REDUCTIONS };
-static const char *const reductions[] = {"sum", "mean", "var", "sd", "max", "min", "argmax", "prod", "any", "all"};
-
-static Node *reduction(Elab *e, int which, Node *x, unsigned mask, Span at)
-{
-    switch (which) {
-    case R_SUM: return sum_of(e, x, mask, sum_type(e, x->dt), at);
-    case R_MEAN: return mean_of(e, x, mask, at);
-    case R_VAR: return var_of(e, x, mask, at);
-    case R_SD: return node_op1(e, SC_sqrt, var_of(e, x, mask, at), at);
-    case R_MAX: case R_MIN: return extreme_of(e, x, mask, which == R_MAX, at);
-    case R_ARGMAX: return argmax_of(e, x, mask, at);
-    case R_PROD: return prod_of(e, x, mask, at);
-    default: return truth_of(e, x, mask, which == R_ALL, at);
-    }
-}
-
-static Value reduce_call(Elab *e, const Expr *x, int which)
-{
-    static const char *const names[] = {"x", "over", "axis", NULL};
-    const Expr *args[3];
-    unsigned mask;
-    if ((which == R_MAX || which == R_MIN) && x->n_args == 2 && !x->args[0].name.text && !x->args[1].name.text) {
-        Value v[2] = {elab_expr(e, x->args[0].value), elab_expr(e, x->args[1].value)};
-        if (v[0].kind == V_ERROR || v[1].kind == V_ERROR)
-            return value_error();
-        double a, b;
-        if (v[0].kind != V_NODE && v[1].kind != V_NODE && value_const(&v[0], &a) && value_const(&v[1], &b))
-            return (which == R_MAX) == (b <= a) ? v[0] : v[1];
-        return elab_scalar_call(e, which == R_MAX ? SC_max : SC_min, v, 2, x->span, x->path.span);
-    }
-    for (int i = 1; i < x->n_args; i++)
-        if (!x->args[i].name.text) {
-            elab_error(e, "E0408", x->args[i].span, "`%s` reduces one tensor: say `over = N` or `axis = 1`", reductions[which]);
-            return value_error();
-        }
-    if (!elab_args(e, x, names, 1, args))
-        return value_error();
-    Value v = elab_expr(e, args[0]);
-    Node *n = node_of(e, &v, DT_NONE);
-    if (!n || !pick_axes(e, n, args[1], args[2], &mask))
-        return value_error();
-    return value_node(reduction(e, which, n, mask, x->span));
-}
-
 /* ---- shapes */
 
-static bool shape_arg(Elab *e, const Expr *x, Axis *axes, int *rank)
-{
+static bool shape_arg(Elab *e, const Expr *x, Axis *axes, int *rank) {
     Value v = elab_expr(e, x);
     if (v.kind == V_ERROR)
         return false;
@@ -263,8 +26,7 @@ static bool shape_arg(Elab *e, const Expr *x, Axis *axes, int *rank)
     return false;
 }
 
-static Dim count_of(Elab *e, const Axis *axes, int rank, Span at)
-{
+static Dim count_of(Elab *e, const Axis *axes, int rank, Span at) {
     Dim n = dim_const(e->ctx, 1);
     for (int i = 0; i < rank; i++)
         n = dim_or_error(e, dim_mul(e->ctx, n, axes[i].value), at);
@@ -272,8 +34,7 @@ static Dim count_of(Elab *e, const Axis *axes, int rank, Span at)
 }
 
 /* The counts of two shapes without the axes that both have. */
-static void reshape_error(Elab *e, const Node *x, const Axis *axes, int rank, Span at)
-{
+static void reshape_error(Elab *e, const Node *x, const Axis *axes, int rank, Span at) {
     Axis old[LANG_RANK], now[LANG_RANK];
     int n_old = x->rank, n_now = rank;
     memcpy(old, x->axes, sizeof *old * (size_t)n_old);
@@ -287,31 +48,29 @@ static void reshape_error(Elab *e, const Node *x, const Axis *axes, int rank, Sp
             }
     const char *help = NULL;
     Dim a = count_of(e, now, n_now, at), b = count_of(e, old, n_old, at);
-    Diag *d = elab_error(e, "E0355", at, "reshape of %s to %s changes the number of elements", axes_text(e, x->axes, x->rank),
-                         axes_text(e, axes, rank));
+    Diag *d = elab_error(e, "E0355", at, "reshape of %s to %s changes the number of elements",
+                         axes_text(e, x->axes, x->rank), axes_text(e, axes, rank));
     diag_note(e->ctx, d, (Span){0}, "%s", dim_explain(e->ctx, a, NULL, b, NULL, &help));
     if (help)
         diag_help(e->ctx, d, "%s", help);
 }
 
-static Node *closed(Elab *e, Node *x, Span at, const char *what)
-{
+static Node *closed(Elab *e, Node *x, Span at, const char *what) {
     if (x && x->open) {
-        Diag *d = elab_error(e, "E0356", at, "%s of a tensor that depends on an index of a comprehension", what);
+        Diag *d = elab_error(e, "E0356", at,
+                             "%s of a tensor that depends on an index of a comprehension", what);
         diag_help(e->ctx, d, "compute it outside the comprehension");
         return NULL;
     }
     return x ? gen_leaf(e, x) : NULL;
 }
 
-static Node *arg_node(Elab *e, const Expr *x)
-{
+static Node *arg_node(Elab *e, const Expr *x) {
     Value v = elab_expr(e, x);
     return node_of(e, &v, DT_NONE);
 }
 
-static Value call_reshape(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_reshape(Elab *e, const Expr *x, const Expr **a) {
     Axis axes[LANG_RANK];
     int rank;
     Node *n = arg_node(e, a[0]);
@@ -329,30 +88,32 @@ static Value call_reshape(Elab *e, const Expr *x, const Expr **a)
         shape[i] = axes[i].value;
     ReshapeAttr *attr = ARENA_NEW(e->m->arena, ReshapeAttr);
     attr->type = type_new(e->ctx, n->dt, rank, shape);
-    Val v = inst_result(graph_inst(e->m, e->f, &op_reshape, &n->val, 1, attr, elab_span(e, x->span), elab_label(e)), 0);
+    Val v = inst_result(
+        graph_inst(e->m, e->f, &op_reshape, &n->val, 1, attr, elab_span(e, x->span), elab_label(e)),
+        0);
     Node *r = node_leaf(e, v, axes, x->span);
     r->bound = n->bound;
     return value_node(r);
 }
 
-static Value call_fill(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_fill(Elab *e, const Expr *x, const Expr **a) {
     Axis axes[LANG_RANK];
     int rank;
     (void)x;
     if (!shape_arg(e, a[0], axes, &rank))
         return value_error();
     Value v = elab_expr(e, a[1]);
-    Node *n = v.kind == V_DIM ? node_cast(e, e->real, node_of(e, &v, DT_NONE)) : node_of(e, &v, DT_NONE);
+    Node *n =
+        v.kind == V_DIM ? node_cast(e, e->real, node_of(e, &v, DT_NONE)) : node_of(e, &v, DT_NONE);
     if (n && n->rank) {
-        elab_error(e, "E0357", a[1]->span, "fill takes a scalar, and this is %s", value_what(e, &v));
+        elab_error(e, "E0357", a[1]->span, "fill takes a scalar, and this is %s",
+                   value_what(e, &v));
         return value_error();
     }
     return value_node(n ? node_fill(e, n, rank, axes) : NULL);
 }
 
-static Value call_eye(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_eye(Elab *e, const Expr *x, const Expr **a) {
     Value n;
     if (!elab_dim_value(e, a[0], &n) || !elab_extent(e, n.dim, a[0]->span))
         return value_error();
@@ -363,7 +124,8 @@ static Value call_eye(Elab *e, const Expr *x, const Expr **a)
         axes[i] = axis_dim(n.name, n.dim);
         vec_push(e->arena, &e->loops, idx[i]);
     }
-    Node *same = op2(e, SC_eq, node_dim(e, dim_of(e->ctx, idx[0].sym), x->span), node_dim(e, dim_of(e->ctx, idx[1].sym), x->span), x->span);
+    Node *same = elab_op2(e, SC_eq, node_dim(e, dim_of(e->ctx, idx[0].sym), x->span),
+                          node_dim(e, dim_of(e->ctx, idx[1].sym), x->span), x->span);
     Node *r = node_for(e, idx, axes, 2, node_cast(e, e->real, same), x->span);
     e->loops.n -= 2;
     return value_node(r);
@@ -371,8 +133,7 @@ static Value call_eye(Elab *e, const Expr *x, const Expr **a)
 
 /* ---- pad, concat */
 
-static bool pad_amounts(Elab *e, const Expr *x, int rank, Value *out)
-{
+static bool pad_amounts(Elab *e, const Expr *x, int rank, Value *out) {
     *out = elab_expr(e, x);
     if (out->kind == V_ERROR)
         return false;
@@ -394,21 +155,23 @@ static bool pad_amounts(Elab *e, const Expr *x, int rank, Value *out)
     return ok;
 }
 
-static const char *pad_why(Elab *e, const Axis *x, Dim before, Dim after)
-{
-    return str_fmt(e->ctx, "%s + %s + %s", dim_text(e->ctx, x->value), dim_text(e->ctx, before), dim_text(e->ctx, after));
+static const char *pad_why(Elab *e, const Axis *x, Dim before, Dim after) {
+    return str_fmt(e->ctx, "%s + %s + %s", dim_text(e->ctx, x->value), dim_text(e->ctx, before),
+                   dim_text(e->ctx, after));
 }
 
-static Node *pad_node(Elab *e, Node *n, const Value *before, const Value *after, ScalarValue fill, Span at)
-{
+static Node *pad_node(Elab *e, Node *n, const Value *before, const Value *after, ScalarValue fill,
+                      Span at) {
     Axis axes[LANG_RANK];
     DimSym *sym = ARENA_ARRAY(e->arena, DimSym, n->rank + 1);
     Dim *form = ARENA_ARRAY(e->arena, Dim, n->rank + 1), zero = dim_const(e->ctx, 0);
     bool any = false;
     for (int i = 0; i < n->rank; i++) {
         const Value *b = &before[i], *a = &after[i];
-        axes[i].name = dim_or_error(e, dim_add(e->ctx, n->axes[i].name, dim_add(e->ctx, b->name, a->name)), at);
-        axes[i].value = dim_or_error(e, dim_add(e->ctx, n->axes[i].value, dim_add(e->ctx, b->dim, a->dim)), at);
+        axes[i].name = dim_or_error(
+            e, dim_add(e->ctx, n->axes[i].name, dim_add(e->ctx, b->name, a->name)), at);
+        axes[i].value =
+            dim_or_error(e, dim_add(e->ctx, n->axes[i].value, dim_add(e->ctx, b->dim, a->dim)), at);
         axes[i].why = pad_why(e, &n->axes[i], b->dim, a->dim);
         sym[i] = nest_index(e->ctx, "i");
         form[i] = dim_sub(e->ctx, dim_of(e->ctx, sym[i]), b->dim);
@@ -430,8 +193,7 @@ static Node *pad_node(Elab *e, Node *n, const Value *before, const Value *after,
     return r;
 }
 
-static bool fill_value(Elab *e, const Expr *x, DType dt, ScalarValue *out)
-{
+static bool fill_value(Elab *e, const Expr *x, DType dt, ScalarValue *out) {
     *out = (ScalarValue){0};
     if (!x)
         return true;
@@ -447,24 +209,24 @@ static bool fill_value(Elab *e, const Expr *x, DType dt, ScalarValue *out)
     return true;
 }
 
-static Value call_pad(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_pad(Elab *e, const Expr *x, const Expr **a) {
     Value before, after;
     ScalarValue fill;
     Node *n = closed(e, arg_node(e, a[0]), x->path.span, "pad");
-    if (!n || !pad_amounts(e, a[1], n->rank, &before) || !pad_amounts(e, a[2], n->rank, &after) || !fill_value(e, a[3], n->dt, &fill))
+    if (!n || !pad_amounts(e, a[1], n->rank, &before) || !pad_amounts(e, a[2], n->rank, &after) ||
+        !fill_value(e, a[3], n->dt, &fill))
         return value_error();
     return value_node(pad_node(e, n, before.items, after.items, fill, x->span));
 }
 
-static Value call_zeropad(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_zeropad(Elab *e, const Expr *x, const Expr **a) {
     Value p, all[LANG_RANK];
     Node *n = closed(e, arg_node(e, a[0]), x->path.span, "zeropad");
     if (!n || !elab_dim_value(e, a[1], &p))
         return value_error();
     if (n->rank < 2) {
-        elab_error(e, "E0336", a[0]->span, "zeropad pads the last two axes, and this is %s", axes_text(e, n->axes, n->rank));
+        elab_error(e, "E0336", a[0]->span, "zeropad pads the last two axes, and this is %s",
+                   axes_text(e, n->axes, n->rank));
         return value_error();
     }
     int64_t k;
@@ -479,12 +241,14 @@ static Value call_zeropad(Elab *e, const Expr *x, const Expr **a)
     return value_node(pad_node(e, n, all, all, (ScalarValue){0}, x->span));
 }
 
-/* Stores x into the result from `offset` of the axis on; cells that it does not reach keep `init`. */
-static Val concat_part(Elab *e, const Node *x, int axis, Dim offset, const Dim *shape, Val init, Span at)
-{
+/* Stores x into the result from `offset` of the axis on; cells that it does not reach keep `init`.
+ */
+static Val concat_part(Elab *e, const Node *x, int axis, Dim offset, const Dim *shape, Val init,
+                       Span at) {
     BodyBuilder b = body_new(e->ctx);
     NestIndex *box = ARENA_ARRAY(e->arena, NestIndex, x->rank + 1);
-    Dim *map = ARENA_ARRAY(e->arena, Dim, x->rank + 1), *to = ARENA_ARRAY(e->arena, Dim, x->rank + 1);
+    Dim *map = ARENA_ARRAY(e->arena, Dim, x->rank + 1),
+        *to = ARENA_ARRAY(e->arena, Dim, x->rank + 1);
     for (int i = 0; i < x->rank; i++) {
         box[i] = (NestIndex){nest_fresh_index(e->ctx, "i", box, i), x->axes[i].value};
         map[i] = to[i] = dim_of(e->ctx, box[i].sym);
@@ -492,30 +256,38 @@ static Val concat_part(Elab *e, const Node *x, int axis, Dim offset, const Dim *
     to[axis] = dim_add(e->ctx, to[axis], offset);
     Body body = body_done(&b, body_read(&b, x->dt, 0, x->rank, map));
     Val args[2] = {x->val, init};
-    Nest nest = {.op = NEST_STORE, .n_box = x->rank, .box = box, .rank = x->rank, .map = to, .body = body, .init = init.id ? 1 : -1};
-    return graph_nest(e->m, e->f, &nest, args, init.id ? 2 : 1, x->dt, shape, elab_span(e, at), elab_label(e));
+    Nest nest = {.op = NEST_STORE,
+                 .n_box = x->rank,
+                 .box = box,
+                 .rank = x->rank,
+                 .map = to,
+                 .body = body,
+                 .init = init.id ? 1 : -1};
+    return graph_nest(e->m, e->f, &nest, args, init.id ? 2 : 1, x->dt, shape, elab_span(e, at),
+                      elab_label(e));
 }
 
-static bool concat_fits(Elab *e, const Node *a, const Node *b, int axis, Span at)
-{
+static bool concat_fits(Elab *e, const Node *a, const Node *b, int axis, Span at) {
     bool ok = a->rank == b->rank;
     for (int i = 0; ok && i < a->rank; i++)
         ok = i == axis || a->axes[i].value == b->axes[i].value;
     if (!ok)
-        elab_error(e, "E0361", at, "concat along axis %d of %s and %s", axis, axes_text(e, a->axes, a->rank), axes_text(e, b->axes, b->rank));
+        elab_error(e, "E0361", at, "concat along axis %d of %s and %s", axis,
+                   axes_text(e, a->axes, a->rank), axes_text(e, b->axes, b->rank));
     return ok;
 }
 
-static Value call_concat(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_concat(Elab *e, const Expr *x, const Expr **a) {
     int64_t axis = 0;
-    Node *l = closed(e, arg_node(e, a[0]), x->path.span, "concat"), *r = closed(e, arg_node(e, a[1]), x->path.span, "concat");
+    Node *l = closed(e, arg_node(e, a[0]), x->path.span, "concat"),
+         *r = closed(e, arg_node(e, a[1]), x->path.span, "concat");
     if (!l || !r)
         return value_error();
     if (a[2]) {
         Value v = elab_expr(e, a[2]);
         if (!value_int_const(&v, &axis) || axis < 0 || axis >= l->rank) {
-            elab_error(e, "E0351", a[2]->span, "%s has the axes 0 to %d", axes_text(e, l->axes, l->rank), l->rank - 1);
+            elab_error(e, "E0351", a[2]->span, "%s has the axes 0 to %d",
+                       axes_text(e, l->axes, l->rank), l->rank - 1);
             return value_error();
         }
     }
@@ -528,7 +300,8 @@ static Value call_concat(Elab *e, const Expr *x, const Expr **a)
     for (int i = 0; i < l->rank; i++) {
         axes[i] = l->axes[i];
         if (i == axis)
-            axes[i] = axis_dim(dim_add(e->ctx, l->axes[i].name, r->axes[i].name), dim_add(e->ctx, l->axes[i].value, r->axes[i].value));
+            axes[i] = axis_dim(dim_add(e->ctx, l->axes[i].name, r->axes[i].name),
+                               dim_add(e->ctx, l->axes[i].value, r->axes[i].value));
         shape[i] = dim_or_error(e, axes[i].value, x->span);
     }
     Val first = concat_part(e, l, (int)axis, dim_const(e->ctx, 0), shape, (Val){0}, x->span);
@@ -538,51 +311,56 @@ static Value call_concat(Elab *e, const Expr *x, const Expr **a)
 
 /* ---- linear algebra, tables, initial values */
 
-static bool square(Elab *e, const Node *n, Span at)
-{
+static bool square(Elab *e, const Node *n, Span at) {
     if (n->rank >= 2 && n->axes[n->rank - 1].value == n->axes[n->rank - 2].value)
         return true;
-    elab_error(e, "E0336", at, "a square matrix is needed here, and this is %s", axes_text(e, n->axes, n->rank));
+    elab_error(e, "E0336", at, "a square matrix is needed here, and this is %s",
+               axes_text(e, n->axes, n->rank));
     return false;
 }
 
-static Node *real_leaf(Elab *e, const Expr *x, Span at, const char *what)
-{
+static Node *real_leaf(Elab *e, const Expr *x, Span at, const char *what) {
     Node *n = arg_node(e, x);
     return closed(e, n && !dtype_is_real(n->dt) ? node_cast(e, e->real, n) : n, at, what);
 }
 
-static Value call_cholesky(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_cholesky(Elab *e, const Expr *x, const Expr **a) {
     Node *n = real_leaf(e, a[0], x->path.span, "cholesky");
     if (!n || !square(e, n, a[0]->span))
         return value_error();
-    Val v = inst_result(graph_inst(e->m, e->f, &op_cholesky, &n->val, 1, NULL, elab_span(e, x->span), elab_label(e)), 0);
+    Val v = inst_result(graph_inst(e->m, e->f, &op_cholesky, &n->val, 1, NULL,
+                                   elab_span(e, x->span), elab_label(e)),
+                        0);
     return value_node(node_leaf(e, v, n->axes, x->span));
 }
 
-static Value call_solve(Elab *e, const Expr *x, const Expr **a)
-{
-    Node *m = real_leaf(e, a[0], x->path.span, "solve"), *b = m ? real_leaf(e, a[1], x->path.span, "solve") : NULL;
+static Value call_solve(Elab *e, const Expr *x, const Expr **a) {
+    Node *m = real_leaf(e, a[0], x->path.span, "solve"),
+         *b = m ? real_leaf(e, a[1], x->path.span, "solve") : NULL;
     if (!m || !b || !square(e, m, a[0]->span))
         return value_error();
     bool vector = b->rank == m->rank - 1;
     int row = vector ? b->rank - 1 : b->rank - 2;
-    if (b->rank < m->rank - 1 || b->rank > m->rank || b->axes[row].value != m->axes[m->rank - 1].value) {
-        elab_error(e, "E0362", a[1]->span, "solve of %s and %s: the rows differ", axes_text(e, m->axes, m->rank), axes_text(e, b->axes, b->rank));
+    if (b->rank < m->rank - 1 || b->rank > m->rank ||
+        b->axes[row].value != m->axes[m->rank - 1].value) {
+        elab_error(e, "E0362", a[1]->span, "solve of %s and %s: the rows differ",
+                   axes_text(e, m->axes, m->rank), axes_text(e, b->axes, b->rank));
         return value_error();
     }
     Axis axes[LANG_RANK];
     memcpy(axes, b->axes, sizeof *axes * (size_t)b->rank);
     axes[row] = m->axes[m->rank - 1];
     Val args[2] = {m->val, b->val};
-    Val v = inst_result(graph_inst(e->m, e->f, &op_solve, args, 2, NULL, elab_span(e, x->span), elab_label(e)), 0);
+    Val v = inst_result(
+        graph_inst(e->m, e->f, &op_solve, args, 2, NULL, elab_span(e, x->span), elab_label(e)), 0);
     return value_node(node_leaf(e, v, axes, x->span));
 }
 
-static Value call_mask(Elab *e, const Expr *x)
-{
-    Value v = {.kind = V_LIST, .span = x->span, .n_items = x->n_args, .items = ARENA_ARRAY(e->arena, Value, x->n_args + 1)};
+static Value call_mask(Elab *e, const Expr *x) {
+    Value v = {.kind = V_LIST,
+               .span = x->span,
+               .n_items = x->n_args,
+               .items = ARENA_ARRAY(e->arena, Value, x->n_args + 1)};
     for (int i = 0; i < x->n_args; i++) {
         Value row = elab_expr(e, x->args[i].value);
         if (row.kind == V_ERROR)
@@ -592,7 +370,10 @@ static Value call_mask(Elab *e, const Expr *x)
             elab_error(e, "E0363", x->args[i].span, "a row of mask is a string of `X` and `.`");
             return value_error();
         }
-        Value r = {.kind = V_LIST, .span = row.span, .n_items = (int)n, .items = ARENA_ARRAY(e->arena, Value, n)};
+        Value r = {.kind = V_LIST,
+                   .span = row.span,
+                   .n_items = (int)n,
+                   .items = ARENA_ARRAY(e->arena, Value, n)};
         for (size_t k = 0; k < n; k++)
             r.items[k] = value_bool(row.text[k] == 'X', row.span);
         v.items[i] = r;
@@ -602,27 +383,27 @@ static Value call_mask(Elab *e, const Expr *x)
     return x->n_args ? v : value_error();
 }
 
-static Value call_init(Elab *e, const Expr *x, const Expr **a, int kind)
-{
+static Value call_init(Elab *e, const Expr *x, const Expr **a, int kind) {
     InitValue *i = ARENA_NEW(e->arena, InitValue);
     i->kind = kind;
     i->span = x->span;
     i->fan_in = elab_expr(e, a[0]);
     i->fan_out = a[1] ? elab_expr(e, a[1]) : value_error();
     i->gain = kind == INIT_GLOROT && a[2] ? elab_expr(e, a[2]) : value_real(1, x->span);
-    if (i->fan_in.kind == V_ERROR || (a[1] && i->fan_out.kind == V_ERROR) || i->gain.kind == V_ERROR)
+    if (i->fan_in.kind == V_ERROR || (a[1] && i->fan_out.kind == V_ERROR) ||
+        i->gain.kind == V_ERROR)
         return value_error();
     return (Value){.kind = V_INIT, .span = x->path.span, .init = i};
 }
 
 /* k-means++ rows of x, keyed by the seed. */
-Node *elab_pick(Elab *e, const InitValue *init)
-{
+Node *elab_pick(Elab *e, const InitValue *init) {
     Node *x = node_of(e, &init->fan_in, DT_NONE);
     if (!x)
         return NULL;
     if (!x->rank || !dtype_is_real(x->dt) || x->open || init->fan_out.kind != V_DIM) {
-        elab_error(e, "E0509", init->span, "pick takes a tensor of reals with rows, and the number of rows to pick");
+        elab_error(e, "E0509", init->span,
+                   "pick takes a tensor of reals with rows, and the number of rows to pick");
         return NULL;
     }
     x = gen_leaf(e, x);
@@ -630,7 +411,8 @@ Node *elab_pick(Elab *e, const InitValue *init)
     a->k = init->fan_out.dim;
     a->site = e->sites++;
     Val args[2] = {x->val, elab_seed(e)};
-    Val v = inst_result(graph_inst(e->m, e->f, &op_pick, args, 2, a, elab_span(e, init->span), elab_label(e)), 0);
+    Val v = inst_result(
+        graph_inst(e->m, e->f, &op_pick, args, 2, a, elab_span(e, init->span), elab_label(e)), 0);
     Axis axes[LANG_RANK];
     memcpy(axes, x->axes, sizeof *axes * (size_t)x->rank);
     axes[0] = axis_dim(init->fan_out.name, init->fan_out.dim);
@@ -638,8 +420,7 @@ Node *elab_pick(Elab *e, const InitValue *init)
 }
 
 /* close(a, b, tol): every element within tol * (1 + |b|). */
-static Value call_close(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_close(Elab *e, const Expr *x, const Expr **a) {
     Span at = x->span;
     Value l = elab_expr(e, a[0]), r = elab_expr(e, a[1]);
     Value tol = a[2] ? elab_expr(e, a[2]) : value_real(e->real == DT_F32 ? 1e-5 : 1e-9, at);
@@ -650,14 +431,14 @@ static Value call_close(Elab *e, const Expr *x, const Expr **a)
     Value size = value_node(rn);
     size = elab_scalar_call(e, SC_abs, &size, 1, at, at);
     d = elab_scalar_call(e, SC_abs, &d, 1, at, at);
-    size = elab_binary(e, OP_MUL, tol, elab_binary(e, OP_ADD, value_real(1, at), size, at, at), at, at);
+    size = elab_binary(e, OP_MUL, tol, elab_binary(e, OP_ADD, value_real(1, at), size, at, at), at,
+                       at);
     Value ok = elab_binary(e, OP_LE, d, size, at, at);
     Node *n = ok.kind == V_ERROR ? NULL : node_of(e, &ok, DT_NONE);
-    return n ? value_node(truth_of(e, n, (1u << n->rank) - 1, true, at)) : value_error();
+    return n ? value_node(elab_truth(e, n, (1u << n->rank) - 1, true, at)) : value_error();
 }
 
-static Value call_polygamma(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_polygamma(Elab *e, const Expr *x, const Expr **a) {
     Value n = elab_expr(e, a[0]), v = elab_expr(e, a[1]);
     int64_t k;
     if (n.kind == V_ERROR || v.kind == V_ERROR)
@@ -669,24 +450,24 @@ static Value call_polygamma(Elab *e, const Expr *x, const Expr **a)
     return elab_scalar_call(e, k ? SC_trigamma : SC_digamma, &v, 1, x->span, x->path.span);
 }
 
-static Value call_uniform(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_uniform(Elab *e, const Expr *x, const Expr **a) {
     Node *n = arg_node(e, a[0]);
     if (!n)
         return value_error();
     if (n->open) {
-        elab_error(e, "E0356", x->path.span, "uniform inside a comprehension: draw outside, with the whole shape");
+        elab_error(e, "E0356", x->path.span,
+                   "uniform inside a comprehension: draw outside, with the whole shape");
         return value_error();
     }
     Dim shape[LANG_RANK];
     for (int i = 0; i < n->rank; i++)
         shape[i] = n->axes[i].value;
-    Val v = elab_random(e, RANDOM_UNIFORM, NULL, type_new(e->ctx, e->real, n->rank, shape), elab_rng_step(e), x->span);
+    Val v = elab_random(e, RANDOM_UNIFORM, NULL, type_new(e->ctx, e->real, n->rank, shape),
+                        elab_rng_step(e), x->span);
     return value_node(node_leaf(e, v, n->axes, x->span));
 }
 
-static Value call_randint(Elab *e, const Expr *x, const Expr **a)
-{
+static Value call_randint(Elab *e, const Expr *x, const Expr **a) {
     Value k;
     Axis axes[LANG_RANK];
     Dim shape[LANG_RANK];
@@ -695,15 +476,20 @@ static Value call_randint(Elab *e, const Expr *x, const Expr **a)
         return value_error();
     for (int i = 0; i < rank; i++)
         shape[i] = axes[i].value;
-    Val v = elab_random(e, RANDOM_INT, k.dim, type_new(e->ctx, DT_I32, rank, shape), elab_rng_step(e), x->span);
+    Val v = elab_random(e, RANDOM_INT, k.dim, type_new(e->ctx, DT_I32, rank, shape),
+                        elab_rng_step(e), x->span);
     Node *n = node_leaf(e, v, axes, x->span);
     n->bound = k.dim;
     return value_node(n);
 }
 
-static Value call_glorot(Elab *e, const Expr *x, const Expr **a) { return call_init(e, x, a, INIT_GLOROT); }
+static Value call_glorot(Elab *e, const Expr *x, const Expr **a) {
+    return call_init(e, x, a, INIT_GLOROT);
+}
 static Value call_he(Elab *e, const Expr *x, const Expr **a) { return call_init(e, x, a, INIT_HE); }
-static Value call_pick(Elab *e, const Expr *x, const Expr **a) { return call_init(e, x, a, INIT_PICK); }
+static Value call_pick(Elab *e, const Expr *x, const Expr **a) {
+    return call_init(e, x, a, INIT_PICK);
+}
 
 static const struct {
     const char *name;
@@ -728,14 +514,10 @@ static const struct {
     {"randint", 2, {"k", "shape"}, call_randint},
 };
 
-bool elab_builtin(Elab *e, const Expr *x, Value *out)
-{
+bool elab_builtin(Elab *e, const Expr *x, Value *out) {
     Str name = x->path.names[0].text;
-    for (int i = 0; i < N_REDUCTIONS; i++)
-        if (!strcmp(name, reductions[i])) {
-            *out = reduce_call(e, x, i);
-            return true;
-        }
+    if (elab_reduction(e, x, out))
+        return true;
     if (!strcmp(name, "mask")) {
         *out = call_mask(e, x);
         return true;
@@ -743,7 +525,9 @@ bool elab_builtin(Elab *e, const Expr *x, Value *out)
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
         if (!strcmp(name, functions[i].name)) {
             const Expr *args[5];
-            *out = elab_args(e, x, functions[i].args, functions[i].required, args) ? functions[i].call(e, x, args) : value_error();
+            *out = elab_args(e, x, functions[i].args, functions[i].required, args)
+                       ? functions[i].call(e, x, args)
+                       : value_error();
             return true;
         }
     return false;

@@ -1,20 +1,20 @@
-/* Calls: arguments to formals, a frame for the callee, its body, and the result in the caller's terms (rule 3). */
+/* Calls: arguments to formals, a frame for the callee, its body, and the result in the caller's
+ * terms (rule 3). */
 #include "frontend/lower.h"
 
 #include <string.h>
 
 /* ---- arguments */
 
-static int find_name(const char *const *names, Str name)
-{
+static int find_name(const char *const *names, Str name) {
     for (int i = 0; names[i]; i++)
         if (!strcmp(names[i], name))
             return i;
     return -1;
 }
 
-static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *names, int *next, const Expr **out)
-{
+static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *names, int *next,
+                     const Expr **out) {
     const char *callee = x->path.names[x->path.n - 1].text;
     int k, n = 0;
     while (names[n])
@@ -22,7 +22,8 @@ static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *na
     if (a->name.text) {
         k = find_name(names, a->name.text);
         if (k < 0) {
-            Diag *d = elab_error(e, "E0407", a->name.span, "`%s` has no argument `%s`", callee, a->name.text);
+            Diag *d = elab_error(e, "E0407", a->name.span, "`%s` has no argument `%s`", callee,
+                                 a->name.text);
             const char *near = diag_nearest(a->name.text, names, n);
             if (near)
                 diag_help(e->ctx, d, "did you mean `%s`?", near);
@@ -31,20 +32,21 @@ static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *na
     } else {
         k = (*next)++;
         if (k >= n) {
-            elab_error(e, "E0408", a->span, "`%s` takes %d arguments, and this is one more", callee, n);
+            elab_error(e, "E0408", a->span, "`%s` takes %d arguments, and this is one more", callee,
+                       n);
             return false;
         }
     }
     if (out[k]) {
-        elab_error(e, "E0409", a->name.text ? a->name.span : a->span, "the argument `%s` of `%s` is given twice", names[k], callee);
+        elab_error(e, "E0409", a->name.text ? a->name.span : a->span,
+                   "the argument `%s` of `%s` is given twice", names[k], callee);
         return false;
     }
     out[k] = a->value;
     return true;
 }
 
-bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, const Expr **out)
-{
+bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, const Expr **out) {
     int next = 0;
     for (int i = 0; names[i]; i++)
         out[i] = NULL;
@@ -53,7 +55,8 @@ bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, c
             return false;
     for (int i = 0; i < required; i++)
         if (!out[i]) {
-            elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`", x->path.names[x->path.n - 1].text, names[i]);
+            elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`",
+                       x->path.names[x->path.n - 1].text, names[i]);
             return false;
         }
     return true;
@@ -61,12 +64,12 @@ bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, c
 
 /* ---- formals */
 
-static void bind_int(Elab *e, const Formal *f, Value v)
-{
+static void bind_int(Elab *e, const Formal *f, Value v) {
     Frame *fr = e->frame;
     if (v.kind == V_LIST) {
         for (int i = 0; i < v.n_items; i++) {
-            DimSym own = dim_symbol_new(e->ctx, str_fmt(e->ctx, "%s[%d]", f->name.text, i), 1, false);
+            DimSym own =
+                dim_symbol_new(e->ctx, str_fmt(e->ctx, "%s[%d]", f->name.text, i), 1, false);
             vec_push(e->arena, &fr->back, (DimBinding){own, v.items[i].name});
             v.items[i].name = dim_of(e->ctx, own);
         }
@@ -79,9 +82,9 @@ static void bind_int(Elab *e, const Formal *f, Value v)
 }
 
 /* index(K) binds K from the kind of the argument. */
-static void bind_index(Elab *e, const TypeExpr *t, Dim bound)
-{
-    if (!bound || !t->kind.text || strcmp(t->kind.text, "index") || t->n_args != 1 || t->args[0].value->kind != EXPR_NAME)
+static void bind_index(Elab *e, const TypeExpr *t, Dim bound) {
+    if (!bound || !t->kind.text || strcmp(t->kind.text, "index") || t->n_args != 1 ||
+        t->args[0].value->kind != EXPR_NAME)
         return;
     TypeExpr one = *t;
     one.rank = 1;
@@ -91,15 +94,15 @@ static void bind_index(Elab *e, const TypeExpr *t, Dim bound)
     elab_bind_axes(e, &one, &a, 1, t->span, "index");
 }
 
-static bool bind_formal(Elab *e, const Formal *f, Value v, Span at)
-{
+static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
     Declared d = {0};
     if (v.kind == V_ERROR)
         return false;
     if (f->type) {
         const char *what = str_fmt(e->ctx, "`%s`", f->name.text);
         Value as = v;
-        if (v.kind == V_LIST && f->type->has_shape && !(f->type->kind.text && !strcmp(f->type->kind.text, "int")))
+        if (v.kind == V_LIST && f->type->has_shape &&
+            !(f->type->kind.text && !strcmp(f->type->kind.text, "int")))
             as = value_node(node_of(e, &v, DT_NONE));
         if (as.kind == V_ERROR)
             return false;
@@ -119,7 +122,8 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at)
     }
     if (v.kind == V_NODE)
         v.node = gen_settle(e, v.node);
-    if (v.kind == V_NODE && v.node->kind == N_VIEW && !v.node->open && v.node->n_kids && v.node->kid[0]->kind == N_LEAF)
+    if (v.kind == V_NODE && v.node->kind == N_VIEW && !v.node->open && v.node->n_kids &&
+        v.node->kid[0]->kind == N_LEAF)
         v.node = gen_leaf(e, v.node);
     Binding *b = elab_bind(e, f->name, B_FORMAL, v);
     if (v.kind == V_NODE)
@@ -127,8 +131,7 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at)
     return true;
 }
 
-static bool bind_dims(Elab *e, const Item *item)
-{
+static bool bind_dims(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_dims; i++) {
         const DimDecl *d = &item->dims[i];
         Value v;
@@ -144,11 +147,11 @@ static bool bind_dims(Elab *e, const Item *item)
     return true;
 }
 
-static bool dims_bound(Elab *e, const Item *item, Span at)
-{
+static bool dims_bound(Elab *e, const Item *item, Span at) {
     for (int i = 0; i < item->n_dims; i++)
         if (!elab_lookup(e->frame, item->dims[i].name.text)) {
-            elab_error(e, "E0413", at, "the dim `%s` of `%s` is not known from these arguments", item->dims[i].name.text, item->name.text);
+            elab_error(e, "E0413", at, "the dim `%s` of `%s` is not known from these arguments",
+                       item->dims[i].name.text, item->name.text);
             return false;
         }
     return true;
@@ -156,8 +159,7 @@ static bool dims_bound(Elab *e, const Item *item, Span at)
 
 /* ---- frames */
 
-Frame *elab_frame(Elab *e, const Item *item, Lib *lib, Span call)
-{
+Frame *elab_frame(Elab *e, const Item *item, Lib *lib, Span call) {
     Frame *fr = ARENA_NEW(e->arena, Frame), *up = e->frame;
     fr->caller = up;
     fr->item = item;
@@ -175,8 +177,7 @@ Frame *elab_frame(Elab *e, const Item *item, Lib *lib, Span call)
 }
 
 /* The result in the caller's names. */
-static Value leave(Elab *e, Frame *fr, Value v)
-{
+static Value leave(Elab *e, Frame *fr, Value v) {
     if (v.kind == V_DIM) {
         Dim name = dim_subst(e->ctx, v.name, fr->back.p, fr->back.n);
         v.name = name ? name : v.dim;
@@ -194,8 +195,7 @@ static Value leave(Elab *e, Frame *fr, Value v)
     return v;
 }
 
-Value elab_run(Elab *e, Frame *fr)
-{
+Value elab_run(Elab *e, Frame *fr) {
     const Item *item = fr->item;
     const Stmt *ret = NULL;
     for (int i = 0; i < item->n_body; i++) {
@@ -206,18 +206,19 @@ Value elab_run(Elab *e, Frame *fr)
     Value v = fr->returned ? fr->result : value_error();
     if (item->type && v.kind != V_ERROR) {
         Declared d = elab_type(e, item->type);
-        v = elab_convert(e, v, &d, ret ? ret->value->span : item->name.span, str_fmt(e->ctx, "the result of `%s`", item->name.text));
+        v = elab_convert(e, v, &d, ret ? ret->value->span : item->name.span,
+                         str_fmt(e->ctx, "the result of `%s`", item->name.text));
     }
     return v;
 }
 
 /* ---- calls */
 
-static bool calls_itself(Elab *e, const Item *item, Span at)
-{
+static bool calls_itself(Elab *e, const Item *item, Span at) {
     for (const Frame *fr = e->frame; fr; fr = fr->caller)
         if (fr->item == item) {
-            elab_error(e, "E0414", at, "`%s` calls itself: recursion has no end here", item->name.text);
+            elab_error(e, "E0414", at, "`%s` calls itself: recursion has no end here",
+                       item->name.text);
             return true;
         }
     if (e->depth < 100)
@@ -227,8 +228,7 @@ static bool calls_itself(Elab *e, const Item *item, Span at)
 }
 
 /* `share = za`: the parameters of that call. */
-static bool model_frame(Elab *e, Frame *fr, const Expr *share)
-{
+static bool model_frame(Elab *e, Frame *fr, const Expr *share) {
     Frame *up = e->frame;
     fr->shared = up->shared;
     if (up->binding)
@@ -237,31 +237,36 @@ static bool model_frame(Elab *e, Frame *fr, const Expr *share)
         if (up->binding)
             vec_push(e->arena, &up->calls, (BoundCall){up->binding, fr});
         if (e->loops.n || e->conditions) {
-            elab_error(e, "E0502", fr->call, "a model is called inside a comprehension or a condition known at run time only");
+            elab_error(
+                e, "E0502", fr->call,
+                "a model is called inside a comprehension or a condition known at run time only");
             return false;
         }
         return true;
     }
     for (int i = 0; share->kind == EXPR_NAME && share->path.n == 1 && i < up->calls.n; i++)
-        if (up->calls.p[i].name == share->path.names[0].text && up->calls.p[i].frame->item == fr->item) {
+        if (up->calls.p[i].name == share->path.names[0].text &&
+            up->calls.p[i].frame->item == fr->item) {
             fr->path = up->calls.p[i].frame->path;
             fr->shared = true;
             return true;
         }
-    elab_error(e, "E0503", share->span, "`share` names the binding of an earlier call of `%s`", fr->item->name.text);
+    elab_error(e, "E0503", share->span, "`share` names the binding of an earlier call of `%s`",
+               fr->item->name.text);
     return false;
 }
 
-static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib)
-{
+static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
     Span at = x->path.span;
     if (check_is_broken(e, item) || item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER) {
         if (!check_is_broken(e, item))
-            elab_error(e, "E0415", at, "`%s` is an %s, which cannot be called", item->name.text, item_keyword(item->kind));
+            elab_error(e, "E0415", at, "`%s` is an %s, which cannot be called", item->name.text,
+                       item_keyword(item->kind));
         return value_error();
     }
     if (item->kind == ITEM_MODEL && !e->in_model) {
-        elab_error(e, "E0504", at, "`%s` is a model: only models and estimators call models", item->name.text);
+        elab_error(e, "E0504", at, "`%s` is a model: only models and estimators call models",
+                   item->name.text);
         return value_error();
     }
     if (calls_itself(e, item, at))
@@ -295,11 +300,13 @@ static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib)
     bool ok = bind_dims(e, item);
     for (int i = 0; i < n && ok; i++)
         ok = args[i] ? bind_formal(e, &item->formals[i], values[i], args[i]->span)
-                     : bind_formal(e, &item->formals[i], elab_expr(e, item->formals[i].default_), item->formals[i].span);
+                     : bind_formal(e, &item->formals[i], elab_expr(e, item->formals[i].default_),
+                                   item->formals[i].span);
     Value v = ok && dims_bound(e, item, at) ? elab_run(e, fr) : value_error();
     e->depth--;
     e->frame = up;
-    if (item->kind == ITEM_MODEL && up->binding && !args[n] && e->params.n + e->states.n > params + states)
+    if (item->kind == ITEM_MODEL && up->binding && !args[n] &&
+        e->params.n + e->states.n > params + states)
         vec_push(e->arena, &e->subs, (SubMark){fr->path, item->name.text, params, states});
     v = leave(e, fr, v);
     if (v.kind != V_ERROR)
@@ -307,11 +314,11 @@ static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib)
     return v;
 }
 
-static Value unknown_function(Elab *e, const Expr *x)
-{
+static Value unknown_function(Elab *e, const Expr *x) {
     Str name = x->path.names[x->path.n - 1].text;
     if (x->path.n == 1 && e->frame && elab_lookup(e->frame, name)) {
-        elab_error(e, "E0416", x->path.span, "`%s` is a value, and a function is needed here", name);
+        elab_error(e, "E0416", x->path.span, "`%s` is a value, and a function is needed here",
+                   name);
         return value_error();
     }
     Diag *d = elab_error(e, "E0406", x->path.span, "unknown function `%s`", name);
@@ -321,8 +328,7 @@ static Value unknown_function(Elab *e, const Expr *x)
     return value_error();
 }
 
-static bool scalar_call(Elab *e, const Expr *x, Value *out)
-{
+static bool scalar_call(Elab *e, const Expr *x, Value *out) {
     ScalarOp op = scalar_named(x->path.names[0].text);
     if (op == SC_NONE || op == SC_max || op == SC_min)
         return false;
@@ -342,9 +348,9 @@ static bool scalar_call(Elab *e, const Expr *x, Value *out)
     return true;
 }
 
-Value elab_call(Elab *e, const Expr *x)
-{
-    Frame none = {.lib = e->file, .path = str_of(e->ctx, ""), .label = str_of(e->ctx, "_")}, *saved = e->frame;
+Value elab_call(Elab *e, const Expr *x) {
+    Frame none = {.lib = e->file, .path = str_of(e->ctx, ""), .label = str_of(e->ctx, "_")},
+          *saved = e->frame;
     if (!e->frame)
         e->frame = &none;
     Lib *lib = NULL;

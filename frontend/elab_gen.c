@@ -1,6 +1,7 @@
-/* From nodes to nests. A nest's box holds one index for each axis of the result; the tree is walked with the forms at which each
- * node is wanted. A reduction inside a larger expression becomes a nest of its own over those indices that it depends on,
- * and is read at them; what conditions enclose it goes into its body, so that no branch not taken is evaluated. */
+/* From nodes to nests. A nest's box holds one index for each axis of the result; the tree is walked
+ * with the forms at which each node is wanted. A reduction inside a larger expression becomes a
+ * nest of its own over those indices that it depends on, and is read at them; what conditions
+ * enclose it goes into its body, so that no branch not taken is evaluated. */
 #include <math.h>
 #include <string.h>
 
@@ -23,8 +24,7 @@ typedef struct Gen {
 
 static int gen(Gen *g, const Node *n, const Dim *forms);
 
-static DimSym fresh(Gen *g, Str base)
-{
+static DimSym fresh(Gen *g, Str base) {
     Elab *e = g->e;
     for (int k = 0;; k++) {
         Str name = k ? str_fmt(e->ctx, "%s%d", base, k) : base;
@@ -38,22 +38,19 @@ static DimSym fresh(Gen *g, Str base)
     }
 }
 
-static DimSym add_index(Gen *g, Str base, Dim extent)
-{
+static DimSym add_index(Gen *g, Str base, Dim extent) {
     DimSym s = fresh(g, base);
     NestIndex i = {s, extent};
     vec_push(g->e->arena, &g->box, i);
     return s;
 }
 
-static void bind(Gen *g, DimSym sym, Dim form)
-{
+static void bind(Gen *g, DimSym sym, Dim form) {
     DimBinding b = {sym, form};
     vec_push(g->e->arena, &g->env, b);
 }
 
-static Dim at_env(Gen *g, Dim d)
-{
+static Dim at_env(Gen *g, Dim d) {
     DimBinding *now = ARENA_ARRAY(g->e->arena, DimBinding, g->env.n + 1);
     for (int i = 0; i < g->env.n; i++) /* the last binding first */
         now[i] = g->env.p[g->env.n - 1 - i];
@@ -62,13 +59,13 @@ static Dim at_env(Gen *g, Dim d)
 }
 
 /* Linear in the box's indices with constant coefficients? */
-static bool affine(Gen *g, Dim d)
-{
+static bool affine(Gen *g, Dim d) {
     for (int i = 0; i < g->box.n; i++) {
         Dim c, rest;
         if (!dim_mentions(d, g->box.p[i].sym))
             continue;
-        if (!dim_linear_in(g->e->ctx, d, g->box.p[i].sym, &c, &rest) || !c || !rest || !dim_is_const(c, NULL))
+        if (!dim_linear_in(g->e->ctx, d, g->box.p[i].sym, &c, &rest) || !c || !rest ||
+            !dim_is_const(c, NULL))
             return false;
         d = rest;
     }
@@ -77,15 +74,13 @@ static bool affine(Gen *g, Dim d)
 
 static int gen_dim(Gen *g, Dim d);
 
-static int gen_atom(Gen *g, const DimAtom *a)
-{
+static int gen_atom(Gen *g, const DimAtom *a) {
     if (a->sym)
         return gen_dim(g, dim_of(g->e->ctx, a->sym));
     return body_op2(&g->b, SC_floordiv, gen_dim(g, a->num), gen_dim(g, a->den));
 }
 
-static int gen_dim(Gen *g, Dim d)
-{
+static int gen_dim(Gen *g, Dim d) {
     bool indexed = false;
     for (int i = 0; i < g->box.n; i++)
         indexed |= dim_mentions(d, g->box.p[i].sym);
@@ -102,14 +97,15 @@ static int gen_dim(Gen *g, Dim d)
             product = product < 0 ? x : body_op2(&g->b, SC_mul, product, x);
         }
         int coef = body_int(&g->b, DT_I64, t.coef);
-        product = product < 0 ? coef : t.coef == 1 ? product : body_op2(&g->b, SC_mul, coef, product);
+        product = product < 0   ? coef
+                  : t.coef == 1 ? product
+                                : body_op2(&g->b, SC_mul, coef, product);
         sum = sum < 0 ? product : body_op2(&g->b, SC_add, sum, product);
     }
     return sum < 0 ? body_int(&g->b, DT_I64, 0) : sum;
 }
 
-static int operand(Gen *g, Val v)
-{
+static int operand(Gen *g, Val v) {
     for (int i = 0; i < g->args.n; i++)
         if (g->args.p[i].id == v.id)
             return i;
@@ -117,15 +113,14 @@ static int operand(Gen *g, Val v)
     return g->args.n - 1;
 }
 
-static int gen_read(Gen *g, Val v, const Dim *forms, const ScalarValue *fill)
-{
+static int gen_read(Gen *g, Val v, const Dim *forms, const ScalarValue *fill) {
     Type t = graph_type(g->e->f, v);
     int o = operand(g, v);
-    return fill ? body_read_fill(&g->b, t.dt, o, t.rank, forms, *fill) : body_read(&g->b, t.dt, o, t.rank, forms);
+    return fill ? body_read_fill(&g->b, t.dt, o, t.rank, forms, *fill)
+                : body_read(&g->b, t.dt, o, t.rank, forms);
 }
 
-static int gen_op(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen_op(Gen *g, const Node *n, const Dim *forms) {
     int a[3] = {0};
     Dim kid[3][LANG_RANK + 4];
     for (int j = 0; j < n->n_kids; j++)
@@ -141,14 +136,16 @@ static int gen_op(Gen *g, const Node *n, const Dim *forms)
         g->guards.n -= arm;
     }
     switch (n->n_kids) {
-    case 1: return body_op1(&g->b, n->op, a[0]);
-    case 2: return body_op2(&g->b, n->op, a[0], a[1]);
-    default: return body_op3(&g->b, n->op, a[0], a[1], a[2]);
+    case 1:
+        return body_op1(&g->b, n->op, a[0]);
+    case 2:
+        return body_op2(&g->b, n->op, a[0], a[1]);
+    default:
+        return body_op3(&g->b, n->op, a[0], a[1], a[2]);
     }
 }
 
-static int gen_view(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen_view(Gen *g, const Node *n, const Dim *forms) {
     int mark = g->env.n;
     Dim inner[MAX_RANK];
     for (int i = 0; i < n->n_at; i++)
@@ -161,8 +158,7 @@ static int gen_view(Gen *g, const Node *n, const Dim *forms)
     return gen(g, n->kid[0], inner);
 }
 
-static int gen_for(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen_for(Gen *g, const Node *n, const Dim *forms) {
     int mark = g->env.n;
     for (int i = 0; i < n->n_at; i++)
         bind(g, n->at[i], forms[i]);
@@ -173,13 +169,11 @@ static int gen_for(Gen *g, const Node *n, const Dim *forms)
 
 /* ---- nests of their own */
 
-static double neutral(NestOpKind red)
-{
+static double neutral(NestOpKind red) {
     return red == NEST_SUM ? 0 : red == NEST_MIN ? HUGE_VAL : -HUGE_VAL;
 }
 
-static int guarded(Gen *g, int body, NestOpKind red)
-{
+static int guarded(Gen *g, int body, NestOpKind red) {
     DType dt = body_type(&g->b, body);
     for (int i = g->guards.n - 1; i >= 0; i--) {
         Guard c = g->guards.p[i];
@@ -188,14 +182,17 @@ static int guarded(Gen *g, int body, NestOpKind red)
         int cond = gen(g, c.cond, c.forms);
         g->guards.n = n;
         int none = dtype_is_real(dt) ? body_real(&g->b, dt, neutral(red))
-                                     : body_int(&g->b, dt, red == NEST_SUM ? 0 : red == NEST_MIN ? INT32_MAX : INT32_MIN);
-        body = c.holds ? body_op3(&g->b, SC_select, cond, body, none) : body_op3(&g->b, SC_select, cond, none, body);
+                                     : body_int(&g->b, dt,
+                                                red == NEST_SUM   ? 0
+                                                : red == NEST_MIN ? INT32_MAX
+                                                                  : INT32_MIN);
+        body = c.holds ? body_op3(&g->b, SC_select, cond, body, none)
+                       : body_op3(&g->b, SC_select, cond, none, body);
     }
     return body;
 }
 
-static bool body_mentions(const Body *b, DimSym s)
-{
+static bool body_mentions(const Body *b, DimSym s) {
     for (int i = 0; i < b->n; i++) {
         const BodyInst *x = &b->insts[i];
         if ((x->kind == BODY_INDEX || x->kind == BODY_DIM) && dim_mentions(x->dim, s))
@@ -207,13 +204,14 @@ static bool body_mentions(const Body *b, DimSym s)
     return false;
 }
 
-/* The nest over those of the first n_out indices that `keep` marks, and all later ones, which are reduced. */
-static Val emit(Gen *g, NestOpKind op, int result, int n_out, const bool *keep, Span span)
-{
+/* The nest over those of the first n_out indices that `keep` marks, and all later ones, which are
+ * reduced. */
+static Val emit(Gen *g, NestOpKind op, int result, int n_out, const bool *keep, Span span) {
     Elab *e = g->e;
     Body body = body_done(&g->b, result);
     NestIndex *box = ARENA_ARRAY(e->arena, NestIndex, g->box.n + 1);
-    Dim *map = ARENA_ARRAY(e->arena, Dim, n_out + 1), *shape = ARENA_ARRAY(e->arena, Dim, n_out + 1);
+    Dim *map = ARENA_ARRAY(e->arena, Dim, n_out + 1),
+        *shape = ARENA_ARRAY(e->arena, Dim, n_out + 1);
     int n = 0, rank = 0;
     for (int i = 0; i < g->box.n; i++) {
         if (i < n_out && !keep[i])
@@ -224,19 +222,21 @@ static Val emit(Gen *g, NestOpKind op, int result, int n_out, const bool *keep, 
             shape[rank++] = g->box.p[i].extent;
         }
     }
-    Nest nest = {.op = op, .n_box = n, .box = box, .rank = rank, .map = map, .body = body, .init = -1};
+    Nest nest = {
+        .op = op, .n_box = n, .box = box, .rank = rank, .map = map, .body = body, .init = -1};
     DType dt = op == NEST_ARGMAX ? DT_I32 : body.insts[body.n - 1].dt;
-    return graph_nest(e->m, e->f, &nest, g->args.p, g->args.n, dt, shape, elab_span(e, span), elab_label(e));
+    return graph_nest(e->m, e->f, &nest, g->args.p, g->args.n, dt, shape, elab_span(e, span),
+                      elab_label(e));
 }
 
-static Dim *reduce_forms(Gen *g, const Node *n, const Dim *own)
-{
+static Dim *reduce_forms(Gen *g, const Node *n, const Dim *own) {
     Dim *forms = ARENA_ARRAY(g->e->arena, Dim, n->kid[0]->rank + 1);
     int at = 0;
     for (int i = 0; i < n->kid[0]->rank; i++) {
         const Node *kid = n->kid[0];
         if (n->reduced >> i & 1) {
-            Str base = kid->kind == N_FOR && i < kid->n_at ? kid->at[i]->name : str_of(g->e->ctx, "r");
+            Str base =
+                kid->kind == N_FOR && i < kid->n_at ? kid->at[i]->name : str_of(g->e->ctx, "r");
             forms[i] = dim_of(g->e->ctx, add_index(g, base, kid->axes[i].value));
         } else {
             forms[i] = own[at++];
@@ -246,13 +246,14 @@ static Dim *reduce_forms(Gen *g, const Node *n, const Dim *own)
 }
 
 /* A builder over fresh copies of g's indices; *forms follow. */
-static Gen inner_gen(Gen *g, const Dim **forms, int rank)
-{
+static Gen inner_gen(Gen *g, const Dim **forms, int rank) {
     Elab *e = g->e;
     Gen in = {.e = e, .b = body_new(e->ctx)};
     DimBinding *to = ARENA_ARRAY(e->arena, DimBinding, g->box.n + 1);
     for (int i = 0; i < g->box.n; i++)
-        to[i] = (DimBinding){g->box.p[i].sym, dim_of(e->ctx, add_index(&in, g->box.p[i].sym->name, g->box.p[i].extent))};
+        to[i] =
+            (DimBinding){g->box.p[i].sym,
+                         dim_of(e->ctx, add_index(&in, g->box.p[i].sym->name, g->box.p[i].extent))};
     for (int i = 0; i < g->env.n; i++)
         bind(&in, g->env.p[i].sym, dim_subst(e->ctx, g->env.p[i].value, to, g->box.n));
     for (int i = 0; i < g->guards.n; i++) {
@@ -271,8 +272,7 @@ static Gen inner_gen(Gen *g, const Dim **forms, int rank)
 }
 
 /* Which of g's indices does the finished inner body need? Their forms in g. */
-static int needed(Gen *g, Gen *in, int result, bool *keep, Dim *at)
-{
+static int needed(Gen *g, Gen *in, int result, bool *keep, Dim *at) {
     Body b = body_done(&in->b, result);
     int n = 0;
     for (int i = 0; i < g->box.n; i++) {
@@ -283,8 +283,7 @@ static int needed(Gen *g, Gen *in, int result, bool *keep, Dim *at)
     return n;
 }
 
-static int gen_reduce(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen_reduce(Gen *g, const Node *n, const Dim *forms) {
     Elab *e = g->e;
     if (!n->open && !g->guards.n)
         return gen_read(g, gen_value(e, (Node *)n), forms, NULL);
@@ -299,8 +298,7 @@ static int gen_reduce(Gen *g, const Node *n, const Dim *forms)
     return gen_read(g, v, at, NULL);
 }
 
-static Val gather(Elab *e, const Node *n, Val at)
-{
+static Val gather(Elab *e, const Node *n, Val at) {
     Val table = n->kid[0]->val;
     if (!n->rows) {
         Type t = graph_type(e->f, table);
@@ -308,16 +306,18 @@ static Val gather(Elab *e, const Node *n, Val at)
         if (t.rank != 1) {
             ReshapeAttr *flat = ARENA_NEW(e->m->arena, ReshapeAttr);
             flat->type = type_new(e->ctx, t.dt, 1, &count);
-            table = inst_result(graph_inst(e->m, e->f, &op_reshape, &table, 1, flat, elab_span(e, n->span), elab_label(e)), 0);
+            table = inst_result(graph_inst(e->m, e->f, &op_reshape, &table, 1, flat,
+                                           elab_span(e, n->span), elab_label(e)),
+                                0);
         }
     }
     Val args[2] = {table, at};
     GatherAttr *attr = ARENA_NEW(e->m->arena, GatherAttr);
-    return inst_result(graph_inst(e->m, e->f, &op_gather, args, 2, attr, elab_span(e, n->span), elab_label(e)), 0);
+    return inst_result(
+        graph_inst(e->m, e->f, &op_gather, args, 2, attr, elab_span(e, n->span), elab_label(e)), 0);
 }
 
-static int gen_gather(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen_gather(Gen *g, const Node *n, const Dim *forms) {
     Elab *e = g->e;
     const Node *index = n->kid[1];
     if (!n->open && !g->guards.n)
@@ -335,41 +335,50 @@ static int gen_gather(Gen *g, const Node *n, const Dim *forms)
     return gen_read(g, v, at, NULL);
 }
 
-static int gen(Gen *g, const Node *n, const Dim *forms)
-{
+static int gen(Gen *g, const Node *n, const Dim *forms) {
     if (n->val.id)
         return gen_read(g, n->val, forms, NULL);
     switch (n->kind) {
-    case N_LEAF: break;
-    case N_DATA: return gen_read(g, gen_value(g->e, (Node *)n), forms, NULL);
-    case N_CONST: return dtype_is_real(n->dt) ? body_real(&g->b, n->dt, n->k.f) : body_int(&g->b, n->dt, n->k.i);
-    case N_DIM: return gen_dim(g, at_env(g, n->dim));
-    case N_OP: return gen_op(g, n, forms);
-    case N_CAST: return body_cast(&g->b, n->dt, gen(g, n->kid[0], forms));
-    case N_VIEW: return gen_view(g, n, forms);
-    case N_FOR: return gen_for(g, n, forms);
-    case N_REDUCE: return gen_reduce(g, n, forms);
-    case N_GATHER: return gen_gather(g, n, forms);
+    case N_LEAF:
+        break;
+    case N_DATA:
+        return gen_read(g, gen_value(g->e, (Node *)n), forms, NULL);
+    case N_CONST:
+        return dtype_is_real(n->dt) ? body_real(&g->b, n->dt, n->k.f)
+                                    : body_int(&g->b, n->dt, n->k.i);
+    case N_DIM:
+        return gen_dim(g, at_env(g, n->dim));
+    case N_OP:
+        return gen_op(g, n, forms);
+    case N_CAST:
+        return body_cast(&g->b, n->dt, gen(g, n->kid[0], forms));
+    case N_VIEW:
+        return gen_view(g, n, forms);
+    case N_FOR:
+        return gen_for(g, n, forms);
+    case N_REDUCE:
+        return gen_reduce(g, n, forms);
+    case N_GATHER:
+        return gen_gather(g, n, forms);
     }
     ctx_internal(g->e->ctx, "lower: a node of kind %d without a value", (int)n->kind);
 }
 
 /* ---- whole tensors */
 
-static Val gen_data(Elab *e, const Node *n)
-{
+static Val gen_data(Elab *e, const Node *n) {
     ConstAttr *a = ARENA_NEW(e->m->arena, ConstAttr);
     Dim shape[MAX_RANK];
     for (int i = 0; i < n->rank; i++)
         shape[i] = n->axes[i].value;
     a->type = type_new(e->ctx, n->dt, n->rank, shape);
     a->values = n->data;
-    return inst_result(graph_inst(e->m, e->f, &op_const, NULL, 0, a, elab_span(e, n->span), elab_label(e)), 0);
+    return inst_result(
+        graph_inst(e->m, e->f, &op_const, NULL, 0, a, elab_span(e, n->span), elab_label(e)), 0);
 }
 
 /* The reduction that n is, seen through its comprehensions, or NULL. */
-static const Node *as_reduce(Gen *g, const Node *n, const Dim **forms)
-{
+static const Node *as_reduce(Gen *g, const Node *n, const Dim **forms) {
     while (n->kind == N_FOR && !n->val.id) {
         for (int i = 0; i < n->n_at; i++)
             bind(g, n->at[i], (*forms)[i]);
@@ -379,8 +388,7 @@ static const Node *as_reduce(Gen *g, const Node *n, const Dim **forms)
     return n->kind == N_REDUCE && !n->val.id ? n : NULL;
 }
 
-static Val gen_nest(Elab *e, const Node *n)
-{
+static Val gen_nest(Elab *e, const Node *n) {
     Gen g = {.e = e, .b = body_new(e->ctx)};
     Dim own[MAX_RANK];
     bool keep[MAX_RANK];
@@ -399,8 +407,7 @@ static Val gen_nest(Elab *e, const Node *n)
     return emit(&g, NEST_STORE, gen(&g, n, own), n->rank, keep, n->span);
 }
 
-Val gen_value(Elab *e, Node *n)
-{
+Val gen_value(Elab *e, Node *n) {
     if (n->val.id)
         return n->val;
     CTX_ASSERT(e->ctx, !n->open);
@@ -413,8 +420,7 @@ Val gen_value(Elab *e, Node *n)
     return n->val;
 }
 
-Node *gen_leaf(Elab *e, Node *n)
-{
+Node *gen_leaf(Elab *e, Node *n) {
     if (n->kind == N_LEAF)
         return n;
     Node *l = node_leaf(e, gen_value(e, n), n->axes, n->span);
@@ -423,12 +429,12 @@ Node *gen_leaf(Elab *e, Node *n)
     return l;
 }
 
-Node *gen_settle(Elab *e, Node *n)
-{
+Node *gen_settle(Elab *e, Node *n) {
     const Node *k = n;
     while (k->kind == N_CAST || k->kind == N_VIEW)
         k = k->kid[0];
-    if (n->open || n->kind == N_LEAF || k->kind == N_CONST || k->kind == N_DIM || (n->kind == N_VIEW && k->kind == N_LEAF))
+    if (n->open || n->kind == N_LEAF || k->kind == N_CONST || k->kind == N_DIM ||
+        (n->kind == N_VIEW && k->kind == N_LEAF))
         return n;
     return gen_leaf(e, n);
 }

@@ -3,16 +3,14 @@
 
 #include <string.h>
 
-DimFacts elab_facts(Elab *e)
-{
+DimFacts elab_facts(Elab *e) {
     DimIndex *idx = ARENA_ARRAY(e->arena, DimIndex, e->loops.n + 1);
     for (int i = 0; i < e->loops.n; i++)
         idx[i] = (DimIndex){e->loops.p[i].sym, e->loops.p[i].extent};
     return (DimFacts){e->when.p, e->when.n, idx, e->loops.n};
 }
 
-void elab_check(Elab *e, Dim cond, Span span, const char *fmt, ...)
-{
+void elab_check(Elab *e, Dim cond, Span span, const char *fmt, ...) {
     if (!cond || !e->f)
         return;
     for (int i = 0; i < e->f->checks.n; i++)
@@ -27,8 +25,7 @@ void elab_check(Elab *e, Dim cond, Span span, const char *fmt, ...)
     vec_push(e->m->arena, &e->f->checks, c);
 }
 
-bool elab_extent(Elab *e, Dim extent, Span at)
-{
+bool elab_extent(Elab *e, Dim extent, Span at) {
     int64_t k;
     if (dim_is_const(extent, &k)) {
         if (k >= 0)
@@ -43,8 +40,7 @@ bool elab_extent(Elab *e, Dim extent, Span at)
 
 /* ---- facts of conditions: comparisons of dims */
 
-static bool quiet_dim(Elab *e, const Expr *x, Dim *out)
-{
+static bool quiet_dim(Elab *e, const Expr *x, Dim *out) {
     Dim a, b;
     if (x->kind == EXPR_INT)
         *out = dim_const(e->ctx, x->i);
@@ -53,8 +49,8 @@ static bool quiet_dim(Elab *e, const Expr *x, Dim *out)
         *out = n && n->v.kind == V_DIM ? n->v.dim : NULL;
     } else if (x->kind == EXPR_UNARY && x->op == OP_NEG && quiet_dim(e, x->x, &a))
         *out = dim_neg(e->ctx, a);
-    else if (x->kind == EXPR_INDEX || x->kind == EXPR_CALL || x->kind != EXPR_BINARY || !quiet_dim(e, x->x, &a) ||
-             !quiet_dim(e, x->y, &b))
+    else if (x->kind == EXPR_INDEX || x->kind == EXPR_CALL || x->kind != EXPR_BINARY ||
+             !quiet_dim(e, x->x, &a) || !quiet_dim(e, x->y, &b))
         *out = NULL;
     else if (x->op == OP_ADD)
         *out = dim_add(e->ctx, a, b);
@@ -63,18 +59,18 @@ static bool quiet_dim(Elab *e, const Expr *x, Dim *out)
     else if (x->op == OP_MUL)
         *out = dim_mul(e->ctx, a, b);
     else
-        *out = x->op == OP_FLOORDIV ? dim_floordiv(e->ctx, a, b) : x->op == OP_MOD ? dim_mod(e->ctx, a, b) : NULL;
+        *out = x->op == OP_FLOORDIV ? dim_floordiv(e->ctx, a, b)
+               : x->op == OP_MOD    ? dim_mod(e->ctx, a, b)
+                                    : NULL;
     return *out != NULL;
 }
 
-static void fact(Elab *e, Dim nonneg)
-{
+static void fact(Elab *e, Dim nonneg) {
     if (nonneg)
         vec_push(e->arena, &e->when, nonneg);
 }
 
-void elab_condition_facts(Elab *e, const Expr *c, bool holds)
-{
+void elab_condition_facts(Elab *e, const Expr *c, bool holds) {
     if (c->kind == EXPR_UNARY && c->op == OP_NOT) {
         elab_condition_facts(e, c->x, !holds);
         return;
@@ -115,13 +111,13 @@ typedef struct SubPlan {
     Node *node; /* SUB_GATHER: the element's number */
 } SubPlan;
 
-static bool affine_in_loops(Elab *e, Dim d)
-{
+static bool affine_in_loops(Elab *e, Dim d) {
     for (int i = 0; i < e->loops.n; i++) {
         Dim c, rest;
         if (!dim_mentions(d, e->loops.p[i].sym))
             continue;
-        if (!dim_linear_in(e->ctx, d, e->loops.p[i].sym, &c, &rest) || !c || !rest || !dim_is_const(c, NULL))
+        if (!dim_linear_in(e->ctx, d, e->loops.p[i].sym, &c, &rest) || !c || !rest ||
+            !dim_is_const(c, NULL))
             return false;
         d = rest;
     }
@@ -129,39 +125,42 @@ static bool affine_in_loops(Elab *e, Dim d)
 }
 
 /* Where each index stands at the end that drives d towards sign. */
-static Dim corner(Elab *e, Dim d, int sign)
-{
+static Dim corner(Elab *e, Dim d, int sign) {
     DimBinding *at = ARENA_ARRAY(e->arena, DimBinding, e->loops.n + 1);
     for (int i = 0; i < e->loops.n; i++) {
         Dim c, rest, zero = dim_const(e->ctx, 0);
         int64_t k = 0;
-        bool last = dim_linear_in(e->ctx, d, e->loops.p[i].sym, &c, &rest) && c && dim_is_const(c, &k) && k * sign > 0;
-        at[i] = (DimBinding){e->loops.p[i].sym, last ? dim_addk(e->ctx, e->loops.p[i].extent, -1) : zero};
+        bool last = dim_linear_in(e->ctx, d, e->loops.p[i].sym, &c, &rest) && c &&
+                    dim_is_const(c, &k) && k * sign > 0;
+        at[i] = (DimBinding){e->loops.p[i].sym,
+                             last ? dim_addk(e->ctx, e->loops.p[i].extent, -1) : zero};
     }
     return dim_subst(e->ctx, d, at, e->loops.n);
 }
 
-static void check_corners(Elab *e, Dim d, Dim n, Span at)
-{
+static void check_corners(Elab *e, Dim d, Dim n, Span at) {
     DimFacts none = {0};
     Dim low = corner(e, d, -1), high = corner(e, d, 1);
     Dim room = high ? dim_addk(e->ctx, dim_sub(e->ctx, n, high), -1) : NULL;
     if (low && !dim_prove_nonneg(e->ctx, &none, low))
-        elab_check(e, low, at, "the subscript %s leaves an axis of %s", dim_text(e->ctx, d), dim_text(e->ctx, n));
+        elab_check(e, low, at, "the subscript %s leaves an axis of %s", dim_text(e->ctx, d),
+                   dim_text(e->ctx, n));
     if (room && !dim_prove_nonneg(e->ctx, &none, room))
-        elab_check(e, room, at, "the subscript %s leaves an axis of %s", dim_text(e->ctx, d), dim_text(e->ctx, n));
+        elab_check(e, room, at, "the subscript %s leaves an axis of %s", dim_text(e->ctx, d),
+                   dim_text(e->ctx, n));
 }
 
-static bool leaves_axis(Elab *e, Dim d, Dim n, Span at)
-{
-    Diag *g = elab_error(e, "E0314", at, "the subscript %s leaves an axis of %s", dim_text(e->ctx, d), dim_text(e->ctx, n));
-    diag_help(e->ctx, g, "shorten the loop, `pad` or `clamp` the tensor, or take a slice; a read under an `if` that excludes it is allowed");
+static bool leaves_axis(Elab *e, Dim d, Dim n, Span at) {
+    Diag *g = elab_error(e, "E0314", at, "the subscript %s leaves an axis of %s",
+                         dim_text(e->ctx, d), dim_text(e->ctx, n));
+    diag_help(e->ctx, g,
+              "shorten the loop, `pad` or `clamp` the tensor, or take a slice; a read under an "
+              "`if` that excludes it is allowed");
     return false;
 }
 
 /* An int of the compiler as a subscript of an axis of n elements. */
-static bool dim_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan *p)
-{
+static bool dim_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan *p) {
     DimFacts facts = elab_facts(e);
     bool affine = affine_in_loops(e, v->dim);
     bool bounded = v->bound && v->bound == n;
@@ -174,9 +173,13 @@ static bool dim_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan 
         return true;
     }
     if (r != DIM_PROVED && !affine && !e->conditions) {
-        Diag *g = elab_error(e, "E0315", x->span, "the subscript %s is not affine in the indices, and is not known to stay inside an axis of %s",
+        Diag *g = elab_error(e, "E0315", x->span,
+                             "the subscript %s is not affine in the indices, and is not known to "
+                             "stay inside an axis of %s",
                              dim_text(e->ctx, v->dim), dim_text(e->ctx, n));
-        diag_help(e->ctx, g, "use sums of indices with constant factors, or a tensor of kind index(%s)", dim_text(e->ctx, n));
+        diag_help(e->ctx, g,
+                  "use sums of indices with constant factors, or a tensor of kind index(%s)",
+                  dim_text(e->ctx, n));
         return false;
     }
     if (affine && !e->conditions) {
@@ -190,16 +193,16 @@ static bool dim_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan 
     return true;
 }
 
-static bool node_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan *p)
-{
+static bool node_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan *p) {
     const Node *i = v->node;
     if (i->dt == DT_BOOL || dtype_is_real(i->dt)) {
-        elab_error(e, "E0327", x->span, "a subscript is an int or an index, and this is %s", value_what(e, v));
+        elab_error(e, "E0327", x->span, "a subscript is an int or an index, and this is %s",
+                   value_what(e, v));
         return false;
     }
     if (i->bound && i->bound != n) {
-        Diag *d = elab_error(e, "E0328", x->span, "a subscript of kind index(%s) on an axis of %s", dim_text(e->ctx, i->bound),
-                             dim_text(e->ctx, n));
+        Diag *d = elab_error(e, "E0328", x->span, "a subscript of kind index(%s) on an axis of %s",
+                             dim_text(e->ctx, i->bound), dim_text(e->ctx, n));
         diag_help(e->ctx, d, "index(K) reads axes of K elements");
         return false;
     }
@@ -208,8 +211,7 @@ static bool node_sub_plan(Elab *e, const Expr *x, const Value *v, Dim n, SubPlan
     return true;
 }
 
-static bool slice_end(Elab *e, const Expr *x, Axis *out)
-{
+static bool slice_end(Elab *e, const Expr *x, Axis *out) {
     Value v;
     if (!elab_dim_value(e, x, &v))
         return false;
@@ -217,23 +219,24 @@ static bool slice_end(Elab *e, const Expr *x, Axis *out)
     return true;
 }
 
-static bool in_order(Elab *e, Dim low, Dim high, Span at)
-{
+static bool in_order(Elab *e, Dim low, Dim high, Span at) {
     Dim gap = dim_or_error(e, dim_sub(e->ctx, high, low), at);
     int64_t k;
     if (dim_is_const(gap, &k) ? k >= 0 : dim_prove_nonneg(e->ctx, &(DimFacts){0}, gap))
         return true;
-    if (dim_is_const(gap, NULL) || dim_prove_positive(e->ctx, &(DimFacts){0}, dim_neg(e->ctx, gap))) {
-        elab_error(e, "E0316", at, "the slice ends at %s, and must start at 0 or later and end at %s or before", dim_text(e->ctx, low),
-                   dim_text(e->ctx, high));
+    if (dim_is_const(gap, NULL) ||
+        dim_prove_positive(e->ctx, &(DimFacts){0}, dim_neg(e->ctx, gap))) {
+        elab_error(e, "E0316", at,
+                   "the slice ends at %s, and must start at 0 or later and end at %s or before",
+                   dim_text(e->ctx, low), dim_text(e->ctx, high));
         return false;
     }
-    elab_check(e, gap, at, "the slice is longer than its axis: %s > %s", dim_text(e->ctx, low), dim_text(e->ctx, high));
+    elab_check(e, gap, at, "the slice is longer than its axis: %s > %s", dim_text(e->ctx, low),
+               dim_text(e->ctx, high));
     return true;
 }
 
-static bool slice_plan(Elab *e, const Sub *s, const Axis *axis, SubPlan *p)
-{
+static bool slice_plan(Elab *e, const Sub *s, const Axis *axis, SubPlan *p) {
     Dim zero = dim_const(e->ctx, 0);
     Axis lo = {zero, zero, NULL}, hi = *axis;
     p->kind = SUB_KEEP;
@@ -246,15 +249,15 @@ static bool slice_plan(Elab *e, const Sub *s, const Axis *axis, SubPlan *p)
         return false;
     if (s->hi && !in_order(e, hi.value, axis->value, s->span))
         return false;
-    if (s->lo && (!in_order(e, zero, lo.value, s->span) || !in_order(e, lo.value, hi.value, s->span)))
+    if (s->lo &&
+        (!in_order(e, zero, lo.value, s->span) || !in_order(e, lo.value, hi.value, s->span)))
         return false;
     p->form = lo.value;
     p->axis = (Axis){dim_sub(e->ctx, hi.name, lo.name), dim_sub(e->ctx, hi.value, lo.value), NULL};
     return true;
 }
 
-static bool plan_sub(Elab *e, const Sub *s, const Axis *axis, SubPlan *p)
-{
+static bool plan_sub(Elab *e, const Sub *s, const Axis *axis, SubPlan *p) {
     if (!s || s->colon)
         return slice_plan(e, s, axis, p);
     Value v = elab_expr(e, s->lo);
@@ -266,15 +269,15 @@ static bool plan_sub(Elab *e, const Sub *s, const Axis *axis, SubPlan *p)
         return dim_sub_plan(e, s->lo, &v, axis->value, p);
     if (v.kind == V_NODE)
         return node_sub_plan(e, s->lo, &v, axis->value, p);
-    elab_error(e, "E0327", s->span, "a subscript is an int or an index, and this is %s", value_what(e, &v));
+    elab_error(e, "E0327", s->span, "a subscript is an int or an index, and this is %s",
+               value_what(e, &v));
     return false;
 }
 
 /* ---- the whole */
 
 /* A view of n at the plans of its axes; the first `lead` axes have none and are kept. */
-static Node *view(Elab *e, Node *n, const SubPlan *p, int lead, Span span)
-{
+static Node *view(Elab *e, Node *n, const SubPlan *p, int lead, Span span) {
     Axis axes[LANG_RANK * 2];
     Node v = {0};
     v.at = ARENA_ARRAY(e->arena, DimSym, n->rank + 1);
@@ -302,8 +305,7 @@ static Node *view(Elab *e, Node *n, const SubPlan *p, int lead, Span span)
     return r;
 }
 
-static Node *gather_rows(Elab *e, Node *table, SubPlan *p, Span span)
-{
+static Node *gather_rows(Elab *e, Node *table, SubPlan *p, Span span) {
     Node *index = p[0].node;
     Axis axes[LANG_RANK * 2];
     memcpy(axes, index->axes, sizeof *axes * (size_t)index->rank);
@@ -325,8 +327,7 @@ static Node *gather_rows(Elab *e, Node *table, SubPlan *p, Span span)
 }
 
 /* The row-major number of the element as an int expression over loops of the kept axes. */
-static Node *gather_flat(Elab *e, Node *table, const SubPlan *p, Span span)
-{
+static Node *gather_flat(Elab *e, Node *table, const SubPlan *p, Span span) {
     LoopIndex idx[LANG_RANK];
     Axis axes[LANG_RANK];
     int n = 0, loops = e->loops.n;
@@ -342,7 +343,8 @@ static Node *gather_flat(Elab *e, Node *table, const SubPlan *p, Span span)
     for (int i = table->rank - 1, k = n; i >= 0; i--) {
         if (p[i].kind == SUB_GATHER) {
             Value a = value_node(p[i].node), s = value_dim(stride, stride, span);
-            Value t = elab_binary(e, OP_MUL, value_node(node_cast(e, DT_I64, a.node)), s, span, span);
+            Value t =
+                elab_binary(e, OP_MUL, value_node(node_cast(e, DT_I64, a.node)), s, span, span);
             Value so_far = value_node(sum);
             t = sum ? elab_binary(e, OP_ADD, so_far, t, span, span) : t;
             sum = t.node;
@@ -371,10 +373,11 @@ static Node *gather_flat(Elab *e, Node *table, const SubPlan *p, Span span)
     return g;
 }
 
-static Value gathered(Elab *e, Node *n, SubPlan *p, int first, const Expr *x)
-{
+static Value gathered(Elab *e, Node *n, SubPlan *p, int first, const Expr *x) {
     if (n->open) {
-        Diag *d = elab_error(e, "E0317", x->op_span, "this tensor depends on an index, and its subscript is known at run time only");
+        Diag *d = elab_error(
+            e, "E0317", x->op_span,
+            "this tensor depends on an index, and its subscript is known at run time only");
         diag_help(e->ctx, d, "compute the tensor in a binding outside the comprehension");
         return value_error();
     }
@@ -387,15 +390,17 @@ static Value gathered(Elab *e, Node *n, SubPlan *p, int first, const Expr *x)
             later++;
     }
     if (tensors > 1 || (later && (first || gathers > 1))) {
-        elab_error(e, "E0318", x->op_span, "at most one subscript is a tensor, and the axes after it are kept only where it is the first");
+        elab_error(e, "E0318", x->op_span,
+                   "at most one subscript is a tensor, and the axes after it are kept only where "
+                   "it is the first");
         return value_error();
     }
     n = gen_leaf(e, n);
-    return value_node(first == 0 && gathers == 1 && n->rank ? gather_rows(e, n, p, x->span) : gather_flat(e, n, p, x->span));
+    return value_node(first == 0 && gathers == 1 && n->rank ? gather_rows(e, n, p, x->span)
+                                                            : gather_flat(e, n, p, x->span));
 }
 
-static bool list_item(Elab *e, const Expr *x, const Value *v, Value *out)
-{
+static bool list_item(Elab *e, const Expr *x, const Value *v, Value *out) {
     if (x->n_subs != 1 || x->subs[0].colon)
         return false;
     Value i = elab_expr(e, x->subs[0].lo);
@@ -411,8 +416,7 @@ static bool list_item(Elab *e, const Expr *x, const Value *v, Value *out)
     return true;
 }
 
-Value elab_index(Elab *e, const Expr *x)
-{
+Value elab_index(Elab *e, const Expr *x) {
     Value v = elab_expr(e, x->x), item;
     if (v.kind == V_ERROR || (v.kind == V_LIST && list_item(e, x, &v, &item)))
         return v.kind == V_ERROR ? v : item;
@@ -420,7 +424,8 @@ Value elab_index(Elab *e, const Expr *x)
     if (!n)
         return value_error();
     if (x->n_subs > n->rank) {
-        elab_error(e, "E0310", x->subs[n->rank].span, "%d subscripts on %s, which has %d axes", x->n_subs, value_what(e, &v), n->rank);
+        elab_error(e, "E0310", x->subs[n->rank].span, "%d subscripts on %s, which has %d axes",
+                   x->n_subs, value_what(e, &v), n->rank);
         return value_error();
     }
     n = gen_settle(e, n);

@@ -4,44 +4,30 @@
 
 #include "frontend/elab.h"
 
-Value value_error(void)
-{
-    return (Value){.kind = V_ERROR};
-}
+Value value_error(void) { return (Value){.kind = V_ERROR}; }
 
-Value value_node(Node *n)
-{
+Value value_node(Node *n) {
     return n ? (Value){.kind = V_NODE, .node = n, .span = n->span} : value_error();
 }
 
-Value value_dim(Dim name, Dim dim, Span span)
-{
+Value value_dim(Dim name, Dim dim, Span span) {
     return (Value){.kind = V_DIM, .name = name, .dim = dim, .span = span};
 }
 
-Value value_int(Elab *e, int64_t k, Span span)
-{
+Value value_int(Elab *e, int64_t k, Span span) {
     Dim d = dim_const(e->ctx, k);
     return value_dim(d, d, span);
 }
 
-Value value_real(double x, Span span)
-{
-    return (Value){.kind = V_REAL, .real = x, .span = span};
-}
+Value value_real(double x, Span span) { return (Value){.kind = V_REAL, .real = x, .span = span}; }
 
-Value value_bool(bool b, Span span)
-{
-    return (Value){.kind = V_BOOL, .truth = b, .span = span};
-}
+Value value_bool(bool b, Span span) { return (Value){.kind = V_BOOL, .truth = b, .span = span}; }
 
-bool value_int_const(const Value *v, int64_t *out)
-{
+bool value_int_const(const Value *v, int64_t *out) {
     return v->kind == V_DIM && dim_is_const(v->dim, out);
 }
 
-bool value_const(const Value *v, double *out)
-{
+bool value_const(const Value *v, double *out) {
     int64_t k = 0;
     if (v->kind == V_REAL)
         *out = v->real;
@@ -56,13 +42,9 @@ bool value_const(const Value *v, double *out)
     return true;
 }
 
-Axis axis_dim(Dim name, Dim value)
-{
-    return (Axis){.name = name, .value = value};
-}
+Axis axis_dim(Dim name, Dim value) { return (Axis){.name = name, .value = value}; }
 
-Dim dim_or_error(Elab *e, Dim d, Span span)
-{
+Dim dim_or_error(Elab *e, Dim d, Span span) {
     if (d)
         return d;
     elab_error(e, "E0320", span, "shape arithmetic overflows, or a divisor is below 1");
@@ -71,8 +53,7 @@ Dim dim_or_error(Elab *e, Dim d, Span span)
 
 /* ---- texts */
 
-static const char *text_of(Elab *e, const Axis *axes, int rank, bool names)
-{
+static const char *text_of(Elab *e, const Axis *axes, int rank, bool names) {
     StrBuf sb = sb_new(e->arena);
     sb_putc(&sb, '[');
     for (int i = 0; i < rank; i++) {
@@ -84,40 +65,43 @@ static const char *text_of(Elab *e, const Axis *axes, int rank, bool names)
     return sb.text;
 }
 
-const char *axes_text(Elab *e, const Axis *axes, int rank)
-{
-    return text_of(e, axes, rank, false);
-}
+const char *axes_text(Elab *e, const Axis *axes, int rank) { return text_of(e, axes, rank, false); }
 
-const char *axes_names(Elab *e, const Axis *axes, int rank)
-{
-    return text_of(e, axes, rank, true);
-}
+const char *axes_names(Elab *e, const Axis *axes, int rank) { return text_of(e, axes, rank, true); }
 
-const char *value_what(Elab *e, const Value *v)
-{
+const char *value_what(Elab *e, const Value *v) {
     switch (v->kind) {
     case V_NODE: {
         const Node *n = v->node;
-        const char *kind = n->dt == DT_BOOL ? "bool" : dtype_is_real(n->dt) ? "real" : n->bound ? "index" : "int";
+        const char *kind = n->dt == DT_BOOL       ? "bool"
+                           : dtype_is_real(n->dt) ? "real"
+                           : n->bound             ? "index"
+                                                  : "int";
         return n->rank ? str_fmt(e->ctx, "%s%s", kind, axes_text(e, n->axes, n->rank)) : kind;
     }
-    case V_DIM: return "int";
-    case V_REAL: return "real";
-    case V_BOOL: return "bool";
-    case V_STRING: return "a string";
-    case V_LIST: return str_fmt(e->ctx, "a list of %d", v->n_items);
-    case V_INIT: return "an initial value";
-    case V_DIST: return "a distribution";
-    case V_ERROR: break;
+    case V_DIM:
+        return "int";
+    case V_REAL:
+        return "real";
+    case V_BOOL:
+        return "bool";
+    case V_STRING:
+        return "a string";
+    case V_LIST:
+        return str_fmt(e->ctx, "a list of %d", v->n_items);
+    case V_INIT:
+        return "an initial value";
+    case V_DIST:
+        return "a distribution";
+    case V_ERROR:
+        break;
     }
     return "nothing";
 }
 
 /* ---- making nodes */
 
-uint64_t node_dim_open(const Elab *e, Dim d)
-{
+uint64_t node_dim_open(const Elab *e, Dim d) {
     uint64_t open = 0;
     for (int i = 0; i < e->loops.n && i < 64; i++)
         if (dim_mentions(d, e->loops.p[i].sym))
@@ -125,8 +109,7 @@ uint64_t node_dim_open(const Elab *e, Dim d)
     return open;
 }
 
-Node *node_new(Elab *e, NodeKind kind, DType dt, int rank, const Axis *axes, Span span)
-{
+Node *node_new(Elab *e, NodeKind kind, DType dt, int rank, const Axis *axes, Span span) {
     Node *n = ARENA_NEW(e->arena, Node);
     n->kind = kind;
     n->dt = dt;
@@ -136,8 +119,7 @@ Node *node_new(Elab *e, NodeKind kind, DType dt, int rank, const Axis *axes, Spa
     return n;
 }
 
-Node *node_leaf(Elab *e, Val v, const Axis *axes, Span span)
-{
+Node *node_leaf(Elab *e, Val v, const Axis *axes, Span span) {
     Type t = graph_type(e->f, v);
     Axis own[MAX_RANK];
     for (int i = 0; i < t.rank && !axes; i++)
@@ -147,22 +129,19 @@ Node *node_leaf(Elab *e, Val v, const Axis *axes, Span span)
     return n;
 }
 
-static ScalarValue scalar_of(DType dt, double x)
-{
+static ScalarValue scalar_of(DType dt, double x) {
     if (dt == DT_F32)
         x = (double)(float)x;
     return dtype_is_real(dt) ? (ScalarValue){.f = x} : (ScalarValue){.i = (int64_t)x};
 }
 
-Node *node_const(Elab *e, DType dt, double x, Span span)
-{
+Node *node_const(Elab *e, DType dt, double x, Span span) {
     Node *n = node_new(e, N_CONST, dt, 0, NULL, span);
     n->k = scalar_of(dt, x);
     return n;
 }
 
-Node *node_dim(Elab *e, Dim d, Span span)
-{
+Node *node_dim(Elab *e, Dim d, Span span) {
     int64_t k;
     if (dim_is_const(d, &k)) {
         Node *n = node_const(e, DT_I64, 0, span);
@@ -175,11 +154,11 @@ Node *node_dim(Elab *e, Dim d, Span span)
     return n;
 }
 
-Node *node_fill(Elab *e, Node *scalar, int rank, const Axis *axes)
-{
+Node *node_fill(Elab *e, Node *scalar, int rank, const Axis *axes) {
     if (!rank)
         return scalar;
-    Node *n = node_new(e, scalar->kind == N_CONST ? N_CONST : N_VIEW, scalar->dt, rank, axes, scalar->span);
+    Node *n = node_new(e, scalar->kind == N_CONST ? N_CONST : N_VIEW, scalar->dt, rank, axes,
+                       scalar->span);
     n->open = scalar->open;
     n->bound = scalar->bound;
     n->k = scalar->k;
@@ -194,8 +173,7 @@ Node *node_fill(Elab *e, Node *scalar, int rank, const Axis *axes)
     return n;
 }
 
-Node *node_cast(Elab *e, DType to, Node *n)
-{
+Node *node_cast(Elab *e, DType to, Node *n) {
     if (n->dt == to)
         return n;
     if (n->kind == N_CONST) {
@@ -212,19 +190,16 @@ Node *node_cast(Elab *e, DType to, Node *n)
     return c;
 }
 
-Node *node_op1(Elab *e, ScalarOp op, Node *a, Span span)
-{
+Node *node_op1(Elab *e, ScalarOp op, Node *a, Span span) {
     Node *kids[1] = {a};
     return node_op(e, op, kids, 1, a->dt, span);
 }
 
-static bool is_one(const Node *n)
-{
+static bool is_one(const Node *n) {
     return n->kind == N_CONST && dtype_is_real(n->dt) && n->k.f == 1;
 }
 
-Node *node_op(Elab *e, ScalarOp op, Node *const *kids, int n, DType dt, Span span)
-{
+Node *node_op(Elab *e, ScalarOp op, Node *const *kids, int n, DType dt, Span span) {
     const Node *large = kids[n - 1];
     for (int i = n - 1; i >= 0; i--)
         if (kids[i]->rank >= large->rank)
@@ -244,14 +219,14 @@ Node *node_op(Elab *e, ScalarOp op, Node *const *kids, int n, DType dt, Span spa
         if (kids[j]->rank == large->rank)
             for (int a = 0; a < large->rank; a++)
                 r->map[j][a] = a;
-        else if (kids[j]->rank && !node_align(e, kids[j], large, r->map[j], span, scalar_def(op)->name, false))
+        else if (kids[j]->rank &&
+                 !node_align(e, kids[j], large, r->map[j], span, scalar_def(op)->name, false))
             return NULL;
     }
     return r;
 }
 
-Node *node_for(Elab *e, const LoopIndex *idx, const Axis *axes, int n, Node *body, Span span)
-{
+Node *node_for(Elab *e, const LoopIndex *idx, const Axis *axes, int n, Node *body, Span span) {
     Axis all[MAX_RANK];
     memcpy(all, axes, (size_t)n * sizeof *all);
     if (body->rank)
@@ -272,8 +247,7 @@ Node *node_for(Elab *e, const LoopIndex *idx, const Axis *axes, int n, Node *bod
     return r;
 }
 
-Node *node_reduce(Elab *e, NestOpKind red, Node *n, unsigned axes, Span span)
-{
+Node *node_reduce(Elab *e, NestOpKind red, Node *n, unsigned axes, Span span) {
     Axis left[MAX_RANK];
     int rank = 0;
     for (int i = 0; i < n->rank; i++)
@@ -290,15 +264,13 @@ Node *node_reduce(Elab *e, NestOpKind red, Node *n, unsigned axes, Span span)
 
 /* ---- numbers and lists as nodes */
 
-DType node_join(Elab *e, DType a, DType b)
-{
+DType node_join(Elab *e, DType a, DType b) {
     (void)e;
     return a > b ? a : b; /* the order of DType is the order of widening */
 }
 
 /* The rectangular shape of a list, or false after a message. */
-static bool list_shape(Elab *e, const Value *v, int depth, int64_t *shape, int *rank)
-{
+static bool list_shape(Elab *e, const Value *v, int depth, int64_t *shape, int *rank) {
     if (v->kind != V_LIST) {
         *rank = depth;
         return true;
@@ -314,8 +286,10 @@ static bool list_shape(Elab *e, const Value *v, int depth, int64_t *shape, int *
         int r = depth + 1;
         if (v->items[i].kind == V_ERROR || !list_shape(e, &v->items[i], depth + 1, inner, &r))
             return false;
-        if (first >= 0 && (r != first || memcmp(inner + depth + 1, shape + depth + 1, sizeof *shape * (size_t)(r - depth - 1)))) {
-            elab_error(e, "E0322", v->items[i].span, "rows of unequal length: the first row has %d, this one %d",
+        if (first >= 0 && (r != first || memcmp(inner + depth + 1, shape + depth + 1,
+                                                sizeof *shape * (size_t)(r - depth - 1)))) {
+            elab_error(e, "E0322", v->items[i].span,
+                       "rows of unequal length: the first row has %d, this one %d",
                        v->items[0].kind == V_LIST ? v->items[0].n_items : 1,
                        v->items[i].kind == V_LIST ? v->items[i].n_items : 1);
             return false;
@@ -328,8 +302,7 @@ static bool list_shape(Elab *e, const Value *v, int depth, int64_t *shape, int *
 }
 
 /* Are all elements numbers known now? Collects the widest type. */
-static bool list_constant(const Value *v, DType *dt)
-{
+static bool list_constant(const Value *v, DType *dt) {
     if (v->kind == V_LIST) {
         for (int i = 0; i < v->n_items; i++)
             if (!list_constant(&v->items[i], dt))
@@ -339,13 +312,15 @@ static bool list_constant(const Value *v, DType *dt)
     double x;
     if (!value_const(v, &x))
         return false;
-    DType own = v->kind == V_BOOL ? DT_BOOL : v->kind == V_DIM ? DT_I32 : v->kind == V_NODE ? v->node->dt : DT_F32;
+    DType own = v->kind == V_BOOL   ? DT_BOOL
+                : v->kind == V_DIM  ? DT_I32
+                : v->kind == V_NODE ? v->node->dt
+                                    : DT_F32;
     *dt = own > *dt ? own : *dt;
     return true;
 }
 
-static void list_fill(const Value *v, DType dt, ScalarValue *out, int64_t *at)
-{
+static void list_fill(const Value *v, DType dt, ScalarValue *out, int64_t *at) {
     for (int i = 0; v->kind == V_LIST && i < v->n_items; i++)
         list_fill(&v->items[i], dt, out, at);
     double x = 0;
@@ -354,8 +329,7 @@ static void list_fill(const Value *v, DType dt, ScalarValue *out, int64_t *at)
 }
 
 /* [a, b] of tensors: select(i == 0, a, b). */
-static Node *list_stack(Elab *e, const Value *v, DType want)
-{
+static Node *list_stack(Elab *e, const Value *v, DType want) {
     Node *r = NULL;
     DType dt = DT_BOOL;
     Node **parts = ARENA_ARRAY(e->arena, Node *, v->n_items);
@@ -386,8 +360,7 @@ static Node *list_stack(Elab *e, const Value *v, DType want)
     return r;
 }
 
-static Node *list_node(Elab *e, const Value *v, DType want)
-{
+static Node *list_node(Elab *e, const Value *v, DType want) {
     int64_t shape[LANG_RANK + 1] = {0}, count = 1, at = 0;
     int rank = 0;
     if (!list_shape(e, v, 0, shape, &rank))
@@ -414,21 +387,25 @@ static Node *list_node(Elab *e, const Value *v, DType want)
     return n;
 }
 
-Node *node_of(Elab *e, const Value *v, DType want)
-{
+Node *node_of(Elab *e, const Value *v, DType want) {
     DType real = want == DT_F32 || want == DT_F64 ? want : e->real;
     switch (v->kind) {
-    case V_NODE: return v->node;
+    case V_NODE:
+        return v->node;
     case V_DIM: {
         Node *n = node_dim(e, v->dim, v->span);
         n->bound = v->bound;
         return n;
     }
-    case V_REAL: return node_const(e, real, v->real, v->span);
-    case V_BOOL: return node_const(e, DT_BOOL, v->truth, v->span);
-    case V_LIST: return list_node(e, v, want);
+    case V_REAL:
+        return node_const(e, real, v->real, v->span);
+    case V_BOOL:
+        return node_const(e, DT_BOOL, v->truth, v->span);
+    case V_LIST:
+        return list_node(e, v, want);
     case V_INIT:
-        elab_error(e, "E0501", v->span, "glorot, he and pick are initial values of a param, and this is none");
+        elab_error(e, "E0501", v->span,
+                   "glorot, he and pick are initial values of a param, and this is none");
         return NULL;
     case V_STRING:
         elab_error(e, "E0330", v->span, "a string is no number");
@@ -436,30 +413,31 @@ Node *node_of(Elab *e, const Value *v, DType want)
     case V_DIST:
         elab_error(e, "E0331", v->span, "a distribution stands after `~` or in logpdf");
         return NULL;
-    case V_ERROR: break;
+    case V_ERROR:
+        break;
     }
     return NULL;
 }
 
 /* ---- rule 4 */
 
-static Diag *shapes_differ(Elab *e, const Node *l, const Node *r, Span op, const char *what)
-{
+static Diag *shapes_differ(Elab *e, const Node *l, const Node *r, Span op, const char *what) {
     Diag *d = elab_error(e, "E0312", op, "the two sides of `%s` have different shapes", what);
-    diag_here(e->ctx, d, "left %s, right %s", axes_text(e, l->axes, l->rank), axes_text(e, r->axes, r->rank));
+    diag_here(e->ctx, d, "left %s, right %s", axes_text(e, l->axes, l->rank),
+              axes_text(e, r->axes, r->rank));
     diag_note(e->ctx, d, elab_span(e, l->span), "left: %s", axes_text(e, l->axes, l->rank));
     diag_note(e->ctx, d, elab_span(e, r->span), "right: %s", axes_text(e, r->axes, r->rank));
     return d;
 }
 
-static bool align_positions(Elab *e, const Node *l, const Node *r, Span op, const char *what)
-{
+static bool align_positions(Elab *e, const Node *l, const Node *r, Span op, const char *what) {
     for (int i = 0; i < l->rank; i++) {
         if (l->axes[i].value == r->axes[i].value)
             continue;
         Diag *d = shapes_differ(e, l, r, op, what);
         const char *help = NULL;
-        const char *why = dim_explain(e->ctx, l->axes[i].value, l->axes[i].why, r->axes[i].value, r->axes[i].why, &help);
+        const char *why = dim_explain(e->ctx, l->axes[i].value, l->axes[i].why, r->axes[i].value,
+                                      r->axes[i].why, &help);
         diag_note(e->ctx, d, (Span){0}, "axis %d: %s", i, why);
         if (help)
             diag_help(e->ctx, d, "%s", help);
@@ -468,16 +446,15 @@ static bool align_positions(Elab *e, const Node *l, const Node *r, Span op, cons
     return true;
 }
 
-static int hits(const Node *n, Dim name)
-{
+static int hits(const Node *n, Dim name) {
     int count = 0;
     for (int i = 0; i < n->rank; i++)
         count += n->axes[i].name == name;
     return count;
 }
 
-bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op, const char *what, bool swapped)
-{
+bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op, const char *what,
+                bool swapped) {
     const Node *l = swapped ? large : small, *r = swapped ? small : large;
     if (small->rank == large->rank) {
         for (int i = 0; i < small->rank; i++)
@@ -491,8 +468,11 @@ bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op
         bool twice = n > 1 || (n && hits(small, name) > 1), number = dim_is_const(name, NULL);
         if (number || twice || !n) {
             Diag *d = shapes_differ(e, l, r, op, what);
-            diag_note(e->ctx, d, (Span){0}, "%s `%s`%s", number || twice ? "axis" : "no axis of the larger one is named", text,
-                      number ? " of the smaller one is a number" : twice ? " is ambiguous" : "");
+            diag_note(e->ctx, d, (Span){0}, "%s `%s`%s",
+                      number || twice ? "axis" : "no axis of the larger one is named", text,
+                      number  ? " of the smaller one is a number"
+                      : twice ? " is ambiguous"
+                              : "");
             diag_help(e->ctx, d, "say with `for` which axes meet");
             return false;
         }

@@ -1,12 +1,12 @@
-/* Declared types: what a type expression says, dims that it binds, and values made to fit it (rules 2, 3, 9). */
+/* Declared types: what a type expression says, dims that it binds, and values made to fit it (rules
+ * 2, 3, 9). */
 #include <string.h>
 
 #include "frontend/elab.h"
 
 /* ---- the user's text of a dim with the facts put in: "(28 + 0 + 0 - 1*(5 - 1) - 1) // 1 + 1" */
 
-static void why_put(Elab *e, StrBuf *sb, const Expr *x, int level)
-{
+static void why_put(Elab *e, StrBuf *sb, const Expr *x, int level) {
     if (x->kind == EXPR_BINARY) {
         int mine = x->op == OP_ADD || x->op == OP_SUB ? 1 : 2;
         sb_put(sb, mine < level ? "(" : "");
@@ -22,8 +22,7 @@ static void why_put(Elab *e, StrBuf *sb, const Expr *x, int level)
     sb_printf(sb, paren ? "(%s)" : "%s", t);
 }
 
-static const char *why_text(Elab *e, const Expr *x, Dim value)
-{
+static const char *why_text(Elab *e, const Expr *x, Dim value) {
     if (x->kind != EXPR_BINARY)
         return NULL;
     StrBuf sb = sb_new(e->arena);
@@ -31,8 +30,7 @@ static const char *why_text(Elab *e, const Expr *x, Dim value)
     return strcmp(sb.text, dim_text(e->ctx, value)) ? sb.text : NULL;
 }
 
-static bool axis_of(Elab *e, const Expr *x, Axis *out)
-{
+static bool axis_of(Elab *e, const Expr *x, Axis *out) {
     Value v;
     if (!elab_dim_value(e, x, &v))
         return false;
@@ -47,8 +45,7 @@ static bool axis_of(Elab *e, const Expr *x, Axis *out)
 
 /* ---- dims bound by axes */
 
-static const Expr *bindable(const Frame *fr, const Expr *x, int64_t *factor)
-{
+static const Expr *bindable(const Frame *fr, const Expr *x, int64_t *factor) {
     *factor = 1;
     if (x->kind == EXPR_BINARY && x->op == OP_MUL) {
         const Expr *k = x->x->kind == EXPR_INT ? x->x : x->y;
@@ -68,8 +65,7 @@ static const Expr *bindable(const Frame *fr, const Expr *x, int64_t *factor)
     return NULL;
 }
 
-static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at)
-{
+static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at) {
     Frame *fr = e->frame;
     int64_t k;
     const Expr *name = bindable(fr, x, &k);
@@ -78,7 +74,8 @@ static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at)
     Dim rem, factor = dim_const(e->ctx, k);
     Dim value = dim_divide(e->ctx, a->value, factor, &rem);
     if (!value || !dim_is_zero(rem)) {
-        Diag *d = elab_error(e, "E0325", at, "%s is not known to be a multiple of %lld", dim_text(e->ctx, a->value), (long long)k);
+        Diag *d = elab_error(e, "E0325", at, "%s is not known to be a multiple of %lld",
+                             dim_text(e->ctx, a->value), (long long)k);
         diag_help(e->ctx, d, "declare the axis as %lld*M", (long long)k);
         return false;
     }
@@ -90,10 +87,11 @@ static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at)
     return true;
 }
 
-bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at, const char *what)
-{
+bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,
+                    const char *what) {
     if (t->rank != rank) {
-        Diag *d = elab_error(e, "E0310", at, "%s needs %d axes, got %s", what, t->rank, axes_text(e, actual, rank));
+        Diag *d = elab_error(e, "E0310", at, "%s needs %d axes, got %s", what, t->rank,
+                             axes_text(e, actual, rank));
         diag_note(e->ctx, d, elab_span(e, t->span), "declared here");
         return false;
     }
@@ -109,15 +107,15 @@ static const struct {
     const char *name;
     AbiKind kind;
     DType dt;
-} kinds[] = {
-    {"real", KIND_REAL, DT_NONE},          {"f32", KIND_REAL, DT_F32},           {"f64", KIND_REAL, DT_F64},
-    {"int", KIND_INT, DT_I32},             {"bool", KIND_BOOL, DT_BOOL},         {"index", KIND_INDEX, DT_I32},
-    {"prob", KIND_PROB, DT_NONE},          {"positive", KIND_POSITIVE, DT_NONE}, {"interval", KIND_INTERVAL, DT_NONE},
-    {"simplex", KIND_SIMPLEX, DT_NONE},    {"ordered", KIND_ORDERED, DT_NONE},   {"cholesky", KIND_CHOLESKY, DT_NONE}};
+} kinds[] = {{"real", KIND_REAL, DT_NONE},         {"f32", KIND_REAL, DT_F32},
+             {"f64", KIND_REAL, DT_F64},           {"int", KIND_INT, DT_I32},
+             {"bool", KIND_BOOL, DT_BOOL},         {"index", KIND_INDEX, DT_I32},
+             {"prob", KIND_PROB, DT_NONE},         {"positive", KIND_POSITIVE, DT_NONE},
+             {"interval", KIND_INTERVAL, DT_NONE}, {"simplex", KIND_SIMPLEX, DT_NONE},
+             {"ordered", KIND_ORDERED, DT_NONE},   {"cholesky", KIND_CHOLESKY, DT_NONE}};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
-static bool type_kind(Elab *e, const TypeExpr *t, Declared *d)
-{
+static bool type_kind(Elab *e, const TypeExpr *t, Declared *d) {
     d->dt = e->real;
     if (!t->kind.text)
         return true;
@@ -139,11 +137,11 @@ static bool type_kind(Elab *e, const TypeExpr *t, Declared *d)
     return false;
 }
 
-static bool type_args(Elab *e, const TypeExpr *t, Declared *d)
-{
+static bool type_args(Elab *e, const TypeExpr *t, Declared *d) {
     int want = d->kind == KIND_INDEX ? 1 : d->kind == KIND_INTERVAL ? 2 : 0;
     if (t->n_args != want) {
-        elab_error(e, "E0341", t->span, "`%s` takes %d arguments, got %d", t->kind.text ? t->kind.text : "real", want, t->n_args);
+        elab_error(e, "E0341", t->span, "`%s` takes %d arguments, got %d",
+                   t->kind.text ? t->kind.text : "real", want, t->n_args);
         return false;
     }
     Value v;
@@ -158,15 +156,15 @@ static bool type_args(Elab *e, const TypeExpr *t, Declared *d)
         if (v.kind == V_ERROR)
             return false;
         if (!value_const(&v, ends[i])) {
-            elab_error(e, "E0342", t->args[i].value->span, "the bounds of an interval are constant");
+            elab_error(e, "E0342", t->args[i].value->span,
+                       "the bounds of an interval are constant");
             return false;
         }
     }
     return true;
 }
 
-Declared elab_type(Elab *e, const TypeExpr *t)
-{
+Declared elab_type(Elab *e, const TypeExpr *t) {
     Declared d = {.kind = KIND_REAL, .has_shape = t->has_shape, .rank = t->rank, .span = t->span};
     if (t->rank > LANG_RANK) {
         elab_error(e, "E0321", t->shape_span, "a tensor has at most %d axes", LANG_RANK);
@@ -176,7 +174,9 @@ Declared elab_type(Elab *e, const TypeExpr *t)
     d.bad = !type_kind(e, t, &d) || !type_args(e, t, &d);
     for (int i = 0; i < t->rank && !d.bad; i++)
         d.bad = !axis_of(e, t->shape[i], &d.axes[i]);
-    int least = d.kind == KIND_CHOLESKY ? 2 : d.kind == KIND_SIMPLEX || d.kind == KIND_ORDERED ? 1 : 0;
+    int least = d.kind == KIND_CHOLESKY                            ? 2
+                : d.kind == KIND_SIMPLEX || d.kind == KIND_ORDERED ? 1
+                                                                   : 0;
     if (!d.bad && d.rank < least) {
         elab_error(e, "E0343", t->span, "`%s` needs %d axes", t->kind.text, least);
         d.bad = true;
@@ -186,16 +186,16 @@ Declared elab_type(Elab *e, const TypeExpr *t)
 
 /* ---- values made to fit */
 
-static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, const char *what)
-{
-    Diag *g = elab_error(e, "E0311", at, "%s is declared %s, and this is %s", what, axes_text(e, d->axes, d->rank),
-                         axes_text(e, n->axes, n->rank));
+static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, const char *what) {
+    Diag *g = elab_error(e, "E0311", at, "%s is declared %s, and this is %s", what,
+                         axes_text(e, d->axes, d->rank), axes_text(e, n->axes, n->rank));
     diag_note(e->ctx, g, elab_span(e, d->span), "declared here");
     for (int i = 0; n->rank == d->rank && i < d->rank; i++)
         if (n->axes[i].value != d->axes[i].value) {
             const char *help = NULL;
             diag_note(e->ctx, g, (Span){0}, "axis %d: %s", i,
-                      dim_explain(e->ctx, n->axes[i].value, n->axes[i].why, d->axes[i].value, d->axes[i].why, &help));
+                      dim_explain(e->ctx, n->axes[i].value, n->axes[i].why, d->axes[i].value,
+                                  d->axes[i].why, &help));
             if (help)
                 diag_help(e->ctx, g, "%s", help);
             break;
@@ -203,32 +203,38 @@ static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, con
     return value_error();
 }
 
-static Value kind_error(Elab *e, const Value *v, const Declared *d, Span at, const char *what)
-{
-    static const char *const names[] = {"real", "int", "bool", "index", "prob", "positive", "interval", "simplex", "ordered", "cholesky"};
-    Diag *g = elab_error(e, "E0340", at, "%s is declared %s, and this is %s", what, names[d->kind], value_what(e, v));
+static Value kind_error(Elab *e, const Value *v, const Declared *d, Span at, const char *what) {
+    static const char *const names[] = {"real",     "int",      "bool",    "index",   "prob",
+                                        "positive", "interval", "simplex", "ordered", "cholesky"};
+    Diag *g = elab_error(e, "E0340", at, "%s is declared %s, and this is %s", what, names[d->kind],
+                         value_what(e, v));
     if (v->kind == V_NODE && dtype_is_real(v->node->dt) && d->kind == KIND_INT)
         diag_help(e->ctx, g, "nothing narrows: a real does not become an int");
     return value_error();
 }
 
 /* A constant outside what a constrained kind allows. */
-static bool in_support(const Declared *d, double x)
-{
+static bool in_support(const Declared *d, double x) {
     switch (d->kind) {
-    case KIND_PROB: return x >= 0 && x <= 1;
-    case KIND_POSITIVE: return x > 0;
-    case KIND_INTERVAL: return x >= d->lo && x <= d->hi;
-    default: return true;
+    case KIND_PROB:
+        return x >= 0 && x <= 1;
+    case KIND_POSITIVE:
+        return x > 0;
+    case KIND_INTERVAL:
+        return x >= d->lo && x <= d->hi;
+    default:
+        return true;
     }
 }
 
-static bool kind_fits(Elab *e, const Value *v, const Declared *d)
-{
+static bool kind_fits(Elab *e, const Value *v, const Declared *d) {
     int64_t k;
     if (v->kind == V_LIST || v->kind == V_STRING || v->kind == V_DIST || v->kind == V_INIT)
         return v->kind == V_LIST;
-    DType dt = v->kind == V_BOOL ? DT_BOOL : v->kind == V_DIM ? DT_I64 : v->kind == V_REAL ? DT_F64 : v->node->dt;
+    DType dt = v->kind == V_BOOL   ? DT_BOOL
+               : v->kind == V_DIM  ? DT_I64
+               : v->kind == V_REAL ? DT_F64
+                                   : v->node->dt;
     if (d->kind == KIND_BOOL)
         return dt == DT_BOOL;
     if (d->kind == KIND_INT)
@@ -237,34 +243,37 @@ static bool kind_fits(Elab *e, const Value *v, const Declared *d)
         return true;
     Dim bound = v->kind == V_DIM ? v->bound : v->kind == V_NODE ? v->node->bound : NULL;
     if (value_int_const(v, &k))
-        return k >= 0 && dim_prove_nonneg(e->ctx, &(DimFacts){0}, dim_addk(e->ctx, d->bound, -1 - k));
-    return bound && (bound == d->bound || dim_prove_nonneg(e->ctx, &(DimFacts){0}, dim_sub(e->ctx, d->bound, bound)));
+        return k >= 0 &&
+               dim_prove_nonneg(e->ctx, &(DimFacts){0}, dim_addk(e->ctx, d->bound, -1 - k));
+    return bound && (bound == d->bound ||
+                     dim_prove_nonneg(e->ctx, &(DimFacts){0}, dim_sub(e->ctx, d->bound, bound)));
 }
 
-static Value int_list(Elab *e, Value v, const Declared *d, Span at, const char *what)
-{
+static Value int_list(Elab *e, Value v, const Declared *d, Span at, const char *what) {
     int64_t n = 0;
     dim_is_const(d->axes[0].value, &n);
     if (v.kind == V_LIST && v.n_items != n) {
-        elab_error(e, "E0311", at, "%s is declared [%lld], and this is [%d]", what, (long long)n, v.n_items);
+        elab_error(e, "E0311", at, "%s is declared [%lld], and this is [%d]", what, (long long)n,
+                   v.n_items);
         return value_error();
     }
-    Value r = {.kind = V_LIST, .span = v.span, .n_items = (int)n, .items = ARENA_ARRAY(e->arena, Value, n + 1)};
+    Value r = {.kind = V_LIST,
+               .span = v.span,
+               .n_items = (int)n,
+               .items = ARENA_ARRAY(e->arena, Value, n + 1)};
     for (int i = 0; i < n; i++)
         r.items[i] = v.kind == V_LIST ? v.items[i] : v;
     return r;
 }
 
-static bool int_items(const Value *v)
-{
+static bool int_items(const Value *v) {
     for (int i = 0; v->kind == V_LIST && i < v->n_items; i++)
         if (v->items[i].kind != V_DIM)
             return false;
     return v->kind == V_LIST || v->kind == V_DIM;
 }
 
-static Value convert_scalar(Elab *e, Value v, const Declared *d, Span at)
-{
+static Value convert_scalar(Elab *e, Value v, const Declared *d, Span at) {
     double x;
     if (value_const(&v, &x) && !in_support(d, x)) {
         elab_error(e, "E0344", at, "%s is outside the declared kind", str_fmt(e->ctx, "%.17g", x));
@@ -281,19 +290,20 @@ static Value convert_scalar(Elab *e, Value v, const Declared *d, Span at)
     return n ? value_node(node_cast(e, d->dt, n)) : value_error();
 }
 
-Value elab_convert(Elab *e, Value v, const Declared *d, Span at, const char *what)
-{
+Value elab_convert(Elab *e, Value v, const Declared *d, Span at, const char *what) {
     if (v.kind == V_ERROR || d->bad)
         return value_error();
     if (!kind_fits(e, &v, d))
         return kind_error(e, &v, d, at, what);
-    if (d->kind == KIND_INT && d->rank == 1 && dim_is_const(d->axes[0].value, NULL) && int_items(&v))
+    if (d->kind == KIND_INT && d->rank == 1 && dim_is_const(d->axes[0].value, NULL) &&
+        int_items(&v))
         return int_list(e, v, d, at, what);
     if (!d->rank && (v.kind != V_NODE || !v.node->rank) && v.kind != V_LIST) {
         v = convert_scalar(e, v, d, at);
         return v;
     }
-    if (d->rank && (v.kind == V_REAL || v.kind == V_DIM) && convert_scalar(e, v, d, at).kind == V_ERROR)
+    if (d->rank && (v.kind == V_REAL || v.kind == V_DIM) &&
+        convert_scalar(e, v, d, at).kind == V_ERROR)
         return value_error();
     Node *n = node_of(e, &v, d->dt);
     if (!n)

@@ -5,24 +5,21 @@
 
 #include "frontend/lower.h"
 
-static Str base_name(Ctx *ctx, uint32_t file)
-{
+static Str base_name(Ctx *ctx, uint32_t file) {
     if (!file || file >= ctx->n_files)
         return str_of(ctx, "");
     const char *name = ctx->files[file].name, *slash = strrchr(name, '/');
     return str_of(ctx, slash ? slash + 1 : name);
 }
 
-static Elab *start(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o)
-{
+static Elab *start(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o) {
     Elab *e = elab_new(ctx, arena, file, o);
     e->m = graph_module_new(ctx, arena, base_name(ctx, file->file));
     check_file(e);
     return e;
 }
 
-static void lower_item(Elab *e, const Item *item)
-{
+static void lower_item(Elab *e, const Item *item) {
     if (item->broken || check_is_broken(e, item) || !lower_formals_known(item))
         return;
     if (item->kind == ITEM_DEF)
@@ -34,8 +31,7 @@ static void lower_item(Elab *e, const Item *item)
 }
 
 /* Consts nobody uses are computed too: an error in one is an error of the file. */
-static void lower_consts(Elab *e)
-{
+static void lower_consts(Elab *e) {
     Func *f = graph_func_new(e->m, str_of(e->ctx, "const"), (Span){0});
     e->f = f;
     e->real = DT_F64;
@@ -54,8 +50,7 @@ static void lower_consts(Elab *e)
     graph_func_remove(e->m, f->id);
 }
 
-Module *frontend_lower(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o)
-{
+Module *frontend_lower(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o) {
     Elab *e = start(ctx, arena, file, o);
     lower_consts(e);
     for (int i = 0; i < file->n_items; i++) {
@@ -68,24 +63,25 @@ Module *frontend_lower(Ctx *ctx, Arena *arena, const AstFile *file, const LowerO
 
 /* ---- tests */
 
-static void lower_expect(Elab *e, const Stmt *s)
-{
+static void lower_expect(Elab *e, const Stmt *s) {
     Value v = elab_expr(e, s->value);
     if (v.kind == V_ERROR)
         return;
     Node *n = node_of(e, &v, DT_NONE);
     if (!n || n->dt != DT_BOOL || n->rank) {
         if (n)
-            elab_error(e, "E0335", s->value->span, "expect needs a bool, and this is %s", value_what(e, &v));
+            elab_error(e, "E0335", s->value->span, "expect needs a bool, and this is %s",
+                       value_what(e, &v));
         return;
     }
-    Result r = {.val = gen_value(e, n), .role = RES_OUT, .of = -1,
+    Result r = {.val = gen_value(e, n),
+                .role = RES_OUT,
+                .of = -1,
                 .name = str_fmt(e->ctx, "%u:%u", s->span.line, s->span.col)};
     graph_result(e->m, e->f, r);
 }
 
-static void lower_test(Elab *e, const Item *item)
-{
+static void lower_test(Elab *e, const Item *item) {
     DType real = e->o && e->o->real ? e->o->real : DT_F64;
     Func *f = lower_begin(e, item, real, false);
     f->name = item->text;
@@ -99,21 +95,21 @@ static void lower_test(Elab *e, const Item *item)
     }
 }
 
-Module *frontend_tests(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o)
-{
+Module *frontend_tests(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *o) {
     Elab *e = start(ctx, arena, file, o);
     lower_consts(e);
     for (int i = 0; i < file->n_items; i++)
-        if (file->items[i]->kind == ITEM_TEST && !file->items[i]->broken && !check_is_broken(e, file->items[i]))
+        if (file->items[i]->kind == ITEM_TEST && !file->items[i]->broken &&
+            !check_is_broken(e, file->items[i]))
             lower_test(e, file->items[i]);
     return diag_any_error(ctx) ? NULL : e->m;
 }
 
 /* ---- REPL */
 
-Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *x, const SessionValue *values, int n_values,
-                      const LowerOptions *o, const char **type_text)
-{
+Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *x,
+                      const SessionValue *values, int n_values, const LowerOptions *o,
+                      const char **type_text) {
     Elab *e = start(ctx, arena, file, o);
     if (diag_any_error(ctx))
         return NULL;
@@ -126,7 +122,9 @@ Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *x
     for (int i = 0; i < n_values; i++) {
         Param p = {.name = values[i].name, .role = ROLE_INPUT, .span = x->span, .tensor = -1};
         Val v = graph_param(e->m, f, p, values[i].type);
-        elab_bind(e, (Name){values[i].name, x->span}, B_FORMAL, value_node(node_leaf(e, v, NULL, x->span)))->leaf = v;
+        elab_bind(e, (Name){values[i].name, x->span}, B_FORMAL,
+                  value_node(node_leaf(e, v, NULL, x->span)))
+            ->leaf = v;
     }
     Value v = elab_expr(e, x);
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, DT_NONE);
@@ -144,8 +142,7 @@ Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *x
     return e->m;
 }
 
-const char *frontend_doc(Ctx *ctx, const AstFile *file, const char *name)
-{
+const char *frontend_doc(Ctx *ctx, const AstFile *file, const char *name) {
     for (int i = 0; file && i < file->n_items; i++)
         if (file->items[i]->name.text && !strcmp(file->items[i]->name.text, name))
             return file->items[i]->doc;
@@ -160,5 +157,7 @@ const char *frontend_doc(Ctx *ctx, const AstFile *file, const char *name)
             doc = lib->items[i]->doc;
     arena_free(&scratch);
     ScalarOp op = scalar_named(str_of(ctx, name));
-    return doc ? doc : op != SC_NONE && elab_is_builtin(str_of(ctx, name)) ? scalar_def(op)->doc : NULL;
+    return doc                                                   ? doc
+           : op != SC_NONE && elab_is_builtin(str_of(ctx, name)) ? scalar_def(op)->doc
+                                                                 : NULL;
 }

@@ -1,5 +1,6 @@
-/* From declarations to the functions of a module (the list is in frontend.h). A model or estimator is elaborated into one
- * scratch function in training and one in inference; what is exported are slices of these. */
+/* From declarations to the functions of a module (the list is in frontend.h). A model or estimator
+ * is elaborated into one scratch function in training and one in inference; what is exported are
+ * slices of these. */
 #ifndef CNNC_FRONTEND_LOWER_H
 #define CNNC_FRONTEND_LOWER_H
 
@@ -8,7 +9,8 @@
 /* ---- lower_root.c */
 /* An empty function to elaborate `item` in, and its frame; dims without a value become symbols. */
 Func *lower_begin(Elab *e, const Item *item, DType real, bool training);
-bool lower_formals_known(const Item *item); /* fully typed, int formals with values: it can be exported */
+bool lower_formals_known(
+    const Item *item); /* fully typed, int formals with values: it can be exported */
 bool lower_def(Elab *e, const Item *item);
 bool lower_model(Elab *e, const Item *item);
 void lower_init(Elab *e, const Item *item, int block); /* E.init, a slice of e->f */
@@ -26,9 +28,10 @@ typedef struct Slice {
     AbiEntry *entry;
     int block;
     Span span;
-    bool all_dims;     /* not only those that are mentioned */
-    unsigned keep;     /* roles (1 << ROLE) whose params stay though nothing uses them */
-    VEC(Result) results; /* in the scratch function; `of` of RES_NEW_*: number of the slot (Param.tensor) */
+    bool all_dims; /* not only those that are mentioned */
+    unsigned keep; /* roles (1 << ROLE) whose params stay though nothing uses them */
+    VEC(Result)
+    results; /* in the scratch function; `of` of RES_NEW_*: number of the slot (Param.tensor) */
 } Slice;
 Func *lower_slice(Elab *e, const Func *from, const Slice *s);
 /* Does v depend on a param of this role? */
@@ -38,12 +41,15 @@ bool lower_depends(Elab *e, const Func *f, Val v, Role role);
 bool lower_estimator(Elab *e, const Item *item);
 /* `using`: fills b->using_ and adds E.update. */
 bool lower_using(Elab *e, const Stmt *s, AbiBlock *b, int block, const Item *item);
-Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at); /* log density of each draw, or NULL */
+Node *lower_density(Elab *e, Node *x, const DistValue *d,
+                    Span at); /* log density of each draw, or NULL */
+void lower_check_support(Elab *e, const Slot *slot, const DistValue *d, Span at); /* -Wsupport */
 Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at);
 
 /* ---- check.c */
 /* Names, places of statements, recursion: what can be said about a definition without its calls. */
 void check_file(Elab *e);
+bool check_names(Elab *e, const Item *item); /* check_names.c; false after messages */
 bool check_is_broken(const Elab *e, const Item *item);
 
 #endif

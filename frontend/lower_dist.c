@@ -1,4 +1,5 @@
 /* Distributions: their arguments, log densities as instructions `density`, means. */
+#include <math.h>
 #include <string.h>
 
 #include "frontend/lower.h"
@@ -6,8 +7,7 @@
 
 /* ---- calls of distributions */
 
-static const char *params_text(Elab *e, const DistDef *d)
-{
+static const char *params_text(Elab *e, const DistDef *d) {
     StrBuf sb = sb_new(e->arena);
     for (int f = 0; f < d->n_forms; f++) {
         sb_put(&sb, f ? " | " : "");
@@ -18,14 +18,14 @@ static const char *params_text(Elab *e, const DistDef *d)
 }
 
 /* The form that the named arguments choose, or -1 after a message. */
-static int choose_form(Elab *e, const Expr *x, const DistDef *d)
-{
+static int choose_form(Elab *e, const Expr *x, const DistDef *d) {
     for (int f = 0; f < d->n_forms; f++) {
         bool fits = true;
         for (int i = 0; i < x->n_args && fits; i++) {
             bool found = !x->args[i].name.text;
             for (int k = 0; k < d->forms[f].n_params; k++)
-                found |= x->args[i].name.text && !strcmp(x->args[i].name.text, d->forms[f].params[k].name);
+                found |= x->args[i].name.text &&
+                         !strcmp(x->args[i].name.text, d->forms[f].params[k].name);
             fits = found;
         }
         if (fits)
@@ -33,21 +33,21 @@ static int choose_form(Elab *e, const Expr *x, const DistDef *d)
     }
     for (int i = 0; i < x->n_args; i++)
         if (x->args[i].name.text && dist_form_named(d, x->args[i].name.text) < 0) {
-            elab_error(e, "E0407", x->args[i].name.span, "`%s` has no parameter `%s`: it takes %s", d->name, x->args[i].name.text,
-                       params_text(e, d));
+            elab_error(e, "E0407", x->args[i].name.span, "`%s` has no parameter `%s`: it takes %s",
+                       d->name, x->args[i].name.text, params_text(e, d));
             return -1;
         }
     for (int i = x->n_args - 1; i >= 0; i--)
         if (x->args[i].name.text) {
-            elab_error(e, "E0440", x->args[i].name.span, "`%s` takes one of %s, and `%s` is one too many", d->name, params_text(e, d),
+            elab_error(e, "E0440", x->args[i].name.span,
+                       "`%s` takes one of %s, and `%s` is one too many", d->name, params_text(e, d),
                        x->args[i].name.text);
             break;
         }
     return -1;
 }
 
-static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d)
-{
+static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d) {
     const Expr *args[DIST_MOST_PARAMS + 1];
     const char *names[DIST_MOST_PARAMS + 1] = {0};
     int form = choose_form(e, x, d);
@@ -72,9 +72,9 @@ static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d)
     return v;
 }
 
-/* Weighted(u, D), Mixture(w, D), LogDensity(e): not in the table, since they stand for no distribution of their own. */
-static DistValue *dist_wrapper(Elab *e, const Expr *x)
-{
+/* Weighted(u, D), Mixture(w, D), LogDensity(e): not in the table, since they stand for no
+ * distribution of their own. */
+static DistValue *dist_wrapper(Elab *e, const Expr *x) {
     static const char *const weighted[] = {"w", "D", NULL}, *const density[] = {"e", NULL};
     bool inner = strcmp(x->path.names[0].text, "LogDensity") != 0;
     const Expr *args[2];
@@ -91,7 +91,9 @@ static DistValue *dist_wrapper(Elab *e, const Expr *x)
         Value d = elab_expr(e, args[1]);
         if (d.kind != V_DIST) {
             if (d.kind != V_ERROR)
-                elab_error(e, "E0441", args[1]->span, "`%s` takes weights and a distribution, and this is %s", v->name, value_what(e, &d));
+                elab_error(e, "E0441", args[1]->span,
+                           "`%s` takes weights and a distribution, and this is %s", v->name,
+                           value_what(e, &d));
             return NULL;
         }
         v->inner = d.dist;
@@ -99,8 +101,7 @@ static DistValue *dist_wrapper(Elab *e, const Expr *x)
     return v;
 }
 
-static Value call_logpdf(Elab *e, const Expr *x)
-{
+static Value call_logpdf(Elab *e, const Expr *x) {
     static const char *const names[] = {"D", "x", NULL};
     const Expr *args[2];
     if (!elab_args(e, x, names, 2, args))
@@ -110,21 +111,22 @@ static Value call_logpdf(Elab *e, const Expr *x)
     if (!n)
         return value_error();
     if (d.kind != V_DIST) {
-        elab_error(e, "E0441", args[0]->span, "logpdf takes a distribution, and this is %s", value_what(e, &d));
+        elab_error(e, "E0441", args[0]->span, "logpdf takes a distribution, and this is %s",
+                   value_what(e, &d));
         return value_error();
     }
     return value_node(lower_density(e, n, d.dist, x->path.span));
 }
 
-bool elab_distribution(Elab *e, const Expr *x, Value *out)
-{
+bool elab_distribution(Elab *e, const Expr *x, Value *out) {
     Str name = x->path.names[0].text;
     if (!strcmp(name, "logpdf")) {
         *out = call_logpdf(e, x);
         return true;
     }
     const DistDef *d = dist_named(name);
-    bool wrapper = !strcmp(name, "Weighted") || !strcmp(name, "Mixture") || !strcmp(name, "LogDensity");
+    bool wrapper =
+        !strcmp(name, "Weighted") || !strcmp(name, "Mixture") || !strcmp(name, "LogDensity");
     if (!d && !wrapper)
         return false;
     const DistValue *v = d ? dist_args(e, x, d) : dist_wrapper(e, x);
@@ -134,28 +136,49 @@ bool elab_distribution(Elab *e, const Expr *x, Value *out)
 
 /* ---- densities */
 
-static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at)
-{
+static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
     DistSupport s = d->def->support;
     bool real = dtype_is_real(x->dt);
     bool ok = s <= SUPPORT_UNIT ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
     if (!ok)
         elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
-                   s <= SUPPORT_UNIT ? "reals" : s == SUPPORT_BOOL ? "bool" : "int or index",
+                   s <= SUPPORT_UNIT   ? "reals"
+                   : s == SUPPORT_BOOL ? "bool"
+                                       : "int or index",
                    value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
     return ok;
 }
 
-/* A parameter as the density wants it: a scalar, or of the draws' shape (one axis more for vectors). */
-static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType dt, Span at, Val *out)
-{
+/* Does the support of the prior leave out a part of what the kind allows? */
+static bool support_leaves_out(DistSupport s, const Slot *slot) {
+    double lo = slot->kind == KIND_INTERVAL ? slot->lo : slot->kind == KIND_REAL ? -HUGE_VAL : 0;
+    double hi = slot->kind == KIND_INTERVAL ? slot->hi : slot->kind == KIND_PROB ? 1 : HUGE_VAL;
+    if (slot->kind > KIND_INTERVAL)
+        return false;
+    return (s == SUPPORT_POSITIVE && lo < 0) || (s == SUPPORT_UNIT && (lo < 0 || hi > 1));
+}
+
+void lower_check_support(Elab *e, const Slot *slot, const DistValue *d, Span at) {
+    if (!d->def || !support_leaves_out(d->def->support, slot))
+        return;
+    Diag *w = diag_warning(e->ctx, "W0501", "support", at,
+                           "the prior of `%s` has another support than its kind", slot->path);
+    diag_help(e->ctx, w,
+              d->def->support == SUPPORT_UNIT ? "declare it `prob`" : "declare it `positive`");
+}
+
+/* A parameter as the density wants it: a scalar, or of the draws' shape (one axis more for
+ * vectors). */
+static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType dt, Span at,
+                       Val *out) {
     const Value *v = &d->args[k];
     Node *p = node_of(e, v, dt);
     if (!p)
         return false;
     p = node_cast(e, dt, p);
     if (p->open) {
-        elab_error(e, "E0356", v->span, "a density inside a comprehension: compute it outside, for the whole tensor");
+        elab_error(e, "E0356", v->span,
+                   "a density inside a comprehension: compute it outside, for the whole tensor");
         return false;
     }
     if (p->rank == 0 && !d->def->last_axis) {
@@ -175,8 +198,9 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
     Node *like = node_fill(e, node_const(e, dt, 0, at), rank, axes);
     if (p->rank > rank || !node_align(e, p, like, map, at, "~", true)) {
         if (p->rank > rank)
-            elab_error(e, "E0312", at, "the two sides of `~` have different shapes: left %s, right %s", axes_text(e, x->axes, x->rank),
-                       axes_text(e, p->axes, p->rank));
+            elab_error(e, "E0312", at,
+                       "the two sides of `~` have different shapes: left %s, right %s",
+                       axes_text(e, x->axes, x->rank), axes_text(e, p->axes, p->rank));
         return false;
     }
     if (p->rank == rank) {
@@ -197,29 +221,25 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
     return true;
 }
 
-static DType density_real(const Elab *e, const Node *x)
-{
+static DType density_real(const Elab *e, const Node *x) {
     return dtype_is_real(x->dt) ? x->dt : e->real;
 }
 
-static Type density_type(Elab *e, const Node *x)
-{
+static Type density_type(Elab *e, const Node *x) {
     Dim shape[LANG_RANK];
     for (int i = 0; i < x->rank; i++)
         shape[i] = x->axes[i].value;
     return type_new(e->ctx, density_real(e, x), x->rank, shape);
 }
 
-static bool dist_params(Elab *e, const Node *x, const DistValue *d, Span at, Val *out)
-{
+static bool dist_params(Elab *e, const Node *x, const DistValue *d, Span at, Val *out) {
     for (int k = 0; k < d->n_args; k++)
         if (!dist_param(e, x, d, k, density_real(e, x), at, &out[k]))
             return false;
     return true;
 }
 
-static Node *given_density(Elab *e, const Node *x, const DistValue *d)
-{
+static Node *given_density(Elab *e, const Node *x, const DistValue *d) {
     (void)x;
     Node *n = node_of(e, &d->args[0], DT_NONE);
     return n && !dtype_is_real(n->dt) ? node_cast(e, e->real, n) : n;
@@ -228,8 +248,7 @@ static Node *given_density(Elab *e, const Node *x, const DistValue *d)
 /* ---- mixtures: a component for each index of the first axis of x */
 
 /* n with axes n.axes.. and `last`, along which it is constant. */
-static Node *repeated(Elab *e, Node *n, Axis last)
-{
+static Node *repeated(Elab *e, Node *n, Axis last) {
     Axis axes[LANG_RANK + 1];
     memcpy(axes, n->axes, sizeof *axes * (size_t)n->rank);
     axes[n->rank] = last;
@@ -246,41 +265,39 @@ static Node *repeated(Elab *e, Node *n, Axis last)
     return gen_leaf(e, r);
 }
 
-static Node *mixture_weights(Elab *e, const Node *x, const DistValue *d, Span at)
-{
+static Node *mixture_weights(Elab *e, const Node *x, const DistValue *d, Span at) {
     Node *w = node_of(e, &d->args[0], density_real(e, x));
     if (!w)
         return NULL;
     if (!x->rank || !w->rank || w->rank > 2 || x->rank >= LANG_RANK || x->open || w->open) {
-        elab_error(e, "E0442", at, "Mixture draws a component for each index of the first axis of its left side: weights [K] or [N, K], here "
-                   "%s, and a tensor, here %s", axes_text(e, w->axes, w->rank), axes_text(e, x->axes, x->rank));
+        elab_error(e, "E0442", at,
+                   "Mixture draws a component for each index of the first axis of its left side: "
+                   "weights [K] or [N, K], here "
+                   "%s, and a tensor, here %s",
+                   axes_text(e, w->axes, w->rank), axes_text(e, x->axes, x->rank));
         return NULL;
     }
     return gen_leaf(e, node_cast(e, density_real(e, x), w));
 }
 
-static Node *op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at)
-{
+static Node *op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at) {
     Value l = value_node(a), r = value_node(b);
     AstOp ast = op == SC_add ? OP_ADD : op == SC_sub ? OP_SUB : OP_MUL;
     Value v = elab_binary(e, ast, l, r, at, at);
     return v.kind == V_NODE ? v.node : NULL;
 }
 
-static Node *reduced(Elab *e, NestOpKind op, Node *n, unsigned axes, Span at)
-{
+static Node *reduced(Elab *e, NestOpKind op, Node *n, unsigned axes, Span at) {
     return gen_leaf(e, axes ? node_reduce(e, op, n, axes, at) : n);
 }
 
 /* u - m for m without u's last axis: by position, since names may repeat. */
-static Node *minus_rows(Elab *e, Node *u, Node *m, Span at)
-{
+static Node *minus_rows(Elab *e, Node *u, Node *m, Span at) {
     return op2(e, SC_sub, u, repeated(e, m, u->axes[u->rank - 1]), at);
 }
 
 /* log sum_k w_k exp(sum over the other axes of the log density of component k) */
-static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at)
-{
+static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at) {
     Node *w = mixture_weights(e, x, d, at);
     Node *terms = w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
     if (!terms)
@@ -295,7 +312,8 @@ static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at)
     u = gen_leaf(e, u);
     Node *m = reduced(e, NEST_MAX, u, 2, at);
     Val fixed = m->val;
-    fixed = inst_result(graph_inst(e->m, e->f, &op_stop, &fixed, 1, NULL, elab_span(e, at), elab_label(e)), 0);
+    fixed = inst_result(
+        graph_inst(e->m, e->f, &op_stop, &fixed, 1, NULL, elab_span(e, at), elab_label(e)), 0);
     m = node_leaf(e, fixed, m->axes, at);
     Value power = value_node(minus_rows(e, u, m, at));
     power = elab_scalar_call(e, SC_exp, &power, 1, at, at);
@@ -304,8 +322,7 @@ static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at)
     return gen_leaf(e, op2(e, SC_add, sum.node, m, at));
 }
 
-static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at)
-{
+static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at) {
     Node *w = mixture_weights(e, x, d, at);
     Node *m = w ? lower_dist_mean(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
     if (!m || m->rank != x->rank + 1)
@@ -316,8 +333,7 @@ static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at)
     return p ? reduced(e, NEST_SUM, p, 1u << x->rank, at) : NULL;
 }
 
-Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
-{
+Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     if (!strcmp(d->name, "LogDensity"))
         return given_density(e, x, d);
     if (!strcmp(d->name, "Mixture"))
@@ -330,7 +346,8 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
     if (!kind_of_x(e, x, d, at))
         return NULL;
     if (x->open) {
-        elab_error(e, "E0356", at, "a density inside a comprehension: compute it outside, for the whole tensor");
+        elab_error(e, "E0356", at,
+                   "a density inside a comprehension: compute it outside, for the whole tensor");
         return NULL;
     }
     Val args[DIST_MOST_PARAMS + 1];
@@ -341,12 +358,13 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at)
     a->dist = d->def;
     a->form = d->form;
     a->type = density_type(e, x);
-    Val v = inst_result(graph_inst(e->m, e->f, &op_density, args, d->n_args + 1, a, elab_span(e, at), elab_label(e)), 0);
+    Val v = inst_result(graph_inst(e->m, e->f, &op_density, args, d->n_args + 1, a,
+                                   elab_span(e, at), elab_label(e)),
+                        0);
     return node_leaf(e, v, x->axes, at);
 }
 
-Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at)
-{
+Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at) {
     if (!strcmp(d->name, "Mixture"))
         return mixture_mean(e, x, d, at);
     if (d->inner)
@@ -356,7 +374,12 @@ Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at)
     Val args[DIST_MOST_PARAMS];
     if (!dist_params(e, x, d, at, args))
         return NULL;
-    DistCall c = {.m = e->m, .f = e->f, .form = d->form, .params = args, .type = density_type(e, x), .span = elab_span(e, at),
+    DistCall c = {.m = e->m,
+                  .f = e->f,
+                  .form = d->form,
+                  .params = args,
+                  .type = density_type(e, x),
+                  .span = elab_span(e, at),
                   .name = elab_label(e)};
     return node_leaf(e, dist_mean(d->def, &c), NULL, at);
 }

@@ -5,9 +5,9 @@
 
 typedef struct Term { /* one statement `left ~ D` */
     const Stmt *s;
-    Str name;    /* of the left side */
+    Str name; /* of the left side */
     bool prior;
-    Node *x;     /* the left side */
+    Node *x; /* the left side */
     const DistValue *d;
 } Term;
 
@@ -31,8 +31,7 @@ typedef struct Est {
 
 /* ---- data and formals */
 
-static void est_data(Est *t, const Stmt *s)
-{
+static void est_data(Est *t, const Stmt *s) {
     Elab *e = t->e;
     Declared d = elab_type(e, s->type);
     if (d.bad) {
@@ -42,7 +41,8 @@ static void est_data(Est *t, const Stmt *s)
     Dim shape[LANG_RANK];
     for (int i = 0; i < d.rank; i++)
         shape[i] = d.axes[i].value;
-    Param p = {.name = s->name.text, .role = ROLE_INPUT, .span = s->span, .bound = d.bound, .tensor = -1};
+    Param p = {
+        .name = s->name.text, .role = ROLE_INPUT, .span = s->span, .bound = d.bound, .tensor = -1};
     Type type = type_new(e->ctx, d.dt, d.rank, shape);
     Val v = graph_param(e->m, e->f, p, type);
     Node *n = node_leaf(e, v, d.axes, s->name.span);
@@ -51,22 +51,26 @@ static void est_data(Est *t, const Stmt *s)
     b->leaf = v;
     b->from_data = true;
     if (t->b) {
-        AbiData row = {.name = s->name.text, .type = type, .kind = d.kind, .bound = d.bound, .span = s->span};
+        AbiData row = {
+            .name = s->name.text, .type = type, .kind = d.kind, .bound = d.bound, .span = s->span};
         vec_push(e->m->arena, &t->b->data, row);
     }
 }
 
-static bool formal_default(Est *t, const Formal *f, const Declared *d, double *out)
-{
+static bool formal_default(Est *t, const Formal *f, const Declared *d, double *out) {
     Elab *e = t->e;
     const Define *def = lower_define(e, t->item->name.text, f->name.text);
-    Value v = def ? def->is_int ? value_int(e, (int64_t)def->value, f->span) : value_real(def->value, f->span)
-              : f->default_ ? elab_expr(e, f->default_) : value_error();
+    Value v = def           ? def->is_int ? value_int(e, (int64_t)def->value, f->span)
+                                          : value_real(def->value, f->span)
+                        : f->default_ ? elab_expr(e, f->default_)
+                            : value_error();
     if (!def && !f->default_) {
-        elab_error(e, "E0512", f->span, "the formal `%s` of an estimator needs a default", f->name.text);
+        elab_error(e, "E0512", f->span, "the formal `%s` of an estimator needs a default",
+                   f->name.text);
         return false;
     }
-    v = elab_convert(e, v, d, f->default_ ? f->default_->span : f->span, str_fmt(e->ctx, "`%s`", f->name.text));
+    v = elab_convert(e, v, d, f->default_ ? f->default_->span : f->span,
+                     str_fmt(e->ctx, "`%s`", f->name.text));
     if (v.kind == V_ERROR)
         return false;
     if (value_const(&v, out))
@@ -75,10 +79,10 @@ static bool formal_default(Est *t, const Formal *f, const Declared *d, double *o
     return false;
 }
 
-static void est_formal(Est *t, const Formal *f)
-{
+static void est_formal(Est *t, const Formal *f) {
     Elab *e = t->e;
-    Declared d = f->type ? elab_type(e, f->type) : (Declared){.kind = KIND_REAL, .dt = e->real, .span = f->span};
+    Declared d = f->type ? elab_type(e, f->type)
+                         : (Declared){.kind = KIND_REAL, .dt = e->real, .span = f->span};
     double x = 0;
     if (d.bad || d.has_shape) {
         if (!d.bad)
@@ -99,21 +103,21 @@ static void est_formal(Est *t, const Formal *f)
     Val v = graph_param(e->m, e->f, p, type_scalar(is_int ? DT_I64 : d.dt));
     elab_bind(e, f->name, B_FORMAL, value_node(node_leaf(e, v, NULL, f->span)))->leaf = v;
     if (t->b) {
-        AbiFormal row = {.name = f->name.text, .is_int = is_int, .value = x, .kind = d.kind, .span = f->span};
+        AbiFormal row = {
+            .name = f->name.text, .is_int = is_int, .value = x, .kind = d.kind, .span = f->span};
         vec_push(e->m->arena, &t->b->formals, row);
     }
 }
 
 /* ---- terms */
 
-static Node *total(Elab *e, Node *n, Span at)
-{
+static Node *total(Elab *e, Node *n, Span at) {
     n = node_cast(e, DT_F64, n);
     return gen_leaf(e, n->rank ? node_reduce(e, NEST_SUM, n, (1u << n->rank) - 1, at) : n);
 }
 
-static void add_term(Est *t, const Stmt *s, Str name, bool prior, Node *x, Node *mask, const DistValue *d)
-{
+static void add_term(Est *t, const Stmt *s, Str name, bool prior, Node *x, Node *mask,
+                     const DistValue *d) {
     Elab *e = t->e;
     Node *n = lower_density(e, x, d, s->head);
     if (!n) {
@@ -133,8 +137,7 @@ static void add_term(Est *t, const Stmt *s, Str name, bool prior, Node *x, Node 
     vec_push(e->arena, &t->terms, term);
 }
 
-static bool path_matches(Elab *e, const Path *p, Str slot)
-{
+static bool path_matches(Elab *e, const Path *p, Str slot) {
     const char *at = slot;
     for (int i = 0; i < p->n; i++) {
         const char *want = p->names[i].text, *dot = strchr(at, '.');
@@ -157,20 +160,20 @@ static bool path_matches(Elab *e, const Path *p, Str slot)
     return false;
 }
 
-static const DistValue *dist_of(Est *t, const Stmt *s)
-{
+static const DistValue *dist_of(Est *t, const Stmt *s) {
     Value v = elab_expr(t->e, s->value);
     if (v.kind == V_DIST)
         return v.dist;
     if (v.kind != V_ERROR)
-        elab_error(t->e, "E0444", s->value->span, "a distribution stands to the right of `~`, and this is %s", value_what(t->e, &v));
+        elab_error(t->e, "E0444", s->value->span,
+                   "a distribution stands to the right of `~`, and this is %s",
+                   value_what(t->e, &v));
     t->bad = true;
     return NULL;
 }
 
 /* z.*, z.*.w, z.C1.w: every parameter that the pattern names. */
-static void prior_paths(Est *t, const Stmt *s)
-{
+static void prior_paths(Est *t, const Stmt *s) {
     Elab *e = t->e;
     const DistValue *d = dist_of(t, s);
     bool any = false;
@@ -179,6 +182,8 @@ static void prior_paths(Est *t, const Stmt *s)
         if (!path_matches(e, &s->path, slot.path))
             continue;
         any = true;
+        if (t->b)
+            lower_check_support(e, &slot, d, s->head);
         add_term(t, s, slot.path, true, slot.leaf, slot.mask, d);
     }
     if (d && !any) {
@@ -187,34 +192,38 @@ static void prior_paths(Est *t, const Stmt *s)
     }
 }
 
-static Node *left_side(Est *t, const Stmt *s, const Binding *b)
-{
+static Node *left_side(Est *t, const Stmt *s, const Binding *b) {
     Elab *e = t->e;
     if (b->v.kind != V_NODE)
         return NULL;
     if (!s->n_subs)
         return b->kind == B_PARAM ? e->params.p[b->param].leaf : b->v.node;
     Expr name = {.kind = EXPR_NAME, .path = s->path, .span = s->path.span};
-    Expr x = {.kind = EXPR_INDEX, .x = &name, .subs = s->subs, .n_subs = s->n_subs, .span = s->path.span, .op_span = s->path.span};
+    Expr x = {.kind = EXPR_INDEX,
+              .x = &name,
+              .subs = s->subs,
+              .n_subs = s->n_subs,
+              .span = s->path.span,
+              .op_span = s->path.span};
     Value v = elab_expr(e, &x);
     return v.kind == V_NODE ? v.node : NULL;
 }
 
-static bool twice(Est *t, const Stmt *s)
-{
+static bool twice(Est *t, const Stmt *s) {
     for (int i = 0; i < t->terms.n; i++) {
         const Stmt *o = t->terms.p[i].s;
-        if (o == s || o->path.n != 1 || o->path.names[0].text != s->path.names[0].text || (o->n_subs && s->n_subs))
+        if (o == s || o->path.n != 1 || o->path.names[0].text != s->path.names[0].text ||
+            (o->n_subs && s->n_subs))
             continue;
-        Diag *d = elab_error(t->e, "E0511", s->head, "`%s` has a statement already", s->path.names[0].text);
+        Diag *d = elab_error(t->e, "E0511", s->head, "`%s` has a statement already",
+                             s->path.names[0].text);
         diag_note(t->e->ctx, d, o->span, "the first one");
         return true;
     }
     return false;
 }
 
-static void est_tilde(Est *t, const Stmt *s)
-{
+static void est_tilde(Est *t, const Stmt *s) {
     Elab *e = t->e;
     if (s->path.n > 1) {
         prior_paths(t, s);
@@ -240,18 +249,20 @@ static void est_tilde(Est *t, const Stmt *s)
     }
     bool prior = b->kind == B_PARAM;
     if (!prior && lower_depends(e, e->f, gen_value(e, x), ROLE_PARAM)) {
-        Diag *g = elab_error(e, "E0515", s->head, "`%s` depends on parameters: its density would need a Jacobian", name);
+        Diag *g = elab_error(e, "E0515", s->head,
+                             "`%s` depends on parameters: its density would need a Jacobian", name);
         diag_help(e->ctx, g, "state the distribution of the data, or `minimize` a loss");
         t->bad = true;
         return;
     }
+    if (prior && t->b)
+        lower_check_support(e, &e->params.p[b->param], d, s->head);
     add_term(t, s, name, prior, x, prior ? e->params.p[b->param].mask : NULL, d);
 }
 
 /* ---- minimize, report */
 
-static Node *wide_value(Est *t, const Expr *x)
-{
+static Node *wide_value(Est *t, const Expr *x) {
     Elab *e = t->e;
     e->wide = e->frame;
     Value v = elab_expr(e, x);
@@ -262,23 +273,28 @@ static Node *wide_value(Est *t, const Expr *x)
     return n ? gen_leaf(e, node_cast(e, DT_F64, n)) : NULL;
 }
 
-static void est_minimize(Est *t, const Stmt *s)
-{
+static void est_minimize(Est *t, const Stmt *s) {
     t->minimize_at = s;
     t->minimize = wide_value(t, s->value);
     if (t->minimize && t->minimize->rank) {
-        elab_error(t->e, "E0516", s->value->span, "minimize takes a scalar, and this has the shape %s",
+        elab_error(t->e, "E0516", s->value->span,
+                   "minimize takes a scalar, and this has the shape %s",
                    axes_text(t->e, t->minimize->axes, t->minimize->rank));
         t->bad = true;
     }
 }
 
-static void est_stmt(Est *t, const Stmt *s)
-{
+static void est_stmt(Est *t, const Stmt *s) {
     switch (s->kind) {
-    case STMT_DATA: est_data(t, s); break;
-    case STMT_TILDE: est_tilde(t, s); break;
-    case STMT_MINIMIZE: est_minimize(t, s); break;
+    case STMT_DATA:
+        est_data(t, s);
+        break;
+    case STMT_TILDE:
+        est_tilde(t, s);
+        break;
+    case STMT_MINIMIZE:
+        est_minimize(t, s);
+        break;
     case STMT_REPORT: {
         Node *n = wide_value(t, s->value);
         if (n)
@@ -292,21 +308,23 @@ static void est_stmt(Est *t, const Stmt *s)
         }
         t->using_ = s;
         break;
-    default: elab_stmt(t->e, s);
+    default:
+        elab_stmt(t->e, s);
     }
 }
 
-static bool est_checks(Est *t)
-{
+static bool est_checks(Est *t) {
     Elab *e = t->e;
     if (t->minimize_at)
         for (int i = 0; i < t->terms.n; i++)
             if (!t->terms.p[i].prior) {
-                elab_error(e, "E0518", t->minimize_at->head, "minimize excludes likelihood statements");
+                elab_error(e, "E0518", t->minimize_at->head,
+                           "minimize excludes likelihood statements");
                 return false;
             }
     if (!t->minimize_at && !t->like.n && !t->prior.n && !t->bad) {
-        elab_error(e, "E0519", t->item->name.span, "the estimator `%s` says nothing about its data", t->item->name.text);
+        elab_error(e, "E0519", t->item->name.span, "the estimator `%s` says nothing about its data",
+                   t->item->name.text);
         return false;
     }
     if (!t->using_ || t->bad)
@@ -316,15 +334,18 @@ static bool est_checks(Est *t)
         const Term *m = &t->terms.p[i];
         if (m->prior || (m->x->rank && dim_as_symbol(m->x->axes[0].value) == rows))
             continue;
-        Diag *d = elab_error(e, "E0520", m->s->head, "rows depend on each other: the first axis of `%s` is not the batch dim %s", m->name,
-                             rows->name);
+        Diag *d =
+            elab_error(e, "E0520", m->s->head,
+                       "rows depend on each other: the first axis of `%s` is not the batch dim %s",
+                       m->name, rows->name);
         diag_help(e->ctx, d, "remove `using`");
         return false;
     }
     for (int i = 0; i < e->params.n && rows; i++)
         for (int k = 0; k < e->params.p[i].type.rank; k++)
             if (dim_mentions(e->params.p[i].type.shape[k], rows)) {
-                elab_error(e, "E0520", e->params.p[i].span, "rows depend on each other: `%s` has the batch dim %s; remove `using`",
+                elab_error(e, "E0520", e->params.p[i].span,
+                           "rows depend on each other: `%s` has the batch dim %s; remove `using`",
                            e->params.p[i].path, rows->name);
                 return false;
             }
@@ -333,8 +354,7 @@ static bool est_checks(Est *t)
 
 /* ---- one elaboration */
 
-static bool elaborate(Est *t, DType real, bool training)
-{
+static bool elaborate(Est *t, DType real, bool training) {
     Elab *e = t->e;
     lower_begin(e, t->item, real, training);
     if (training)
@@ -348,8 +368,7 @@ static bool elaborate(Est *t, DType real, bool training)
     return est_checks(t) && diags_of(e->ctx)->n_errors == errors;
 }
 
-static Val sum_terms(Elab *e, Node *const *terms, int n, Span at)
-{
+static Val sum_terms(Elab *e, Node *const *terms, int n, Span at) {
     Node *sum = n ? terms[0] : node_const(e, DT_F64, 0, at);
     for (int i = 1; i < n; i++) {
         Node *kids[2] = {sum, terms[i]};
@@ -358,20 +377,20 @@ static Val sum_terms(Elab *e, Node *const *terms, int n, Span at)
     return gen_value(e, sum);
 }
 
-static void slice_out(Elab *e, Slice *s, Val v, const char *name, ResRole role, int of)
-{
+static void slice_out(Elab *e, Slice *s, Val v, const char *name, ResRole role, int of) {
     Result r = {.val = v, .name = str_of(e->ctx, name), .role = role, .of = of};
     vec_push(e->arena, &s->results, r);
 }
 
-static Slice part(Est *t, const char *suffix, int block)
-{
-    return (Slice){.name = str_fmt(t->e->ctx, "%s.%s", t->item->name.text, suffix), .block = block, .span = t->item->span, .all_dims = true,
+static Slice part(Est *t, const char *suffix, int block) {
+    return (Slice){.name = str_fmt(t->e->ctx, "%s.%s", t->item->name.text, suffix),
+                   .block = block,
+                   .span = t->item->span,
+                   .all_dims = true,
                    .keep = 1u << ROLE_PARAM | 1u << ROLE_STATE};
 }
 
-static void emit_training(Est *t, int block)
-{
+static void emit_training(Est *t, int block) {
     Elab *e = t->e;
     Func *f = e->f;
     Slice like = part(t, t->minimize ? "objective" : "loglik", block);
@@ -380,18 +399,19 @@ static void emit_training(Est *t, int block)
     slice_out(e, &like, v, t->minimize ? "objective" : "loglik", RES_VALUE, -1);
     for (int k = 0; k < e->states.n; k++)
         if (e->states.p[k].next)
-            slice_out(e, &like, gen_value(e, e->states.p[k].next), e->states.p[k].path, RES_NEW_STATE, k);
+            slice_out(e, &like, gen_value(e, e->states.p[k].next), e->states.p[k].path,
+                      RES_NEW_STATE, k);
     lower_slice(e, f, &like);
     if (t->prior.n) {
         Slice prior = part(t, "logprior", block);
-        slice_out(e, &prior, sum_terms(e, t->prior.p, t->prior.n, t->item->span), "logprior", RES_VALUE, -1);
+        slice_out(e, &prior, sum_terms(e, t->prior.p, t->prior.n, t->item->span), "logprior",
+                  RES_VALUE, -1);
         lower_slice(e, f, &prior);
     }
     lower_init(e, t->item, block);
 }
 
-static void emit_inference(Est *t, int block)
-{
+static void emit_inference(Est *t, int block) {
     Elab *e = t->e;
     Slice rep = part(t, "report", block), pred = part(t, "predict", block);
     for (int k = 0; k < t->reports.n; k++) {
@@ -413,8 +433,7 @@ static void emit_inference(Est *t, int block)
         lower_slice(e, e->f, &pred);
 }
 
-bool lower_estimator(Elab *e, const Item *item)
-{
+bool lower_estimator(Elab *e, const Item *item) {
     bool trains = false;
     for (int i = 0; i < item->n_body; i++)
         trains |= item->body[i]->kind == STMT_USING;

@@ -1,5 +1,6 @@
-/* `using`: the optimizer, written for one scalar parameter and its gradient, mapped over all parameters (rule 14). A constrained
- * parameter moves on the unconstrained scale: u = forward(p), its gradient g * dp/du, and p = backward(u) again. */
+/* `using`: the optimizer, written for one scalar parameter and its gradient, mapped over all
+ * parameters (rule 14). A constrained parameter moves on the unconstrained scale: u = forward(p),
+ * its gradient g * dp/du, and p = backward(u) again. */
 #include <string.h>
 
 #include "frontend/lower.h"
@@ -10,38 +11,38 @@ typedef struct Use {
     const Item *opt;
     Lib *lib;
     AbiBlock *b;
-    Frame *outer;     /* of the estimator: where the arguments are computed */
+    Frame *outer;      /* of the estimator: where the arguments are computed */
     const Expr **args; /* by formal */
     Slice slice;
     Dim opt_bytes;
 } Use;
 
-static Value binary(Elab *e, AstOp op, Value a, Value b, Span at)
-{
+static Value binary(Elab *e, AstOp op, Value a, Value b, Span at) {
     return elab_binary(e, op, a, b, at, at);
 }
 
 /* ---- the unconstrained scale */
 
-static bool scale_known(Elab *e, const Slot *s, Span at)
-{
-    if (s->kind == KIND_REAL || s->kind == KIND_PROB || s->kind == KIND_POSITIVE || s->kind == KIND_INTERVAL)
+static bool scale_known(Elab *e, const Slot *s, Span at) {
+    if (s->kind == KIND_REAL || s->kind == KIND_PROB || s->kind == KIND_POSITIVE ||
+        s->kind == KIND_INTERVAL)
         return true;
-    elab_error(e, "E0521", at, "`%s`: simplex, ordered and cholesky parameters cannot be trained by mini-batches in this version", s->path);
+    elab_error(e, "E0521", at,
+               "`%s`: simplex, ordered and cholesky parameters cannot be trained by mini-batches "
+               "in this version",
+               s->path);
     return false;
 }
 
 /* (p - lo) / (hi - lo) */
-static Value unit(Elab *e, const Slot *s, Value p, Span at)
-{
+static Value unit(Elab *e, const Slot *s, Value p, Span at) {
     if (s->kind == KIND_PROB)
         return p;
     p = binary(e, OP_SUB, p, value_real(s->lo, at), at);
     return binary(e, OP_DIV, p, value_real(s->hi - s->lo, at), at);
 }
 
-static Value to_free(Elab *e, const Slot *s, Value p, Span at)
-{
+static Value to_free(Elab *e, const Slot *s, Value p, Span at) {
     if (s->kind == KIND_REAL)
         return p;
     if (s->kind == KIND_POSITIVE)
@@ -51,8 +52,7 @@ static Value to_free(Elab *e, const Slot *s, Value p, Span at)
     return elab_scalar_call(e, SC_log, &odds, 1, at, at);
 }
 
-static Value from_free(Elab *e, const Slot *s, Value u, Span at)
-{
+static Value from_free(Elab *e, const Slot *s, Value u, Span at) {
     if (s->kind == KIND_REAL)
         return u;
     if (s->kind == KIND_POSITIVE)
@@ -65,8 +65,7 @@ static Value from_free(Elab *e, const Slot *s, Value u, Span at)
 }
 
 /* dp/du at p */
-static Value slope(Elab *e, const Slot *s, Value p, Span at)
-{
+static Value slope(Elab *e, const Slot *s, Value p, Span at) {
     if (s->kind == KIND_POSITIVE)
         return p;
     Value q = unit(e, s, p, at);
@@ -76,13 +75,17 @@ static Value slope(Elab *e, const Slot *s, Value p, Span at)
 
 /* ---- one parameter */
 
-static Node *opt_tensor(Use *u, const Slot *s, const Stmt *st)
-{
+static Node *opt_tensor(Use *u, const Slot *s, const Stmt *st) {
     Elab *e = u->e;
     Str path = str_fmt(e->ctx, "%s.%s", s->path, st->name.text);
     int number = u->b->opts.n;
-    AbiTensor row = {.path = path, .cname = abi_upper(e->ctx, path), .type = s->type, .kind = KIND_REAL, .span = s->span,
-                     .learned = dim_const(e->ctx, 0), .offset = u->opt_bytes};
+    AbiTensor row = {.path = path,
+                     .cname = abi_upper(e->ctx, path),
+                     .type = s->type,
+                     .kind = KIND_REAL,
+                     .span = s->span,
+                     .learned = dim_const(e->ctx, 0),
+                     .offset = u->opt_bytes};
     vec_push(e->m->arena, &u->b->opts, row);
     Dim bytes = dim_scale(e->ctx, type_count(e->ctx, s->type), (int64_t)dtype_size(s->type.dt));
     u->opt_bytes = dim_or_error(e, dim_add(e->ctx, u->opt_bytes, bytes), s->span);
@@ -90,8 +93,7 @@ static Node *opt_tensor(Use *u, const Slot *s, const Stmt *st)
     return node_leaf(e, graph_param(e->m, e->f, p, s->type), s->leaf->axes, s->span);
 }
 
-static bool bind_state(Use *u, const Slot *s, const Stmt *st)
-{
+static bool bind_state(Use *u, const Slot *s, const Stmt *st) {
     Elab *e = u->e;
     Value v = elab_expr(e, st->value);
     double zero;
@@ -107,21 +109,24 @@ static bool bind_state(Use *u, const Slot *s, const Stmt *st)
 }
 
 /* Filled up to the parameter's shape, of its type, computed. */
-static Node *shaped(Elab *e, Value v, const Slot *s, Span at)
-{
-    Declared d = {.kind = KIND_REAL, .dt = s->type.dt, .rank = s->type.rank, .has_shape = s->type.rank > 0, .span = at};
+static Node *shaped(Elab *e, Value v, const Slot *s, Span at) {
+    Declared d = {.kind = KIND_REAL,
+                  .dt = s->type.dt,
+                  .rank = s->type.rank,
+                  .has_shape = s->type.rank > 0,
+                  .span = at};
     memcpy(d.axes, s->leaf->axes, sizeof *d.axes * (size_t)d.rank);
     v = elab_convert(e, v, &d, at, "the update");
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, d.dt);
     return n ? gen_leaf(e, n) : NULL;
 }
 
-static bool update(Use *u, const Slot *s, const Stmt *st)
-{
+static bool update(Use *u, const Slot *s, const Stmt *st) {
     Elab *e = u->e;
     Binding *b = elab_lookup(e->frame, st->name.text);
     if (!b || b->kind != B_STATE) {
-        elab_error(e, "E0508", st->head, "`:=` updates a state or the parameter, and `%s` is none", st->name.text);
+        elab_error(e, "E0508", st->head, "`:=` updates a state or the parameter, and `%s` is none",
+                   st->name.text);
         return false;
     }
     Value v = elab_expr(e, st->value);
@@ -131,8 +136,7 @@ static bool update(Use *u, const Slot *s, const Stmt *st)
     return n != NULL;
 }
 
-static bool run_body(Use *u, const Slot *s)
-{
+static bool run_body(Use *u, const Slot *s) {
     bool ok = true;
     for (int i = 0; i < u->opt->n_body && ok; i++) {
         const Stmt *st = u->opt->body[i];
@@ -146,22 +150,19 @@ static bool run_body(Use *u, const Slot *s)
     return ok;
 }
 
-static Node *keep_masked(Elab *e, const Slot *s, Node *now, Node *old)
-{
+static Node *keep_masked(Elab *e, const Slot *s, Node *now, Node *old) {
     if (!s->mask)
         return now;
     Value v = elab_select(e, value_node(s->mask), value_node(now), value_node(old), s->span);
     return v.kind == V_NODE ? gen_leaf(e, v.node) : now;
 }
 
-static void out(Use *u, Node *n, Str name, ResRole role, int of)
-{
+static void out(Use *u, Node *n, Str name, ResRole role, int of) {
     Result r = {.val = gen_value(u->e, n), .name = name, .role = role, .of = of};
     vec_push(u->e->arena, &u->slice.results, r);
 }
 
-static bool bind_args(Use *u)
-{
+static bool bind_args(Use *u) {
     Elab *e = u->e;
     for (int i = 2; i < u->opt->n_formals; i++) {
         const Formal *f = &u->opt->formals[i];
@@ -174,12 +175,14 @@ static bool bind_args(Use *u)
         } else if (f->default_) {
             v = elab_expr(e, f->default_);
         } else {
-            elab_error(e, "E0412", u->call->path.span, "`%s` needs its argument `%s`", u->opt->name.text, f->name.text);
+            elab_error(e, "E0412", u->call->path.span, "`%s` needs its argument `%s`",
+                       u->opt->name.text, f->name.text);
             return false;
         }
         if (f->type && v.kind != V_ERROR) {
             Declared d = elab_type(e, f->type);
-            v = elab_convert(e, v, &d, u->args[i] ? u->args[i]->span : f->span, str_fmt(e->ctx, "`%s`", f->name.text));
+            v = elab_convert(e, v, &d, u->args[i] ? u->args[i]->span : f->span,
+                             str_fmt(e->ctx, "`%s`", f->name.text));
         }
         if (v.kind == V_ERROR)
             return false;
@@ -190,15 +193,15 @@ static bool bind_args(Use *u)
     return true;
 }
 
-static bool one_param(Use *u, int k)
-{
+static bool one_param(Use *u, int k) {
     Elab *e = u->e;
     Slot s = e->params.p[k];
     Span at = u->call->span;
     if (!scale_known(e, &s, at))
         return false;
     Param gp = {.name = s.path, .role = ROLE_GRAD, .span = s.span, .tensor = k};
-    Value p = value_node(s.leaf), g = value_node(node_leaf(e, graph_param(e->m, e->f, gp, s.type), s.leaf->axes, s.span));
+    Value p = value_node(s.leaf),
+          g = value_node(node_leaf(e, graph_param(e->m, e->f, gp, s.type), s.leaf->axes, s.span));
     Value free = to_free(e, &s, p, at);
     if (s.kind != KIND_REAL)
         g = binary(e, OP_MUL, g, slope(e, &s, p, at), at);
@@ -225,8 +228,7 @@ static bool one_param(Use *u, int k)
 
 /* ---- the statement */
 
-static bool count_arg(Elab *e, const Expr *x, int64_t *outv)
-{
+static bool count_arg(Elab *e, const Expr *x, int64_t *outv) {
     Value v = elab_expr(e, x);
     if (v.kind == V_ERROR)
         return false;
@@ -236,15 +238,15 @@ static bool count_arg(Elab *e, const Expr *x, int64_t *outv)
     return false;
 }
 
-static bool find_optimizer(Use *u)
-{
+static bool find_optimizer(Use *u) {
     Elab *e = u->e;
     u->opt = elab_function(e, e->file, &u->call->path, &u->lib);
     Str name = u->call->path.names[u->call->path.n - 1].text;
     if (u->opt && u->opt->kind == ITEM_OPTIMIZER && !check_is_broken(e, u->opt)) {
         if (u->opt->n_formals >= 2)
             return true;
-        elab_error(e, "E0524", u->opt->name.span, "the first two formals of an optimizer are the parameter and its gradient");
+        elab_error(e, "E0524", u->opt->name.span,
+                   "the first two formals of an optimizer are the parameter and its gradient");
         return false;
     }
     if (u->opt && check_is_broken(e, u->opt))
@@ -262,8 +264,7 @@ static bool find_optimizer(Use *u)
     return false;
 }
 
-static bool use_args(Use *u)
-{
+static bool use_args(Use *u) {
     Elab *e = u->e;
     int n = u->opt->n_formals;
     const char **names = ARENA_ARRAY(e->arena, const char *, n + 2);
@@ -277,42 +278,52 @@ static bool use_args(Use *u)
     u->args = ARENA_ARRAY(e->arena, const Expr *, n + 1);
     for (int i = 2; i < n; i++)
         u->args[i] = args[i - 2];
-    u->b->using_ = (AbiUsing){.present = true, .optimizer = u->opt->name.text, .batch = 32, .epochs = 10,
+    u->b->using_ = (AbiUsing){.present = true,
+                              .optimizer = u->opt->name.text,
+                              .batch = 32,
+                              .epochs = 10,
                               .rows = u->b->dims.n ? u->b->dims.p[0] : NULL};
     return (!args[n - 2] || count_arg(e, args[n - 2], &u->b->using_.batch)) &&
            (!args[n - 1] || count_arg(e, args[n - 1], &u->b->using_.epochs));
 }
 
-static Node *scalar_param(Use *u, Role role, const char *name)
-{
+static Node *scalar_param(Use *u, Role role, const char *name) {
     Elab *e = u->e;
     Param p = {.name = str_of(e->ctx, name), .role = role, .span = u->call->span, .tensor = -1};
     return node_leaf(e, graph_param(e->m, e->f, p, type_scalar(DT_I64)), NULL, u->call->span);
 }
 
-static void opt_header(Use *u)
-{
+static void opt_header(Use *u) {
     Elab *e = u->e;
     Dim two = dim_const(e->ctx, 2);
-    AbiTensor row = {.path = str_of(e->ctx, "steps"), .cname = str_of(e->ctx, "STEPS"), .type = type_new(e->ctx, DT_I64, 1, &two),
-                     .kind = KIND_INT, .span = u->call->span, .learned = dim_const(e->ctx, 0), .offset = dim_const(e->ctx, 0)};
+    AbiTensor row = {.path = str_of(e->ctx, "steps"),
+                     .cname = str_of(e->ctx, "STEPS"),
+                     .type = type_new(e->ctx, DT_I64, 1, &two),
+                     .kind = KIND_INT,
+                     .span = u->call->span,
+                     .learned = dim_const(e->ctx, 0),
+                     .offset = dim_const(e->ctx, 0)};
     vec_push(e->m->arena, &u->b->opts, row);
     Param p = {.name = row.path, .role = ROLE_OPT, .span = u->call->span, .tensor = 0};
     graph_param(e->m, e->f, p, row.type);
     u->opt_bytes = dim_const(e->ctx, 16);
 }
 
-bool lower_using(Elab *e, const Stmt *s, AbiBlock *b, int block, const Item *item)
-{
+bool lower_using(Elab *e, const Stmt *s, AbiBlock *b, int block, const Item *item) {
     Use u = {.e = e, .call = s->value, .b = b, .outer = e->frame};
     if (!b->dims.n) {
-        elab_error(e, "E0526", s->head, "`using` needs a batch dim: the first dim of the estimator");
+        elab_error(e, "E0526", s->head,
+                   "`using` needs a batch dim: the first dim of the estimator");
         return false;
     }
     if (s->value->kind != EXPR_CALL || !find_optimizer(&u) || !use_args(&u))
         return false;
-    u.slice = (Slice){.name = str_fmt(e->ctx, "%s.update", item->name.text), .block = block, .span = s->span, .all_dims = true,
-                      .keep = 1u << ROLE_PARAM | 1u << ROLE_GRAD | 1u << ROLE_OPT | 1u << ROLE_STEP | 1u << ROLE_EPOCH};
+    u.slice = (Slice){.name = str_fmt(e->ctx, "%s.update", item->name.text),
+                      .block = block,
+                      .span = s->span,
+                      .all_dims = true,
+                      .keep = 1u << ROLE_PARAM | 1u << ROLE_GRAD | 1u << ROLE_OPT |
+                              1u << ROLE_STEP | 1u << ROLE_EPOCH};
     opt_header(&u);
     e->step = scalar_param(&u, ROLE_STEP, "step");
     e->epoch = scalar_param(&u, ROLE_EPOCH, "epoch");

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-const Define *lower_define(Elab *e, const char *decl, Str name)
-{
+const Define *lower_define(Elab *e, const char *decl, Str name) {
     Str full = str_fmt(e->ctx, "%s.%s", decl, name);
     for (int i = 0; e->o && i < e->o->n_defines; i++)
         if (e->o->defines[i].name == full) {
@@ -14,8 +13,7 @@ const Define *lower_define(Elab *e, const char *decl, Str name)
     return NULL;
 }
 
-static void root_dims(Elab *e, const Item *item)
-{
+static void root_dims(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_dims; i++) {
         const DimDecl *d = &item->dims[i];
         const Define *def = lower_define(e, item->name.text, d->name.text);
@@ -27,7 +25,8 @@ static void root_dims(Elab *e, const Item *item)
         }
         int64_t k;
         if (value_int_const(&v, &k) && k < 1) {
-            elab_error(e, "E0602", d->name.span, "the dim `%s` is %lld: dims are at least 1", d->name.text, (long long)k);
+            elab_error(e, "E0602", d->name.span, "the dim `%s` is %lld: dims are at least 1",
+                       d->name.text, (long long)k);
             v = value_error();
         }
         DimSym s = dim_symbol_new(e->ctx, d->name.text, 1, false);
@@ -41,9 +40,9 @@ static void root_dims(Elab *e, const Item *item)
     }
 }
 
-Func *lower_begin(Elab *e, const Item *item, DType real, bool training)
-{
-    e->f = graph_func_new(e->m, str_fmt(e->ctx, "%s", item->name.text ? item->name.text : "test"), item->span);
+Func *lower_begin(Elab *e, const Item *item, DType real, bool training) {
+    e->f = graph_func_new(e->m, str_fmt(e->ctx, "%s", item->name.text ? item->name.text : "test"),
+                          item->span);
     e->f->block = -1;
     e->f->real = e->real = real;
     e->training = training;
@@ -59,18 +58,17 @@ Func *lower_begin(Elab *e, const Item *item, DType real, bool training)
     return e->f;
 }
 
-bool lower_formals_known(const Item *item)
-{
+bool lower_formals_known(const Item *item) {
     for (int i = 0; i < item->n_formals; i++) {
         const TypeExpr *t = item->formals[i].type;
-        if (!t || (t->kind.text && !strcmp(t->kind.text, "int") && (!t->has_shape || item->kind == ITEM_MODEL) && !item->formals[i].default_))
+        if (!t || (t->kind.text && !strcmp(t->kind.text, "int") &&
+                   (!t->has_shape || item->kind == ITEM_MODEL) && !item->formals[i].default_))
             return false;
     }
     return true;
 }
 
-static bool compile_time(const Formal *f, const Item *item)
-{
+static bool compile_time(const Formal *f, const Item *item) {
     const char *kind = f->type->kind.text ? f->type->kind.text : "real";
     bool scalar = !f->type->has_shape;
     if (!strcmp(kind, "int"))
@@ -78,8 +76,7 @@ static bool compile_time(const Formal *f, const Item *item)
     return item->kind == ITEM_MODEL && f->default_ && (scalar || !strcmp(kind, "bool"));
 }
 
-static bool root_formal(Elab *e, const Formal *f, const Item *item)
-{
+static bool root_formal(Elab *e, const Formal *f, const Item *item) {
     Declared d = elab_type(e, f->type);
     if (d.bad)
         return false;
@@ -91,7 +88,8 @@ static bool root_formal(Elab *e, const Formal *f, const Item *item)
     Dim shape[LANG_RANK];
     for (int i = 0; i < d.rank; i++)
         shape[i] = d.axes[i].value;
-    Param p = {.name = f->name.text, .role = ROLE_INPUT, .span = f->span, .bound = d.bound, .tensor = -1};
+    Param p = {
+        .name = f->name.text, .role = ROLE_INPUT, .span = f->span, .bound = d.bound, .tensor = -1};
     Val v = graph_param(e->m, e->f, p, type_new(e->ctx, d.dt, d.rank, shape));
     Node *n = node_leaf(e, v, d.axes, f->span);
     n->bound = d.bound;
@@ -99,16 +97,14 @@ static bool root_formal(Elab *e, const Formal *f, const Item *item)
     return true;
 }
 
-static bool root_formals(Elab *e, const Item *item)
-{
+static bool root_formals(Elab *e, const Item *item) {
     bool ok = true;
     for (int i = 0; i < item->n_formals; i++)
         ok &= root_formal(e, &item->formals[i], item);
     return ok;
 }
 
-static Node *root_result(Elab *e, const Item *item)
-{
+static Node *root_result(Elab *e, const Item *item) {
     int errors = diags_of(e->ctx)->n_errors;
     Value v = elab_run(e, e->frame);
     if (v.kind == V_ERROR || diags_of(e->ctx)->n_errors > errors)
@@ -118,14 +114,12 @@ static Node *root_result(Elab *e, const Item *item)
     return n ? gen_leaf(e, n) : NULL;
 }
 
-AbiEntry *lower_entry(Elab *e, const Item *item, AbiEntryKind kind, const char *suffix)
-{
+AbiEntry *lower_entry(Elab *e, const Item *item, AbiEntryKind kind, const char *suffix) {
     Str low = abi_lower(e->ctx, item->name.text);
     return lower_entry_named(e, item, kind, suffix ? str_fmt(e->ctx, "%s_%s", low, suffix) : low);
 }
 
-AbiEntry *lower_entry_named(Elab *e, const Item *item, AbiEntryKind kind, Str cname)
-{
+AbiEntry *lower_entry_named(Elab *e, const Item *item, AbiEntryKind kind, Str cname) {
     AbiEntry *a = ARENA_NEW(e->m->arena, AbiEntry);
     a->kind = kind;
     a->cname = cname;
@@ -135,8 +129,7 @@ AbiEntry *lower_entry_named(Elab *e, const Item *item, AbiEntryKind kind, Str cn
     return a;
 }
 
-bool lower_def(Elab *e, const Item *item)
-{
+bool lower_def(Elab *e, const Item *item) {
     Func *f = lower_begin(e, item, e->o && e->o->real ? e->o->real : DT_F64, false);
     e->in_model = false;
     Node *n = root_formals(e, item) ? root_result(e, item) : NULL;
@@ -152,8 +145,7 @@ bool lower_def(Elab *e, const Item *item)
 
 /* ---- blocks */
 
-AbiBlock *lower_block(Elab *e, const Item *item, DType real)
-{
+AbiBlock *lower_block(Elab *e, const Item *item, DType real) {
     AbiBlock *b = ARENA_NEW(e->m->arena, AbiBlock);
     b->name = item->name.text;
     b->cname = abi_lower(e->ctx, item->name.text);
@@ -166,23 +158,27 @@ AbiBlock *lower_block(Elab *e, const Item *item, DType real)
     return b;
 }
 
-static Dim slot_offset(Elab *e, const Slot *s, int n)
-{
+static Dim slot_offset(Elab *e, const Slot *s, int n) {
     Dim at = dim_const(e->ctx, 0);
     for (int i = 0; i < n; i++)
         at = dim_or_error(e, dim_add(e->ctx, at, type_count(e->ctx, s[i].type)), s[i].span);
     return at;
 }
 
-static AbiTensor table_row(Elab *e, const Slot *all, int k)
-{
+static AbiTensor table_row(Elab *e, const Slot *all, int k) {
     const Slot *s = &all[k];
-    return (AbiTensor){.path = s->path, .cname = s->cname, .type = s->type, .kind = s->kind, .lo = s->lo, .hi = s->hi,
-                       .span = s->span, .learned = s->learned, .offset = slot_offset(e, all, k)};
+    return (AbiTensor){.path = s->path,
+                       .cname = s->cname,
+                       .type = s->type,
+                       .kind = s->kind,
+                       .lo = s->lo,
+                       .hi = s->hi,
+                       .span = s->span,
+                       .learned = s->learned,
+                       .offset = slot_offset(e, all, k)};
 }
 
-void lower_tables(Elab *e, AbiBlock *b)
-{
+void lower_tables(Elab *e, AbiBlock *b) {
     for (int k = 0; k < e->params.n; k++)
         vec_push(e->m->arena, &b->params, table_row(e, e->params.p, k));
     for (int k = 0; k < e->states.n; k++) {
@@ -192,43 +188,56 @@ void lower_tables(Elab *e, AbiBlock *b)
     }
     for (int k = 0; k < e->subs.n; k++) {
         const SubMark *m = &e->subs.p[k];
-        AbiSub s = {.path = m->path, .cname = abi_upper(e->ctx, m->path), .model = m->model,
-                    .offset = slot_offset(e, e->params.p, m->param), .state_offset = slot_offset(e, e->states.p, m->state)};
+        int same = 0; /* calls of one binding have one path, which names no block then */
+        for (int i = 0; i < e->subs.n; i++)
+            same += e->subs.p[i].path == m->path;
+        if (same > 1)
+            continue;
+        AbiSub s = {.path = m->path,
+                    .cname = abi_upper(e->ctx, m->path),
+                    .model = m->model,
+                    .offset = slot_offset(e, e->params.p, m->param),
+                    .state_offset = slot_offset(e, e->states.p, m->state)};
         vec_push(e->m->arena, &b->subs, s);
     }
 }
 
-static AbiData data_row(Elab *e, const Param *p)
-{
+static AbiData data_row(Elab *e, const Param *p) {
     Type t = graph_type(e->f, p->val);
-    AbiKind kind = p->bound ? KIND_INDEX : t.dt == DT_BOOL ? KIND_BOOL : dtype_is_real(t.dt) ? KIND_REAL : KIND_INT;
+    AbiKind kind = p->bound              ? KIND_INDEX
+                   : t.dt == DT_BOOL     ? KIND_BOOL
+                   : dtype_is_real(t.dt) ? KIND_REAL
+                                         : KIND_INT;
     return (AbiData){.name = p->name, .type = t, .kind = kind, .bound = p->bound, .span = p->span};
 }
 
 /* Initial values of all params, then of all states. */
-static void add_inits(Elab *e, Slice *s)
-{
+static void add_inits(Elab *e, Slice *s) {
     for (int pass = 0; pass < 2; pass++) {
         int n = pass ? e->states.n : e->params.n;
         for (int k = 0; k < n; k++) {
             const Slot *slot = pass ? &e->states.p[k] : &e->params.p[k];
-            Result r = {.val = gen_value(e, slot->init), .name = slot->path, .role = pass ? RES_NEW_STATE : RES_NEW_PARAM, .of = k};
+            Result r = {.val = gen_value(e, slot->init),
+                        .name = slot->path,
+                        .role = pass ? RES_NEW_STATE : RES_NEW_PARAM,
+                        .of = k};
             vec_push(e->arena, &s->results, r);
         }
     }
 }
 
-void lower_init(Elab *e, const Item *item, int block)
-{
-    Slice s = {.name = str_fmt(e->ctx, "%s.init", item->name.text), .entry = lower_entry(e, item, ENTRY_INIT, "init"),
-               .block = block, .span = item->span, .keep = 1u << ROLE_SEED};
+void lower_init(Elab *e, const Item *item, int block) {
+    Slice s = {.name = str_fmt(e->ctx, "%s.init", item->name.text),
+               .entry = lower_entry(e, item, ENTRY_INIT, "init"),
+               .block = block,
+               .span = item->span,
+               .keep = 1u << ROLE_SEED};
     elab_seed(e);
     add_inits(e, &s);
     lower_slice(e, e->f, &s);
 }
 
-bool lower_model(Elab *e, const Item *item)
-{
+bool lower_model(Elab *e, const Item *item) {
     DType real = e->o && e->o->real ? e->o->real : DT_F32;
     Func *f = lower_begin(e, item, real, false);
     e->in_model = true;
@@ -241,8 +250,11 @@ bool lower_model(Elab *e, const Item *item)
         for (int k = 0; k < f->params.n; k++)
             if (f->params.p[k].role == ROLE_INPUT)
                 vec_push(e->m->arena, &b->data, data_row(e, &f->params.p[k]));
-        Slice s = {.name = str_fmt(e->ctx, "%s.forward", item->name.text), .entry = lower_entry(e, item, ENTRY_FORWARD, "forward"),
-                   .block = block, .span = item->span, .all_dims = true,
+        Slice s = {.name = str_fmt(e->ctx, "%s.forward", item->name.text),
+                   .entry = lower_entry(e, item, ENTRY_FORWARD, "forward"),
+                   .block = block,
+                   .span = item->span,
+                   .all_dims = true,
                    .keep = 1u << ROLE_INPUT | 1u << ROLE_PARAM | 1u << ROLE_STATE};
         Result r = {.val = out->val, .name = str_of(e->ctx, "out"), .role = RES_OUT, .of = -1};
         vec_push(e->arena, &s.results, r);

@@ -1,8 +1,7 @@
 /* Slices of a function: what some of its results need. */
 #include "frontend/lower.h"
 
-static void mark(const Func *f, Val v, bool *live)
-{
+static void mark(const Func *f, Val v, bool *live) {
     if (live[v.id])
         return;
     live[v.id] = true;
@@ -11,8 +10,7 @@ static void mark(const Func *f, Val v, bool *live)
         mark(f, i->args[k], live);
 }
 
-bool lower_depends(Elab *e, const Func *f, Val v, Role role)
-{
+bool lower_depends(Elab *e, const Func *f, Val v, Role role) {
     bool *live = ARENA_ARRAY(e->arena, bool, f->vals.n + 1);
     mark(f, v, live);
     for (int k = 0; k < f->params.n; k++)
@@ -21,22 +19,23 @@ bool lower_depends(Elab *e, const Func *f, Val v, Role role)
     return false;
 }
 
-static bool any_live(const Inst *i, const bool *live)
-{
+static bool any_live(const Inst *i, const bool *live) {
     for (int k = 0; k < i->n_results; k++)
         if (live[i->first.id + (uint32_t)k])
             return true;
     return false;
 }
 
-static void copy_results(Elab *e, Func *to, const Slice *s, const ValMap *map)
-{
+static void copy_results(Elab *e, Func *to, const Slice *s, const ValMap *map) {
     for (int k = 0; k < s->results.n; k++) {
         Result r = s->results.p[k];
         r.val = map->to[r.val.id];
-        Role role = r.role == RES_NEW_STATE ? ROLE_STATE : r.role == RES_NEW_OPT ? ROLE_OPT : ROLE_PARAM;
+        Role role = r.role == RES_NEW_STATE ? ROLE_STATE
+                    : r.role == RES_NEW_OPT ? ROLE_OPT
+                                            : ROLE_PARAM;
         int tensor = r.of;
-        bool init = to->entry && to->entry->kind == ENTRY_INIT; /* `of` stays the number in the table */
+        bool init =
+            to->entry && to->entry->kind == ENTRY_INIT; /* `of` stays the number in the table */
         r.of = init ? tensor : -1;
         for (int j = 0; tensor >= 0 && j < to->params.n; j++)
             if (to->params.p[j].role == role && to->params.p[j].tensor == tensor)
@@ -45,8 +44,7 @@ static void copy_results(Elab *e, Func *to, const Slice *s, const ValMap *map)
     }
 }
 
-static bool mentions(const Func *f, DimSym s)
-{
+static bool mentions(const Func *f, DimSym s) {
     for (int v = 1; v < f->vals.n; v++)
         for (int k = 0; k < f->vals.p[v].type.rank; k++)
             if (dim_mentions(f->vals.p[v].type.shape[k], s))
@@ -66,8 +64,7 @@ static bool mentions(const Func *f, DimSym s)
 }
 
 /* Checks that speak of dims this function has. */
-static void copy_checks(Elab *e, Func *to, const Func *from)
-{
+static void copy_checks(Elab *e, Func *to, const Func *from) {
     for (int k = 0; k < from->checks.n; k++) {
         DimSym s[32];
         int n = dim_symbols(from->checks.p[k].cond, s, 32);
@@ -82,8 +79,7 @@ static void copy_checks(Elab *e, Func *to, const Func *from)
     }
 }
 
-Func *lower_slice(Elab *e, const Func *from, const Slice *s)
-{
+Func *lower_slice(Elab *e, const Func *from, const Slice *s) {
     bool *live = ARENA_ARRAY(e->arena, bool, from->vals.n + 1);
     for (int k = 0; k < s->results.n; k++)
         mark(from, s->results.p[k].val, live);

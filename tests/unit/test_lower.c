@@ -1,9 +1,12 @@
-/* Programs are lowered, verified, and run in the reference interpreter; wrong ones give their code at their place. */
+/* Programs are lowered, verified, and run in the reference interpreter; wrong ones give their code
+ * at their place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
+
 #include <math.h>
 #include <string.h>
 
@@ -25,7 +28,8 @@ static void open_run(Run *r, const char *text, bool tests) {
     AstFile *ast = parse_file(r->ctx, file);
     assert_false(diag_any_error(r->ctx));
     LowerOptions o = {0};
-    r->m = tests ? frontend_tests(r->ctx, &r->arena, ast, &o) : frontend_lower(r->ctx, &r->arena, ast, &o);
+    r->m = tests ? frontend_tests(r->ctx, &r->arena, ast, &o)
+                 : frontend_lower(r->ctx, &r->arena, ast, &o);
 }
 
 static void close_run(Run *r) {
@@ -97,10 +101,12 @@ static void filters(void **state) {
     (void)state;
     Run r;
     open_good(&r, "def filter[H, W, K](img: [H, W], k: [K, K]) -> [H - K + 1, W - K + 1] =\n"
-                  "  for i < H - K + 1, j < W - K + 1 => sum(for a < K, b < K => img[i + a, j + b] * k[a, b])\n"
+                  "  for i < H - K + 1, j < W - K + 1 => sum(for a < K, b < K => img[i + a, j + b] "
+                  "* k[a, b])\n"
                   "def blur[H, W](img: [H, W]) -> [H - 2, W - 2] =\n"
                   "  for i < H - 2, j < W - 2 => mean(for a < 3, b < 3 => img[i + a, j + b])\n");
-    Tensor t = call(&r, "filter", (int64_t[]){3, 3, 2}, (double[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0, 0, -1});
+    Tensor t = call(&r, "filter", (int64_t[]){3, 3, 2},
+                    (double[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0, 0, -1});
     expect_values(&t, (double[]){-4, -4, -4, -4}, 4);
     assert_int_equal(instructions(&r, "filter"), 1);
     t = call(&r, "blur", (int64_t[]){3, 4}, (double[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
@@ -111,8 +117,10 @@ static void filters(void **state) {
 static void nested_sums(void **state) {
     (void)state;
     Run r;
-    open_good(&r, "def f[N](x: [N, 2], b: [2]) -> [N] = for n < N => sum(for c < 2 => b[c] + sum(for u < 2 => x[n, u] * x[n, c]))\n"
-                  "def g[N](x: [N]) -> [N] = for i < N => if i > 0 then sum(for k < 2 => x[i - 1] * k) else 7\n");
+    open_good(&r, "def f[N](x: [N, 2], b: [2]) -> [N] = for n < N => sum(for c < 2 => b[c] + "
+                  "sum(for u < 2 => x[n, u] * x[n, c]))\n"
+                  "def g[N](x: [N]) -> [N] = for i < N => if i > 0 then sum(for k < 2 => x[i - 1] "
+                  "* k) else 7\n");
     Tensor t = call(&r, "f", (int64_t[]){2}, (double[]){1, 2, 3, 4, 10, 20});
     expect_values(&t, (double[]){30 + 9, 30 + 49}, 2);
     t = call(&r, "g", (int64_t[]){3}, (double[]){5, 6, 9});
@@ -131,7 +139,8 @@ static void views(void **state) {
                   "def c[N, M](x: [N], y: [M]) -> [N + M] = concat(x, y)\n"
                   "def m[N, K](x: [N, K], y: [K]) -> [N] = x @ y\n"
                   "def g[N, K](x: [K], i: index(K)[N]) -> [N] = x[i]\n"
-                  "def q[D](x: [D*(D + 1) // 2, D]) -> [D, D] = for i < D, j < D => if j <= i then x[i*(i + 1) // 2 + j, 0] else 0\n");
+                  "def q[D](x: [D*(D + 1) // 2, D]) -> [D, D] = for i < D, j < D => if j <= i then "
+                  "x[i*(i + 1) // 2 + j, 0] else 0\n");
     Tensor t = call(&r, "t", (int64_t[]){2, 3}, (double[]){1, 2, 3, 4, 5, 6});
     expect_values(&t, (double[]){1, 4, 2, 5, 3, 6}, 6);
     t = call(&r, "s", (int64_t[]){3}, (double[]){1, 4, 9});
@@ -177,7 +186,8 @@ static void library(void **state) {
     (void)state;
     Run r;
     open_good(&r, "def c(x: [1, 2, 3, 3], w: [2, 1, 2, 2]) -> [1, 2, 2, 2] = groupconv2d(x, w, 2)\n"
-                  "def s(x: [1, 1, 3, 3], w: [1, 1, 2, 2]) -> [1, 1, 2, 2] = conv2d(x, w, stride = 2, pad = [1, 1, 0, 0])\n"
+                  "def s(x: [1, 1, 3, 3], w: [1, 1, 2, 2]) -> [1, 1, 2, 2] = conv2d(x, w, stride = "
+                  "2, pad = [1, 1, 0, 0])\n"
                   "def m(x: [1, 1, 2, 4]) -> [1, 1, 1, 2] = maxpool(x, 2)\n"
                   "def g(x: [2, 2], w: [2, 2]) -> [2, 2] = vjp(relu(x @ w), w, x)\n"
                   "def h(x: [2]) -> [2, 2] {\n  y = x[0]^2 * x[1]\n  return hessian(y, x)\n}\n");
@@ -197,8 +207,9 @@ static void library(void **state) {
 
 /* ---- models and estimators */
 
-static const char *const coin = "estimator coin[N](a: positive = 2, b: positive = 3) {\n  data x: bool[N]\n  param phi: prob\n"
-                                "  phi ~ Beta(a, b)\n  x ~ Bernoulli(phi)\n}\n";
+static const char *const coin =
+    "estimator coin[N](a: positive = 2, b: positive = 3) {\n  data x: bool[N]\n  param phi: prob\n"
+    "  phi ~ Beta(a, b)\n  x ~ Bernoulli(phi)\n}\n";
 
 static void terms(void **state) {
     (void)state;
@@ -215,20 +226,22 @@ static void terms(void **state) {
     close_run(&r);
 }
 
-static const char *const net = "const t: bool[1, 2] = mask(\"X.\")\n"
-                               "model net[N](x: [N, 1, 3, 3]) -> [N, 2] {\n"
-                               "  c = x |> conv(2, 2, connect = t, gain = 4) |> sigmoid\n"
-                               "  return c |> meanpool(2) |> flatten |> dense(2)\n}\n"
-                               "estimator e[N] {\n  data x: [N, 1, 3, 3]\n  data y: index(2)[N]\n  z = net(x / 2)\n"
-                               "  y ~ Categorical(logit = z)\n  z.* ~ Normal(0, 1)\n"
-                               "  report error = mean(argmax(z, axis = 1) != y)\n"
-                               "  using adam(lr = 0.1 * (1 + epoch), batch = 4, epochs = 2)\n}\n";
+static const char *const net =
+    "const t: bool[1, 2] = mask(\"X.\")\n"
+    "model net[N](x: [N, 1, 3, 3]) -> [N, 2] {\n"
+    "  c = x |> conv(2, 2, connect = t, gain = 4) |> sigmoid\n"
+    "  return c |> meanpool(2) |> flatten |> dense(2)\n}\n"
+    "estimator e[N] {\n  data x: [N, 1, 3, 3]\n  data y: index(2)[N]\n  z = net(x / 2)\n"
+    "  y ~ Categorical(logit = z)\n  z.* ~ Normal(0, 1)\n"
+    "  report error = mean(argmax(z, axis = 1) != y)\n"
+    "  using adam(lr = 0.1 * (1 + epoch), batch = 4, epochs = 2)\n}\n";
 
 static void training(void **state) {
     (void)state;
     Run r;
     open_good(&r, net);
-    const char *const parts[] = {"net.forward", "net.init", "e.loglik", "e.logprior", "e.init", "e.report", "e.predict", "e.update"};
+    const char *const parts[] = {"net.forward", "net.init", "e.loglik",  "e.logprior",
+                                 "e.init",      "e.report", "e.predict", "e.update"};
     for (int k = 0; k < 8; k++)
         assert_non_null(graph_func_named(r.m, str_of(r.ctx, parts[k])));
     const AbiBlock *b = r.m->blocks.p[1];
@@ -246,7 +259,10 @@ static void training(void **state) {
 static void tests_of_files(void **state) {
     (void)state;
     Run r;
-    open_run(&r, "def twice(x) = 2 * x\ntest \"a\" {\n  y = twice(fill([2], 3))\n  expect close(y, [6, 6])\n  expect y[0] == 7\n}\n", true);
+    open_run(&r,
+             "def twice(x) = 2 * x\ntest \"a\" {\n  y = twice(fill([2], 3))\n  expect close(y, [6, "
+             "6])\n  expect y[0] == 7\n}\n",
+             true);
     assert_non_null(r.m);
     Func *f = graph_func_named(r.m, str_of(r.ctx, "a"));
     assert_int_equal(f->results.n, 2);
@@ -291,9 +307,11 @@ static void wrong_programs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(filters),  cmocka_unit_test(nested_sums), cmocka_unit_test(views),
-        cmocka_unit_test(reductions), cmocka_unit_test(library),   cmocka_unit_test(terms),
-        cmocka_unit_test(training), cmocka_unit_test(tests_of_files), cmocka_unit_test(wrong_programs),
+        cmocka_unit_test(filters),        cmocka_unit_test(nested_sums),
+        cmocka_unit_test(views),          cmocka_unit_test(reductions),
+        cmocka_unit_test(library),        cmocka_unit_test(terms),
+        cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
+        cmocka_unit_test(wrong_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,249 @@
+/* Reductions: over all axes, over named ones, or over numbered ones (rule 5). */
+#include "frontend/elab.h"
+
+#include <string.h>
+
+/* ---- which axes are reduced: all, `over = names`, `axis = numbers` */
+
+static bool one_over(Elab *e, const Node *x, const Value *v, Span at, unsigned *mask) {
+    int found = -1, n = 0;
+    if (v->kind == V_DIM)
+        for (int i = 0; i < x->rank; i++)
+            if (x->axes[i].name == v->name) {
+                found = i;
+                n++;
+            }
+    if (n == 1) {
+        *mask |= 1u << found;
+        return true;
+    }
+    const char *text = v->kind == V_DIM ? dim_text(e->ctx, v->name) : "this";
+    elab_error(e, "E0350", at,
+               n ? "`%s` names several axes of %s" : "`%s` is the name of no axis of %s", text,
+               axes_names(e, x->axes, x->rank));
+    return false;
+}
+
+static bool one_axis(Elab *e, const Node *x, const Value *v, Span at, unsigned *mask) {
+    int64_t k;
+    if (value_int_const(v, &k) && k >= 0 && k < x->rank) {
+        *mask |= 1u << k;
+        return true;
+    }
+    elab_error(e, "E0351", at, "no such axis: %s has the axes 0 to %d",
+               axes_text(e, x->axes, x->rank), x->rank - 1);
+    return false;
+}
+
+static bool pick_axes(Elab *e, const Node *x, const Expr *over, const Expr *axis, unsigned *mask) {
+    const Expr *by = over ? over : axis;
+    *mask = 0;
+    if (!by) {
+        *mask = (1u << x->rank) - 1;
+        return true;
+    }
+    Value v = elab_expr(e, by);
+    if (v.kind == V_ERROR)
+        return false;
+    Value *items = v.kind == V_LIST ? v.items : &v;
+    for (int i = 0; i < (v.kind == V_LIST ? v.n_items : 1); i++)
+        if (!(over ? one_over(e, x, &items[i], by->span, mask)
+                   : one_axis(e, x, &items[i], by->span, mask)))
+            return false;
+    return true;
+}
+
+/* The number of reduced elements, as a node of type dt. */
+static Node *reduced_count(Elab *e, const Node *x, unsigned mask, DType dt, Span at) {
+    Dim n = dim_const(e->ctx, 1);
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1)
+            n = dim_or_error(e, dim_mul(e->ctx, n, x->axes[i].value), at);
+    return node_cast(e, dt, node_dim(e, n, at));
+}
+
+Node *elab_op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at) {
+    Node *kids[2] = {a, b};
+    return node_op(e, op, kids, 2, op == SC_eq || op == SC_ne ? DT_BOOL : a->dt, at);
+}
+
+static DType sum_type(const Elab *e, DType dt) {
+    if (!dtype_is_real(dt))
+        return DT_I64;
+    return e->wide && e->wide == e->frame ? DT_F64 : dt;
+}
+
+static DType mean_type(const Elab *e, DType dt) {
+    DType real = dtype_is_real(dt) ? dt : e->real;
+    return e->wide && e->wide == e->frame ? DT_F64 : real;
+}
+
+static Node *sum_of(Elab *e, Node *x, unsigned mask, DType dt, Span at) {
+    return mask ? node_reduce(e, NEST_SUM, node_cast(e, dt, x), mask, at) : node_cast(e, dt, x);
+}
+
+static Node *mean_of(Elab *e, Node *x, unsigned mask, Span at) {
+    DType dt = mean_type(e, x->dt);
+    Node *sum = dtype_is_real(x->dt) ? sum_of(e, x, mask, dt, at)
+                                     : node_cast(e, dt, sum_of(e, x, mask, DT_I64, at));
+    return elab_op2(e, SC_div, sum, reduced_count(e, x, mask, dt, at), at);
+}
+
+/* Squares of the deviations from the mean, averaged. */
+static Node *var_of(Elab *e, Node *x, unsigned mask, Span at) {
+    x = gen_settle(e, node_cast(e, mean_type(e, x->dt), x));
+    Node *m = gen_settle(e, mean_of(e, x, mask, at));
+    Node *d = node_new(e, N_OP, x->dt, x->rank, x->axes, at);
+    d->op = SC_sub;
+    d->n_kids = 2;
+    d->kid[0] = x, d->kid[1] = m;
+    d->open = x->open | m->open;
+    for (int i = 0, k = 0; i < x->rank; i++) {
+        d->map[0][i] = i;
+        if (!(mask >> i & 1))
+            d->map[1][k++] = i;
+    }
+    d = gen_settle(e, d);
+    return mean_of(e, elab_op2(e, SC_mul, d, d, at), mask, at);
+}
+
+Node *elab_truth(Elab *e, Node *x, unsigned mask, bool all, Span at) {
+    if (x->dt != DT_BOOL) {
+        elab_error(e, "E0332", at, "any and all need bools");
+        return NULL;
+    }
+    Node *n = sum_of(e, all ? node_op1(e, SC_not, x, at) : x, mask, DT_I64, at);
+    Node *zero = node_fill(e, node_const(e, DT_I64, 0, at), n->rank, n->axes);
+    return elab_op2(e, all ? SC_eq : SC_ne, n, zero, at);
+}
+
+/* x with constant subscripts on the axes of mask. */
+static Node *fixed(Elab *e, Node *x, unsigned mask, int64_t number) {
+    Axis axes[LANG_RANK];
+    Node *v = node_new(e, N_VIEW, x->dt, 0, NULL, x->span);
+    v->at = ARENA_ARRAY(e->arena, DimSym, x->rank + 1);
+    v->form = ARENA_ARRAY(e->arena, Dim, x->rank + 1);
+    for (int i = x->rank - 1; i >= 0; i--) {
+        int64_t n = 1;
+        if (!(mask >> i & 1))
+            continue;
+        dim_is_const(x->axes[i].value, &n);
+        v->form[i] = dim_const(e->ctx, number % n);
+        number /= n;
+    }
+    for (int i = 0; i < x->rank; i++)
+        if (!(mask >> i & 1)) {
+            axes[v->rank] = x->axes[i];
+            v->at[v->rank] = nest_index(e->ctx, "i");
+            v->form[i] = dim_of(e->ctx, v->at[v->rank++]);
+        }
+    v->axes = arena_dup(e->arena, axes, sizeof *axes * LANG_RANK);
+    v->kid[0] = x;
+    v->n_kids = 1;
+    v->n_at = v->rank;
+    v->open = x->open;
+    return v;
+}
+
+static Node *prod_of(Elab *e, Node *x, unsigned mask, Span at) {
+    int64_t count = 1, k;
+    for (int i = 0; i < x->rank; i++)
+        if (mask >> i & 1)
+            count = dim_is_const(x->axes[i].value, &k) && k <= 16 ? count * k : 17;
+    if (count > 16) {
+        elab_error(e, "E0352", at, "prod takes at most 16 elements, and a constant number of them");
+        return NULL;
+    }
+    x = gen_settle(e, x->dt == DT_BOOL ? node_cast(e, DT_I64, x) : x);
+    Node *r = NULL;
+    for (int64_t i = 0; i < count; i++)
+        r = r ? elab_op2(e, SC_mul, r, fixed(e, x, mask, i), at) : fixed(e, x, mask, i);
+    return r ? r : node_const(e, x->dt, 1, at);
+}
+
+static Node *extreme_of(Elab *e, Node *x, unsigned mask, bool greatest, Span at) {
+    if (x->dt == DT_BOOL) {
+        elab_error(e, "E0333", at, "max and min need numbers: use any or all");
+        return NULL;
+    }
+    return mask ? node_reduce(e, greatest ? NEST_MAX : NEST_MIN, x, mask, at) : x;
+}
+
+static Node *argmax_of(Elab *e, Node *x, unsigned mask, Span at) {
+    int axis = -1;
+    for (int i = 0; i < x->rank; i++)
+        if (mask == 1u << i)
+            axis = i;
+    if (axis < 0) {
+        elab_error(e, "E0353", at, "argmax is over one axis: say which, `axis = 1`");
+        return NULL;
+    }
+    Node *n = node_reduce(e, NEST_ARGMAX, x->dt == DT_BOOL ? node_cast(e, DT_I32, x) : x, mask, at);
+    n->bound = x->axes[axis].value;
+    return n;
+}
+
+enum { R_SUM, R_MEAN, R_VAR, R_SD, R_MAX, R_MIN, R_ARGMAX, R_PROD, R_ANY, R_ALL, N_REDUCTIONS };
+static const char *const reductions[] = {"sum", "mean",   "var",  "sd",  "max",
+                                         "min", "argmax", "prod", "any", "all"};
+
+static Node *reduction(Elab *e, int which, Node *x, unsigned mask, Span at) {
+    switch (which) {
+    case R_SUM:
+        return sum_of(e, x, mask, sum_type(e, x->dt), at);
+    case R_MEAN:
+        return mean_of(e, x, mask, at);
+    case R_VAR:
+        return var_of(e, x, mask, at);
+    case R_SD:
+        return node_op1(e, SC_sqrt, var_of(e, x, mask, at), at);
+    case R_MAX:
+    case R_MIN:
+        return extreme_of(e, x, mask, which == R_MAX, at);
+    case R_ARGMAX:
+        return argmax_of(e, x, mask, at);
+    case R_PROD:
+        return prod_of(e, x, mask, at);
+    default:
+        return elab_truth(e, x, mask, which == R_ALL, at);
+    }
+}
+
+static Value reduce_call(Elab *e, const Expr *x, int which) {
+    static const char *const names[] = {"x", "over", "axis", NULL};
+    const Expr *args[3];
+    unsigned mask;
+    if ((which == R_MAX || which == R_MIN) && x->n_args == 2 && !x->args[0].name.text &&
+        !x->args[1].name.text) {
+        Value v[2] = {elab_expr(e, x->args[0].value), elab_expr(e, x->args[1].value)};
+        if (v[0].kind == V_ERROR || v[1].kind == V_ERROR)
+            return value_error();
+        double a, b;
+        if (v[0].kind != V_NODE && v[1].kind != V_NODE && value_const(&v[0], &a) &&
+            value_const(&v[1], &b))
+            return (which == R_MAX) == (b <= a) ? v[0] : v[1];
+        return elab_scalar_call(e, which == R_MAX ? SC_max : SC_min, v, 2, x->span, x->path.span);
+    }
+    for (int i = 1; i < x->n_args; i++)
+        if (!x->args[i].name.text) {
+            elab_error(e, "E0408", x->args[i].span,
+                       "`%s` reduces one tensor: say `over = N` or `axis = 1`", reductions[which]);
+            return value_error();
+        }
+    if (!elab_args(e, x, names, 1, args))
+        return value_error();
+    Value v = elab_expr(e, args[0]);
+    Node *n = node_of(e, &v, DT_NONE);
+    if (!n || !pick_axes(e, n, args[1], args[2], &mask))
+        return value_error();
+    return value_node(reduction(e, which, n, mask, x->span));
+}
+
+bool elab_reduction(Elab *e, const Expr *x, Value *out) {
+    for (int i = 0; i < N_REDUCTIONS; i++)
+        if (!strcmp(x->path.names[0].text, reductions[i])) {
+            *out = reduce_call(e, x, i);
+            return true;
+        }
+    return false;
+}
