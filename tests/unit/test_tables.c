@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 
+#include "codegen/codegen.h"
 #include "tests/unit/graph_helper.h"
 
 typedef struct Case {
@@ -224,6 +225,57 @@ static void check_loops(Case *c) {
             fail_msg("result %d: error %g", k, graph_error(&out[k], &want[k]));
 }
 
+/* Native code, vectors and all, computes the bits of the loop interpreter; where functions of the
+ * runtime are called, what the graph interpreter does. */
+static void check_native(Case *c) {
+    Module *m = module_of(c);
+    Tensor in[8];
+    Func *f = func_of(c, m, in);
+    if (c->op && !c->op->lower && c->op != &op_nest && !(c->op->flags & OPF_VIEW))
+        return;
+    Tensor *want = run_graph(c, m, f, in);
+    graph_as_def(m, f);
+    Unit u = graph_unit(c->ctx, m);
+    u.target = codegen_host(c->ctx);
+    pass_to_loops(&u);
+    pass_vectorize(&u);
+    pass_plan(&u);
+    const char *why = loop_verify(u.loops);
+    if (why)
+        fail_msg("%s", why);
+    bool calls = false;
+    loop_walk(&u.loops->funcs.p[0]->body, find_call, &calls);
+    Tensor *out = ARENA_ARRAY(&c->ctx->perm, Tensor, 2 * f->results.n + 2);
+    for (int k = 0; k < 2 * f->results.n; k++)
+        out[k] = graph_tensor(c->ctx, graph_type(f, f->results.p[k / 2].val), 3);
+    Jit *j = jit_open(c->ctx, u.loops, &(CodegenOptions){.level = 2, .trampolines = true});
+    if (!j)
+        fail_msg("%s", graph_messages(c->ctx));
+    const LoopFunc *lf = u.loops->funcs.p[0];
+    LoopArg *args = graph_loop_args(c->ctx, lf, in, out);
+    CnncArg *native = ARENA_ARRAY(&c->ctx->perm, CnncArg, lf->entry->args.n + 1);
+    for (int k = 0; k < lf->entry->args.n; k++)
+        native[k].p = args[k].p;
+    int status = jit_call(j, lf->entry->cname, native);
+    jit_close(j);
+    assert_int_equal(status, 0);
+    for (int k = 0, o = 0; k < lf->entry->args.n; k++)
+        if (lf->entry->args.p[k].kind == ARG_OUT)
+            graph_from_memory(args[k].p, &out[o++]);
+    double most = c->dt == DT_F32 ? 2e-6 : 1e-12;
+    for (int k = 0; k < f->results.n; k++)
+        if (!(graph_error(&out[k], &want[k]) <= most))
+            fail_msg("result %d: error %g", k, graph_error(&out[k], &want[k]));
+    if (calls)
+        return;
+    Tensor *same = out + f->results.n;
+    why = graph_run_loops(c->ctx, u.loops, NULL, in, same, f->results.n);
+    if (why)
+        fail_msg("%s", why);
+    for (int k = 0; k < f->results.n; k++)
+        assert_true(graph_error(&out[k], &same[k]) == 0);
+}
+
 /* ---- the list */
 
 static void run_case(void *arg) {
@@ -267,6 +319,10 @@ static void add_rows(List *l) {
                  (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_loops});
         add_test(l, d->name, "loops f32",
                  (Case){.row = (ScalarOp)k, .dt = DT_F32, .run = check_loops});
+        add_test(l, d->name, "native f64",
+                 (Case){.row = (ScalarOp)k, .dt = DT_F64, .run = check_native});
+        add_test(l, d->name, "native f32",
+                 (Case){.row = (ScalarOp)k, .dt = DT_F32, .run = check_native});
     }
 }
 
@@ -286,6 +342,8 @@ static void add_ops(List *l, Ctx *ctx) {
             add_test(l, name, "text", c);
             c.run = check_loops;
             add_test(l, name, "loops", c);
+            c.run = check_native;
+            add_test(l, name, "native", c);
         }
 }
 
