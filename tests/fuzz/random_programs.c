@@ -1,0 +1,206 @@
+/* Random programs through three evaluators: the f64 graph interpreter on the graph as lowered, the loop
+ * interpreter after the whole pipeline, and native code.
+ *
+ *   random_programs [--count=200] [--seed=1] [--show] [--disable-pass=P]
+ *
+ * Native code equals the loop interpreter bit for bit. The graph interpreter agrees exactly on programs of integers,
+ * to 1e-9 where reals occur and to 1e-5 where it differentiates numerically. A mismatch prints the program and its seed. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+#include "ir/interp.h"
+#include "passes/pass.h"
+#include "program.h"
+
+typedef struct Run {
+    Ctx *ctx;
+    Arena arena;
+    const RandomProgram *p;
+    const char *disabled[4];
+    int n_disabled;
+    const char *failure; /* what went wrong, or NULL */
+    bool skipped;        /* the graph interpreter reports a status: nothing to compare */
+} Run;
+
+static double *random_data(Run *r, const RandomProgram *p, int64_t count, uint64_t *rng) {
+    double *d = ARENA_ARRAY(&r->arena, double, count + 1);
+    for (int64_t k = 0; k < count; k++)
+        d[k] = p->exact ? random_below(rng, 7) - 3 : (random_below(rng, 2001) - 1000) / 333.0;
+    return d;
+}
+
+static bool close_enough(double a, double b, double tol) {
+    if (isnan(a) || isnan(b))
+        return isnan(a) && isnan(b);
+    return a == b || fabs(a - b) <= tol * fmax(1, fabs(b));
+}
+
+static void compare(Run *r, const char *what, const double *got, const double *want, int64_t n, double tol) {
+    for (int64_t k = 0; k < n && !r->failure; k++) {
+        bool ok = tol > 0 ? close_enough(got[k], want[k], tol) : memcmp(&got[k], &want[k], 8) == 0 || got[k] == want[k] || (isnan(got[k]) && isnan(want[k]));
+        if (!ok)
+            r->failure = str_fmt(r->ctx, "%s: element %lld is %.17g, expected %.17g", what, (long long)k, got[k], want[k]);
+    }
+}
+
+typedef struct Inputs {
+    DimValue dims[4];
+    int n_dims;
+    Tensor args[16];
+    const Tensor *argp[16];
+} Inputs;
+
+static void prepare(Run *r, const Func *f, Inputs *in) {
+    uint64_t rng = 77;
+    in->n_dims = f->dims.n;
+    for (int k = 0; k < f->dims.n; k++)
+        in->dims[k] = (DimValue){f->dims.p[k], r->p->n};
+    for (int k = 0; k < f->params.n; k++) {
+        Type t = graph_type(f, f->params.p[k].val);
+        int64_t shape[MAX_RANK];
+        for (int a = 0; a < t.rank; a++)
+            dim_eval(t.shape[a], in->dims, in->n_dims, &shape[a]);
+        in->args[k] = tensor_new(&r->arena, t.dt, t.rank, shape);
+        in->args[k].f = random_data(r, r->p, in->args[k].count, &rng);
+        in->argp[k] = &in->args[k];
+    }
+}
+
+/* Both native code and the loop interpreter take the arguments of the C signature. */
+static void run_compiled(Run *r, const LoopModule *m, const Inputs *in, const Tensor *want) {
+    const LoopFunc *f = m->funcs.p[0];
+    LoopArg a[24];
+    CnncArg b[24];
+    size_t work = codegen_work_bytes(f->entry, in->dims, in->n_dims);
+    double *out[2] = {ARENA_ARRAY(&r->arena, double, want->count + 1), ARENA_ARRAY(&r->arena, double, want->count + 1)};
+    int dim = 0, input = 0;
+    for (int k = 0; k < f->entry->args.n; k++) {
+        a[k] = (LoopArg){0};
+        b[k] = (CnncArg){0};
+        switch (f->entry->args.p[k].kind) {
+        case ARG_DIM:
+            a[k].i = b[k].i = in->dims[dim++].value;
+            break;
+        case ARG_INPUT:
+            a[k].p = in->args[input].f;
+            b[k].p = in->args[input++].f;
+            break;
+        case ARG_OUT:
+            a[k].p = out[0];
+            b[k].p = out[1];
+            break;
+        case ARG_WORK:
+            a[k].p = arena_alloc(&r->arena, work + 64);
+            b[k].p = arena_alloc(&r->arena, work + 64);
+            break;
+        default:
+            break;
+        }
+    }
+    const char *why = NULL;
+    int status = loop_run(r->ctx, m, f, a, NULL, &why);
+    if (status) {
+        r->failure = str_fmt(r->ctx, "the loop interpreter returns %d: %s", status, why ? why : "");
+        return;
+    }
+    CodegenOptions o = {.level = 2, .debug_lines = true};
+    Jit *jit = jit_open(r->ctx, m, &o);
+    if (!jit) {
+        r->failure = "no native code";
+        return;
+    }
+    status = jit_call(jit, f->entry->cname, b);
+    if (status)
+        r->failure = str_fmt(r->ctx, "native code returns %d", status);
+    compare(r, "native code against the loop interpreter", out[1], out[0], want->count, 0);
+    double tol = r->p->exact ? 0 : r->p->gradient ? 1e-5 : 1e-9;
+    compare(r, "loops against the graph interpreter", out[0], want->f, want->count, tol);
+    jit_close(jit);
+}
+
+static void run(void *arg) {
+    Run *r = arg;
+    Ctx *ctx = r->ctx;
+    uint32_t file = ctx_add_file(ctx, "random.cnn", r->p->text, strlen(r->p->text));
+    AstFile *ast = parse_file(ctx, file);
+    LowerOptions o = {.real = DT_F64};
+    Module *m = diag_any_error(ctx) ? NULL : frontend_lower(ctx, &r->arena, ast, &o);
+    if (!m) {
+        r->failure = "it does not check";
+        return;
+    }
+    const Func *f = graph_func_named(m, str_of(ctx, "f"));
+    Inputs in;
+    prepare(r, f, &in);
+    Interp interp = {.ctx = ctx, .arena = &r->arena, .m = m};
+    Tensor want;
+    if (!interp_run(&interp, f, in.dims, in.n_dims, in.argp, &want)) {
+        r->skipped = true;
+        return;
+    }
+    Unit u = {.ctx = ctx, .arena = &r->arena, .graph = m, .target = codegen_host(ctx), .groups = 8, .rows = 16};
+    StrBuf dumps = sb_new(&r->arena);
+    PassOptions po = {.dumps = &dumps, .disabled = r->disabled, .n_disabled = r->n_disabled};
+    const char *why = NULL;
+    if (!pass_run(&u, &po, &why)) {
+        r->failure = why;
+        return;
+    }
+    run_compiled(r, u.loops, &in, &want);
+}
+
+static const char *one(Run *r, const RandomProgram *p) {
+    r->ctx = ctx_new(0);
+    arena_init(&r->arena, r->ctx);
+    r->p = p;
+    r->failure = NULL;
+    r->skipped = false;
+    CtxStatus s = ctx_protect(r->ctx, run, r);
+    static char text[4096];
+    StrBuf diags = sb_new(&r->ctx->perm);
+    diag_render_all(r->ctx, false, false, &diags);
+    if (s != CTX_OK)
+        snprintf(text, sizeof text, "internal error: %s", s == CTX_OOM ? "out of memory" : r->ctx->internal);
+    else if (r->failure)
+        snprintf(text, sizeof text, "%s\n%.3000s", r->failure, diags.text);
+    bool failed = s != CTX_OK || r->failure;
+    arena_free(&r->arena);
+    ctx_free(r->ctx);
+    return failed ? text : NULL;
+}
+
+int main(int argc, char **argv) {
+    long count = 200, seed = 1, failed = 0, skipped = 0;
+    bool show = false;
+    Run r = {0};
+    for (int k = 1; k < argc; k++) {
+        if (sscanf(argv[k], "--count=%ld", &count) == 1 || sscanf(argv[k], "--seed=%ld", &seed) == 1)
+            continue;
+        if (strcmp(argv[k], "--show") == 0)
+            show = true;
+        else if (strncmp(argv[k], "--disable-pass=", 15) == 0 && r.n_disabled < 4)
+            r.disabled[r.n_disabled++] = argv[k] + 15;
+        else
+            return fprintf(stderr, "usage: random_programs [--count=N] [--seed=S] [--show] [--disable-pass=P]\n"), 2;
+    }
+    static RandomProgram p;
+    for (long k = 0; k < count; k++) {
+        random_program(&p, (uint64_t)(seed + k));
+        if (show)
+            printf("# seed %ld, N = %lld\n%s\n", seed + k, (long long)p.n, p.text);
+        const char *why = one(&r, &p);
+        skipped += r.skipped;
+        if (!why)
+            continue;
+        printf("seed %ld (N = %lld%s%s): %s\n%s\n", seed + k, (long long)p.n, p.exact ? ", exact" : "", p.gradient ? ", gradient" : "", why, p.text);
+        failed++;
+    }
+    printf("%ld random programs, %ld without a value; %ld passed, %ld failed\n", count, skipped, count - failed, failed);
+    return failed != 0 || skipped > count / 2;
+}
