@@ -141,13 +141,49 @@ static void emit_status(FnEmit *f, const LoopStmt *s) {
     emit_return_if(f, failed, LLVMConstInt(f->e->i32, (unsigned long long)(-(s->status + 1)), 1));
 }
 
+/* ---- kernels use no value from outside */
+
+typedef struct Closed {
+    bool *defined; /* by value id */
+    bool ok;
+} Closed;
+
+static void visit_values(Closed *c, const LoopStmt *s);
+
+static void visit_body(Closed *c, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++)
+        visit_values(c, b->stmts.p[k]);
+}
+
+static void use(Closed *c, LVal v) { c->ok &= v.id == 0 || c->defined[v.id]; }
+
+static void visit_values(Closed *c, const LoopStmt *s) {
+    for (int k = 0; k < s->n_args; k++)
+        use(c, s->args[k]);
+    for (int k = 0; s->sub_vals && k < s->rank; k++)
+        use(c, s->sub_vals[k]);
+    for (int k = 0; k < s->n_carried; k++) {
+        use(c, s->init[k]);
+        c->defined[s->phi[k].id] = c->defined[s->out[k].id] = true;
+    }
+    c->defined[s->result.id] = true;
+    visit_body(c, &s->body);
+    visit_body(c, &s->orelse);
+}
+
+static bool is_closed(FnEmit *f, const LoopStmt *s) {
+    Closed c = {ARENA_ARRAY(&f->e->ctx->perm, bool, f->f->vals.n + 1), true};
+    visit_values(&c, s);
+    return c.ok;
+}
+
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     debug_location(f, s->span);
     switch (s->kind) {
     case LOOP_FOR:
         if (s->parallel)
             emit_parallel(f, s);
-        else if (s->name && f->levels.n <= 2) /* the outermost loop of a kernel, at the top or in a slice */
+        else if (s->name && f->levels.n <= 3 && !s->n_carried && is_closed(f, s)) /* at the top, or in a slice */
             emit_kernel(f, s);
         else
             emit_for(f, s);
