@@ -3,9 +3,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"real", "int", "bool", "index", "prob", "positive", "interval", "simplex", "ordered", "cholesky"};
-static const char *const entry_names[] = {"def", "forward", "init", "loss_grad", "step", "report", "predict", "logp", "grad", "fit"};
-static const char *const arg_names[] = {"exec", "hyper", "dim", "seed", "scalar", "input", "params", "state", "opt", "out", "loss", "grad", "values", "logp", "work"};
+static const char *const kind_names[] = {"real",     "int",      "bool",    "index",   "prob",
+                                         "positive", "interval", "simplex", "ordered", "cholesky"};
+static const char *const entry_names[] = {"def",    "forward", "init", "loss_grad", "step",
+                                          "report", "predict", "logp", "grad",      "fit"};
+static const char *const arg_names[] = {"exec",  "hyper",  "dim",    "seed", "scalar",
+                                        "input", "params", "state",  "opt",  "out",
+                                        "loss",  "grad",   "values", "logp", "work"};
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 static int name_number(TextReader *r, const char *const *names, int n, const char *what) {
@@ -109,7 +113,8 @@ static void print_members(StrBuf *sb, Ctx *ctx, Str source, const AbiBlock *b) {
 
 void abi_print_block(StrBuf *sb, Ctx *ctx, Str source, const AbiBlock *b) {
     put_quoted(sb, b->is_estimator ? "estimator " : "model ", b->name);
-    sb_printf(sb, " %s %s%s%s", b->cname, dtype_name(b->real), b->has_prior ? " prior" : "", b->is_minimize ? " minimize" : "");
+    sb_printf(sb, " %s %s%s%s", b->cname, dtype_name(b->real), b->has_prior ? " prior" : "",
+              b->is_minimize ? " minimize" : "");
     put_span(sb, ctx, source, b->span);
     sb_put(sb, " {\n");
     if (b->doc) {
@@ -283,7 +288,8 @@ AbiBlock *abi_read_block(TextReader *r) {
 }
 
 static AbiArg read_arg(TextReader *r) {
-    AbiArg a = {.kind = (AbiArgKind)name_number(r, arg_names, COUNT(arg_names), "an argument (exec, dim, input, ...)")};
+    AbiArg a = {.kind = (AbiArgKind)name_number(r, arg_names, COUNT(arg_names),
+                                                "an argument (exec, dim, input, ...)")};
     a.name = text_string(r, "a name");
     if (r->kind == TEXT_WORD && dtype_named(r->str) != DT_NONE)
         a.dt = text_dtype(r);
@@ -300,7 +306,8 @@ AbiEntry *abi_read_entry(TextReader *r) {
     if (!text_accept(r, "entry"))
         return NULL;
     AbiEntry *e = ARENA_NEW(r->arena, AbiEntry);
-    e->kind = (AbiEntryKind)name_number(r, entry_names, COUNT(entry_names), "a kind of entry (def, forward, ...)");
+    e->kind = (AbiEntryKind)name_number(r, entry_names, COUNT(entry_names),
+                                        "a kind of entry (def, forward, ...)");
     e->cname = text_string(r, "a C name");
     if (text_accept(r, "of"))
         e->decl = text_string(r, "a declaration");

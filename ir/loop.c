@@ -184,8 +184,8 @@ LoopStmt *loop_require(LoopCursor *c, LVal cond, int status) {
     return s;
 }
 
-LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs, int n_bufs,
-                    const LVal *args, int n, LType result) {
+LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs,
+                    int n_bufs, const LVal *args, int n, LType result) {
     LoopStmt *s = loop_stmt(c, LOOP_CALL);
     s->callee = callee;
     s->n_bufs = n_bufs;

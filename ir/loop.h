@@ -1,7 +1,7 @@
-/* The loop IR: loops over buffers with scalar and vector SSA values. What runs, in which order, is spelled out
- * here: the order of every reduction, fma where the target has it, polynomials instead of exp. It has no tensor
- * ops; targets translate it one to one. Subscripts and bounds are dims (affine objects over loop indices and the
- * function's dims), never SSA arithmetic. */
+/* The loop IR: loops over buffers with scalar and vector SSA values. What runs, in which order, is
+ * spelled out here: the order of every reduction, fma where the target has it, polynomials instead
+ * of exp. It has no tensor ops; targets translate it one to one. Subscripts and bounds are dims
+ * (affine objects over loop indices and the function's dims), never SSA arithmetic. */
 #ifndef CNNC_IR_LOOP_H
 #define CNNC_IR_LOOP_H
 
@@ -22,8 +22,8 @@ typedef struct LType { /* of a value */
 } LType;
 
 typedef enum BufKind {
-    BUF_ARG,   /* in the memory of a C argument, at a byte offset. Of an argument passed by value (ARG_SCALAR, ARG_SEED):
-                * rank 0, a slot that holds the value converted to dt */
+    BUF_ARG,   /* in the memory of a C argument, at a byte offset. Of an argument passed by value
+                * (ARG_SCALAR, ARG_SEED):   rank 0, a slot that holds the value converted to dt */
     BUF_WORK,  /* in `work`, shared by all jobs */
     BUF_JOB,   /* in `work`, one copy for each iteration of the parallel loop that uses it */
     BUF_CONST, /* read-only data of the module */
@@ -38,21 +38,23 @@ typedef struct LoopBuf {
     int rank;
     const Dim *shape;
     int arg;     /* BUF_ARG: number in entry->args */
-    Dim offset;  /* BUF_ARG: bytes; BUF_WORK, BUF_JOB: bytes in the arena, set by `plan` (NULL before) */
+    Dim offset;  /* BUF_ARG: bytes; BUF_WORK, BUF_JOB: bytes in the arena, set by `plan` (NULL
+                    before) */
     BufId alias; /* BUF_ALIAS */
     const ScalarValue *data; /* BUF_CONST */
-    bool written; /* stored to */
+    bool written;            /* stored to */
     Span span;
 } LoopBuf;
 
 typedef enum LoopKind {
-    LOOP_FOR,    /* for index in max(lo) .. min(hi) by step, with carried values */
-    LOOP_WHILE,  /* body computes cond; repeats while it is true, with carried values */
-    LOOP_IF,     /* then and else bodies; no results */
-    LOOP_LET,    /* one scalar.def row on lanes */
-    LOOP_CONST,  /* a constant in every lane */
-    LOOP_INDEX,  /* the value of a dim (i64); lanes > 1: value + lane * lane_step */
-    LOOP_LOAD, LOOP_STORE,
+    LOOP_FOR,   /* for index in max(lo) .. min(hi) by step, with carried values */
+    LOOP_WHILE, /* body computes cond; repeats while it is true, with carried values */
+    LOOP_IF,    /* then and else bodies; no results */
+    LOOP_LET,   /* one scalar.def row on lanes */
+    LOOP_CONST, /* a constant in every lane */
+    LOOP_INDEX, /* the value of a dim (i64); lanes > 1: value + lane * lane_step */
+    LOOP_LOAD,
+    LOOP_STORE,
     LOOP_CALL,   /* a runtime function (rt.def) */
     LOOP_STATUS, /* ends the call (or the job) with a status if the bool value is false */
     LOOP_YIELD   /* last statement of a body with carried values (while: cond first) */
@@ -66,32 +68,36 @@ typedef struct LoopBody {
 struct LoopStmt {
     LoopKind kind;
     Span span;
-    Str name; /* FOR: kernel name "LeNet5.C3.conv.bwd.w" on the outermost loop of a kernel */
-    LVal result;     /* LET CONST INDEX LOAD; CALL with a result */
-    LType type;      /* of result; STORE: of the value */
+    Str name;    /* FOR: kernel name "LeNet5.C3.conv.bwd.w" on the outermost loop of a kernel */
+    LVal result; /* LET CONST INDEX LOAD; CALL with a result */
+    LType type;  /* of result; STORE: of the value */
     /* LET */
     ScalarOp op;
-    int n_args;      /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF: condition */
+    int n_args; /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF:
+                   condition */
     LVal *args;
-    ScalarValue k;   /* CONST */
-    /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or lanes: a gather) is
-     * added to that axis; NULL if none. Lanes step by lane_step along axis lane_axis (1 on the last axis: contiguous). */
+    ScalarValue k; /* CONST */
+    /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or
+     * lanes: a gather) is added to that axis; NULL if none. Lanes step by lane_step along axis
+     * lane_axis (1 on the last axis: contiguous). */
     BufId buf;
-    int rank;        /* 0 where subs is NULL */
+    int rank; /* 0 where subs is NULL */
     const Dim *subs;
     const LVal *sub_vals;
     int lane_axis;
     int64_t lane_step;
-    Dim active;      /* lanes k >= active are off: loads give 0, stores write nothing; NULL: all on */
-    bool checked;    /* interpreter and -g builds verify subscripts; gathers of user indices: status where outside */
-    int status;      /* STATUS, checked gathers: number in the module's table */
+    Dim active;   /* lanes k >= active are off: loads give 0, stores write nothing; NULL: all on */
+    bool checked; /* interpreter and -g builds verify subscripts; gathers of user indices: status
+                     where outside */
+    int status;   /* STATUS, checked gathers: number in the module's table */
     /* FOR */
     DimSym index;
     int n_lo, n_hi;
     const Dim *lo, *hi; /* lo = max of lo[], hi = min of hi[], exclusive; step >= 1 */
     int64_t step;
-    bool parallel;   /* iterations are independent jobs; only at the top level; no carried values, no outer SSA values */
-    int unroll;      /* hint for `tile`: 0 none */
+    bool parallel; /* iterations are independent jobs; only at the top level; no carried values, no
+                      outer SSA values */
+    int unroll;    /* hint for `tile`: 0 none */
     /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
     int n_carried;
     LVal *init, *phi, *out;
@@ -105,7 +111,7 @@ struct LoopStmt {
 };
 
 typedef struct LoopStatus { /* what strerror says of -(number + 1) */
-    Str text; /* "lenet5.cnn:20: y holds a label outside 0..9" */
+    Str text;               /* "lenet5.cnn:20: y holds a label outside 0..9" */
 } LoopStatus;
 
 typedef struct LoopCheck { /* cond >= 0 at the call, else the status */
@@ -121,13 +127,13 @@ typedef struct LoopFunc {
     int groups;      /* most jobs of a parallel loop */
     VEC(DimSym) dims;
     VEC(LoopCheck) checks;
-    VEC(LoopBuf *) bufs;   /* bufs.p[id - 1] */
-    VEC(LType) vals;       /* types by id; [0] unused */
+    VEC(LoopBuf *) bufs; /* bufs.p[id - 1] */
+    VEC(LType) vals;     /* types by id; [0] unused */
     LoopBody body;
     /* set by plan */
-    Dim work_fixed;   /* bytes of BUF_WORK buffers */
-    Dim work_job;     /* bytes of one job's BUF_JOB arena (a multiple of 64) */
-    Dim jobs;         /* number of job arenas: min(groups, ...) as a dim or constant */
+    Dim work_fixed; /* bytes of BUF_WORK buffers */
+    Dim work_job;   /* bytes of one job's BUF_JOB arena (a multiple of 64) */
+    Dim jobs;       /* number of job arenas: min(groups, ...) as a dim or constant */
     /* status numbers of the entry's own checks */
     int status_null, status_dim, status_stop, status_overflow;
 } LoopFunc;
@@ -144,7 +150,7 @@ typedef struct LoopModule {
 
 LoopModule *loop_module_new(Ctx *ctx, Arena *arena, Str source);
 LoopFunc *loop_func_new(LoopModule *m, Str name, Span span);
-int loop_status(LoopModule *m, Str text); /* number of a text, shared */
+int loop_status(LoopModule *m, Str text);              /* number of a text, shared */
 BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b); /* b.name is made unique */
 LoopBuf *loop_bufp(const LoopFunc *f, BufId id);
 LoopBuf *loop_storage(const LoopFunc *f, BufId id); /* behind all aliases */
@@ -161,63 +167,79 @@ LVal loop_real(LoopCursor *c, LType t, double v);
 LVal loop_int(LoopCursor *c, LType t, int64_t v);
 LVal loop_index(LoopCursor *c, Dim d, int lanes, int64_t lane_step);
 LVal loop_let(LoopCursor *c, ScalarOp op, const LVal *args, int n, DType to /* SR_ATTR rows */);
-LType loop_let_type(const LoopFunc *f, ScalarOp op, const LVal *args, int n, DType to); /* not of splat */
-LVal loop_splat(LoopCursor *c, LVal v, int lanes); /* v itself if it has that many */
-LVal loop_load(LoopCursor *c, BufId b, const Dim *subs);               /* scalar */
-/* Contiguous lanes along the last axis; the caller may change lane_axis, lane_step, sub_vals, checked, status. */
+LType loop_let_type(const LoopFunc *f, ScalarOp op, const LVal *args, int n,
+                    DType to);                           /* not of splat */
+LVal loop_splat(LoopCursor *c, LVal v, int lanes);       /* v itself if it has that many */
+LVal loop_load(LoopCursor *c, BufId b, const Dim *subs); /* scalar */
+/* Contiguous lanes along the last axis; the caller may change lane_axis, lane_step, sub_vals,
+ * checked, status. */
 LoopStmt *loop_load_lanes(LoopCursor *c, BufId b, const Dim *subs, int lanes, Dim active);
 /* As many lanes as v has, likewise; marks the buffer as written. */
 LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v);
 LoopStmt *loop_require(LoopCursor *c, LVal cond, int status); /* LOOP_STATUS */
-/* result.dt == DT_NONE: no result. Buffers that the function writes must be marked by the caller (written). */
-LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs, int n_bufs, const LVal *args, int n, LType result);
-/* Opens a loop: statements go into its body until loop_end. init: carried values (n may be 0); the phis are
- * in the returned statement. */
-LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const Dim *hi, int n_hi, int64_t step, const LVal *init, int n);
-/* A loop that runs its body at least once; yield: the condition (bool) to go on, then the carried values. */
+/* result.dt == DT_NONE: no result. Buffers that the function writes must be marked by the caller
+ * (written). */
+LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs,
+                    int n_bufs, const LVal *args, int n, LType result);
+/* Opens a loop: statements go into its body until loop_end. init: carried values (n may be 0); the
+ * phis are in the returned statement. */
+LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const Dim *hi, int n_hi,
+                   int64_t step, const LVal *init, int n);
+/* A loop that runs its body at least once; yield: the condition (bool) to go on, then the carried
+ * values. */
 LoopStmt *loop_while(LoopCursor *c, const LVal *init, int n);
 /* Opens `then`; set c->at = &s->orelse for the other arm. */
 LoopStmt *loop_if(LoopCursor *c, LVal cond);
-/* Closes a loop (or if) with the yielded values; c->at goes back to `outer`. The results are in s->out. */
+/* Closes a loop (or if) with the yielded values; c->at goes back to `outer`. The results are in
+ * s->out. */
 void loop_end(LoopCursor *c, LoopStmt *s, LoopBody *outer, const LVal *yield);
-LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind); /* appends an empty statement */
+LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statement */
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 
-/* loop_text.c, loop_read.c: complete text, reads back exactly. loop_verify.c: first broken invariant or NULL (dominance, types,
- * lanes, ranks, parallel restrictions, that every store's buffer may be written). */
+/* loop_text.c, loop_read.c: complete text, reads back exactly. loop_verify.c: first broken
+ * invariant or NULL (dominance, types, lanes, ranks, parallel restrictions, that every store's
+ * buffer may be written). */
 void loop_print(StrBuf *sb, const LoopModule *m);
 void loop_print_func(StrBuf *sb, const LoopModule *m, const LoopFunc *f);
-void loop_print_stmt(StrBuf *sb, const LoopModule *m, const LoopFunc *f, const LoopStmt *s); /* one line, no body */
+void loop_print_stmt(StrBuf *sb, const LoopModule *m, const LoopFunc *f,
+                     const LoopStmt *s); /* one line, no body */
 /* NULL: diagnostics E0801 (malformed) or E0802 (does not verify). */
 LoopModule *loop_read(Ctx *ctx, Arena *arena, uint32_t file);
 const char *loop_verify(const LoopModule *m);
 
-/* loop_interp.c: runs a function on the caller's memory, exactly as native code does: f32 arithmetic in float,
- * FTZ/DAZ modelled where real is f32, fma fused, the same order. args follow entry->args: pointers, int64_t, double.
- * Subscripts are bounds-checked (text in *why). Returns the status (0 ok, negative as native code). */
+/* loop_interp.c: runs a function on the caller's memory, exactly as native code does: f32
+ * arithmetic in float, FTZ/DAZ modelled where real is f32, fma fused, the same order. args follow
+ * entry->args: pointers, int64_t, double. Subscripts are bounds-checked (text in *why). Returns the
+ * status (0 ok, negative as native code). */
 typedef union LoopArg {
     void *p;
     int64_t i;
     double f;
 } LoopArg;
-/* Runtime functions, which ir/ cannot see: calls row `callee` of rt.def; bufs point to the first elements named, args
- * are the scalar values (ints and bools in i, reals in f). Returns the result in its type; false: no such row. */
-typedef bool LoopCallFn(void *self, Str callee, void *const *bufs, const ScalarValue *args, ScalarValue *result);
+/* Runtime functions, which ir/ cannot see: calls row `callee` of rt.def; bufs point to the first
+ * elements named, args are the scalar values (ints and bools in i, reals in f). Returns the result
+ * in its type; false: no such row. */
+typedef bool LoopCallFn(void *self, Str callee, void *const *bufs, const ScalarValue *args,
+                        ScalarValue *result);
 typedef struct LoopRun {
     LoopCallFn *call; /* NULL: any CALL is an error */
     void *self;
-    int64_t steps;    /* statements executed so far */
+    int64_t steps; /* statements executed so far */
 } LoopRun;
 /* run may be NULL. A failed bounds check, an undefined callee: INT_MIN, with *why. */
-int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run, const char **why);
-/* loop_layout.c: gives BUF_WORK and BUF_JOB buffers without offsets distinct 64-byte aligned places, and sets work_fixed,
- * work_job, jobs and entry->work_bytes of every function that has none. */
+int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run,
+             const char **why);
+/* loop_layout.c: gives BUF_WORK and BUF_JOB buffers without offsets distinct 64-byte aligned
+ * places, and sets work_fixed, work_job, jobs and entry->work_bytes of every function that has
+ * none. */
 void loop_assign_offsets(LoopModule *m);
-Dim loop_round_up(Ctx *ctx, Dim bytes);               /* to 64; NULL: overflow */
-Dim loop_buf_bytes(Ctx *ctx, const LoopBuf *b);       /* its place in an arena, a multiple of 64; NULL: overflow */
-void loop_set_work(LoopModule *m, LoopFunc *f, Dim fixed, Dim job); /* and jobs, entry->work_bytes */
+Dim loop_round_up(Ctx *ctx, Dim bytes); /* to 64; NULL: overflow */
+Dim loop_buf_bytes(Ctx *ctx,
+                   const LoopBuf *b); /* its place in an arena, a multiple of 64; NULL: overflow */
+void loop_set_work(LoopModule *m, LoopFunc *f, Dim fixed,
+                   Dim job); /* and jobs, entry->work_bytes */
 
 #endif

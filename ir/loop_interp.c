@@ -1,10 +1,11 @@
 /* The loop interpreter: what native code does, bit for bit.
  *
- * Reals of both widths are held in f64; an f32 operation rounds as float arithmetic does. Where the function's
- * real type is f32, native code runs with FTZ and DAZ, which flush subnormal operands and results of f32 and f64
- * arithmetic to zeros of their sign; moves (loads, stores, select, neg, abs, bitcast) keep them. x86 decides
- * "subnormal" after rounding with an unbounded exponent, so a result that rounds up to the least normal number
- * may be flushed too: see is_tiny. Operands of libm functions are flushed before the call. */
+ * Reals of both widths are held in f64; an f32 operation rounds as float arithmetic does. Where the
+ * function's real type is f32, native code runs with FTZ and DAZ, which flush subnormal operands
+ * and results of f32 and f64 arithmetic to zeros of their sign; moves (loads, stores, select, neg,
+ * abs, bitcast) keep them. x86 decides "subnormal" after rounding with an unbounded exponent, so a
+ * result that rounds up to the least normal number may be flushed too: see is_tiny. Operands of
+ * libm functions are flushed before the call. */
 #include <float.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -14,7 +15,8 @@
 
 #include "ir/loop.h"
 
-/* A dim ready for evaluation: constant + sum of coef * slot; other dims are evaluated as they are. */
+/* A dim ready for evaluation: constant + sum of coef * slot; other dims are evaluated as they are.
+ */
 typedef struct DimCode {
     Dim dim;
     bool linear;
@@ -41,9 +43,9 @@ typedef struct Interp {
     ScalarValue **vals; /* by value id: its lanes */
     ScalarValue *temp;  /* see temporary */
     int n_temp;
-    char **mem;         /* by buffer id: its first byte */
-    char *work;         /* the caller's, rounded up */
-    int status;         /* what the call returns; 0 so far */
+    char **mem; /* by buffer id: its first byte */
+    char *work; /* the caller's, rounded up */
+    int status; /* what the call returns; 0 so far */
 } Interp;
 
 static bool error(Interp *in, const char *fmt, ...) CNNC_PRINTF(2, 3);
@@ -144,12 +146,16 @@ static bool eval_dim(Interp *in, Dim d, int64_t *out) {
 
 /* ---- scalars */
 
-static bool subnormal(DType dt, double x) { return x != 0 && fabs(x) < (dt == DT_F32 ? (double)FLT_MIN : DBL_MIN); }
+static bool subnormal(DType dt, double x) {
+    return x != 0 && fabs(x) < (dt == DT_F32 ? (double)FLT_MIN : DBL_MIN);
+}
 
-static double flushed(DType dt, double x) { return dtype_is_real(dt) && subnormal(dt, x) ? copysign(0, x) : x; }
+static double flushed(DType dt, double x) {
+    return dtype_is_real(dt) && subnormal(dt, x) ? copysign(0, x) : x;
+}
 
-/* Does r = +-(least normal) come from an exact result that is below it after rounding to its precision? The
- * operation is repeated with its result scaled up; other rows cannot get there. */
+/* Does r = +-(least normal) come from an exact result that is below it after rounding to its
+ * precision? The operation is repeated with its result scaled up; other rows cannot get there. */
 static bool is_tiny(ScalarOp op, DType dt, DType to, const ScalarValue *v, double r) {
     DType result = op == SC_cast ? to : dt;
     double least = result == DT_F32 ? (double)FLT_MIN : DBL_MIN;
@@ -171,14 +177,17 @@ static bool is_move(ScalarOp op) {
     return op == SC_select || op == SC_neg || op == SC_abs || op == SC_bitcast || op == SC_splat;
 }
 
-static ScalarValue eval_row(const Interp *in, ScalarOp op, DType dt, DType to, const ScalarValue *args, int n) {
+static ScalarValue eval_row(const Interp *in, ScalarOp op, DType dt, DType to,
+                            const ScalarValue *args, int n) {
     ScalarValue v[3] = {{0, 0}, {0, 0}, {0, 0}};
     memcpy(v, args, (size_t)n * sizeof *v);
     bool flush = in->flush && dtype_is_real(dt) && !is_move(op);
     for (int k = 0; flush && k < n; k++)
         v[k].f = flushed(dt, v[k].f);
     ScalarValue r = scalar_eval(op, dt, to, v);
-    DType result = scalar_def(op)->result == SR_BOOL ? DT_BOOL : scalar_def(op)->result == SR_ATTR ? to : dt;
+    DType result = scalar_def(op)->result == SR_BOOL   ? DT_BOOL
+                   : scalar_def(op)->result == SR_ATTR ? to
+                                                       : dt;
     if (flush && dtype_is_real(result))
         r.f = is_tiny(op, dt, to, v, r.f) ? copysign(0, r.f) : flushed(result, r.f);
     return r;
@@ -216,7 +225,8 @@ static void exec_let(Interp *in, const LoopStmt *s) {
         ScalarValue args[3];
         for (int k = 0; k < s->n_args; k++)
             args[k] = in->vals[s->args[k].id][s->op == SC_splat ? 0 : lane];
-        out[lane] = s->op == SC_splat ? args[0] : eval_row(in, s->op, from.dt, s->type.dt, args, s->n_args);
+        out[lane] =
+            s->op == SC_splat ? args[0] : eval_row(in, s->op, from.dt, s->type.dt, args, s->n_args);
     }
 }
 
@@ -227,12 +237,25 @@ static ScalarValue read_element(DType dt, const char *p) {
     float f;
     int32_t i;
     switch (dt) {
-    case DT_BOOL: v.i = *p != 0; break;
-    case DT_I32: memcpy(&i, p, sizeof i); v.i = i; break;
-    case DT_I64: memcpy(&v.i, p, sizeof v.i); break;
-    case DT_F32: memcpy(&f, p, sizeof f); v.f = (double)f; break;
-    case DT_F64: memcpy(&v.f, p, sizeof v.f); break;
-    case DT_NONE: break;
+    case DT_BOOL:
+        v.i = *p != 0;
+        break;
+    case DT_I32:
+        memcpy(&i, p, sizeof i);
+        v.i = i;
+        break;
+    case DT_I64:
+        memcpy(&v.i, p, sizeof v.i);
+        break;
+    case DT_F32:
+        memcpy(&f, p, sizeof f);
+        v.f = (double)f;
+        break;
+    case DT_F64:
+        memcpy(&v.f, p, sizeof v.f);
+        break;
+    case DT_NONE:
+        break;
     }
     return v;
 }
@@ -241,17 +264,29 @@ static void write_element(DType dt, char *p, ScalarValue v) {
     float f = (float)v.f;
     int32_t i = (int32_t)v.i;
     switch (dt) {
-    case DT_BOOL: *p = v.i != 0; break;
-    case DT_I32: memcpy(p, &i, sizeof i); break;
-    case DT_I64: memcpy(p, &v.i, sizeof v.i); break;
-    case DT_F32: memcpy(p, &f, sizeof f); break;
-    case DT_F64: memcpy(p, &v.f, sizeof v.f); break;
-    case DT_NONE: break;
+    case DT_BOOL:
+        *p = v.i != 0;
+        break;
+    case DT_I32:
+        memcpy(p, &i, sizeof i);
+        break;
+    case DT_I64:
+        memcpy(p, &v.i, sizeof v.i);
+        break;
+    case DT_F32:
+        memcpy(p, &f, sizeof f);
+        break;
+    case DT_F64:
+        memcpy(p, &v.f, sizeof v.f);
+        break;
+    case DT_NONE:
+        break;
     }
 }
 
 /* Address of lane `lane`; NULL with a status or error where a subscript is outside. */
-static char *element(Interp *in, const LoopStmt *s, const LoopBuf *b, const int64_t *base, int lane) {
+static char *element(Interp *in, const LoopStmt *s, const LoopBuf *b, const int64_t *base,
+                     int lane) {
     int64_t at = 0;
     for (int a = 0; a < s->rank; a++) {
         int64_t i = base[a], extent;
@@ -268,7 +303,8 @@ static char *element(Interp *in, const LoopStmt *s, const LoopBuf *b, const int6
             return NULL;
         }
         if (i < 0 || i >= extent) {
-            error(in, "subscript %" PRId64 " of axis %d is outside 0..%" PRId64 " at `%s`", i, a, extent, stmt_text(in, s));
+            error(in, "subscript %" PRId64 " of axis %d is outside 0..%" PRId64 " at `%s`", i, a,
+                  extent, stmt_text(in, s));
             return NULL;
         }
         at = at * extent + i;
@@ -309,7 +345,9 @@ static bool exec_call(Interp *in, const LoopStmt *s) {
             if (!eval_dim(in, s->buf_subs[k][a], &i) || !eval_dim(in, b->shape[a], &extent))
                 return false;
             if (i < 0 || i > extent)
-                return error(in, "subscript %" PRId64 " of axis %d is outside 0..%" PRId64 " at `%s`", i, a, extent, stmt_text(in, s));
+                return error(in,
+                             "subscript %" PRId64 " of axis %d is outside 0..%" PRId64 " at `%s`",
+                             i, a, extent, stmt_text(in, s));
             at = at * extent + i;
         }
         bufs[k] = in->mem[b->id.id] + at * (int64_t)dtype_size(b->dt);
@@ -328,7 +366,8 @@ static bool exec_call(Interp *in, const LoopStmt *s) {
 static bool exec_body(Interp *in, const LoopBody *b);
 
 static void move(Interp *in, LVal to, LVal from) {
-    memcpy(in->vals[to.id], in->vals[from.id], (size_t)loop_type(in->f, to).lanes * sizeof(ScalarValue));
+    memcpy(in->vals[to.id], in->vals[from.id],
+           (size_t)loop_type(in->f, to).lanes * sizeof(ScalarValue));
 }
 
 /* The yielded values become the next phis; all are read before any is written. */
@@ -419,7 +458,9 @@ static bool exec_while(Interp *in, const LoopStmt *s) {
 
 static bool exec_stmt(Interp *in, const LoopStmt *s) {
     switch (s->kind) {
-    case LOOP_LET: exec_let(in, s); return true;
+    case LOOP_LET:
+        exec_let(in, s);
+        return true;
     case LOOP_CONST:
         for (int k = 0; k < s->type.lanes; k++)
             in->vals[s->result.id][k] = s->k;
@@ -429,20 +470,28 @@ static bool exec_stmt(Interp *in, const LoopStmt *s) {
         if (!eval_dim(in, s->subs[0], &v))
             return false;
         for (int k = 0; k < s->type.lanes; k++)
-            in->vals[s->result.id][k].i = (int64_t)((uint64_t)v + (uint64_t)k * (uint64_t)s->lane_step);
+            in->vals[s->result.id][k].i =
+                (int64_t)((uint64_t)v + (uint64_t)k * (uint64_t)s->lane_step);
         return true;
     }
-    case LOOP_LOAD: case LOOP_STORE: return exec_access(in, s);
-    case LOOP_CALL: return exec_call(in, s);
+    case LOOP_LOAD:
+    case LOOP_STORE:
+        return exec_access(in, s);
+    case LOOP_CALL:
+        return exec_call(in, s);
     case LOOP_STATUS:
         if (in->vals[s->args[0].id]->i)
             return true;
         in->status = -(s->status + 1);
         return false;
-    case LOOP_IF: return exec_body(in, in->vals[s->args[0].id]->i ? &s->body : &s->orelse);
-    case LOOP_FOR: return exec_for(in, s);
-    case LOOP_WHILE: return exec_while(in, s);
-    case LOOP_YIELD: return true;
+    case LOOP_IF:
+        return exec_body(in, in->vals[s->args[0].id]->i ? &s->body : &s->orelse);
+    case LOOP_FOR:
+        return exec_for(in, s);
+    case LOOP_WHILE:
+        return exec_while(in, s);
+    case LOOP_YIELD:
+        return true;
     }
     return true;
 }
@@ -491,7 +540,8 @@ static void place_aliases(Interp *in) {
 static bool place_jobs(Interp *in, int64_t job) {
     int64_t fixed = 0, size = 0, jobs = 0, at;
     const LoopFunc *f = in->f;
-    if (f->work_fixed && (!eval_dim(in, f->work_fixed, &fixed) || !eval_dim(in, f->work_job, &size) || !eval_dim(in, f->jobs, &jobs)))
+    if (f->work_fixed && (!eval_dim(in, f->work_fixed, &fixed) ||
+                          !eval_dim(in, f->work_job, &size) || !eval_dim(in, f->jobs, &jobs)))
         return false;
     for (int k = 0; k < f->bufs.n; k++) {
         const LoopBuf *b = f->bufs.p[k];
@@ -550,8 +600,12 @@ static bool place_buf(Interp *in, const LoopBuf *b) {
             return own_memory(in, b);
         *to = in->work + at;
         return true;
-    case BUF_CONST: *to = constant_memory(in, b); return *to != NULL;
-    case BUF_JOB: case BUF_ALIAS: return true;
+    case BUF_CONST:
+        *to = constant_memory(in, b);
+        return *to != NULL;
+    case BUF_JOB:
+    case BUF_ALIAS:
+        return true;
     }
     return true;
 }
@@ -561,7 +615,8 @@ static bool refuse(Interp *in, int status) {
     return false;
 }
 
-/* The entry's own checks, in the order of native code: dims, sizes, conditions on dims, pointers. */
+/* The entry's own checks, in the order of native code: dims, sizes, conditions on dims, pointers.
+ */
 static bool check_call(Interp *in) {
     const LoopFunc *f = in->f;
     int n = f->entry ? f->entry->args.n : 0;
@@ -576,7 +631,8 @@ static bool check_call(Interp *in) {
             return refuse(in, f->status_dim);
     }
     for (int k = 0; k < n; k++)
-        if (f->entry->args.p[k].bytes && !dim_eval(f->entry->args.p[k].bytes, in->env.p, in->env.n, &bytes))
+        if (f->entry->args.p[k].bytes &&
+            !dim_eval(f->entry->args.p[k].bytes, in->env.p, in->env.n, &bytes))
             return refuse(in, f->status_overflow);
     for (int k = 0; k < f->checks.n; k++) {
         if (!dim_eval(f->checks.p[k].cond, in->env.p, in->env.n, &bytes))
@@ -599,7 +655,8 @@ static void start(Interp *in) {
     const LoopFunc *f = in->f;
     in->vals = ARENA_ARRAY(in->arena, ScalarValue *, f->vals.n);
     for (int k = 1; k < f->vals.n; k++)
-        in->vals[k] = ARENA_ARRAY(in->arena, ScalarValue, f->vals.p[k].lanes > 1 ? f->vals.p[k].lanes : 1);
+        in->vals[k] =
+            ARENA_ARRAY(in->arena, ScalarValue, f->vals.p[k].lanes > 1 ? f->vals.p[k].lanes : 1);
     in->mem = ARENA_ARRAY(in->arena, char *, f->bufs.n + 1);
     for (int k = 0; f->entry && k < f->entry->args.n; k++)
         if (f->entry->args.p[k].kind == ARG_WORK)
@@ -618,10 +675,12 @@ static void call(void *arg) {
     exec_body(in, &in->f->body);
 }
 
-int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run, const char **why) {
+int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run,
+             const char **why) {
     Arena scratch;
     arena_init(&scratch, ctx);
-    Interp in = {.ctx = ctx, .arena = &scratch, .m = m, .f = f, .args = args, .run = run, .why = why};
+    Interp in = {
+        .ctx = ctx, .arena = &scratch, .m = m, .f = f, .args = args, .run = run, .why = why};
     in.flush = f->real == DT_F32;
     CtxStatus status = ctx_protect(ctx, call, &in);
     arena_free(&scratch);

@@ -1,5 +1,6 @@
-/* Where work buffers lie. A call's arena, at `work` rounded up to 64 bytes, holds the BUF_WORK buffers
- * (work_fixed bytes), then `jobs` arenas of work_job bytes, one for each iteration of a parallel loop. */
+/* Where work buffers lie. A call's arena, at `work` rounded up to 64 bytes, holds the BUF_WORK
+ * buffers (work_fixed bytes), then `jobs` arenas of work_job bytes, one for each iteration of a
+ * parallel loop. */
 #include "base/diag.h"
 #include "ir/loop.h"
 
@@ -50,7 +51,8 @@ void loop_set_work(LoopModule *m, LoopFunc *f, Dim fixed, Dim job) {
     if (total && !dim_is_zero(total))
         total = dim_addk(ctx, total, LINE - 1);
     if (!total) {
-        diag_error(ctx, "E0803", f->span, "the work memory of `%s` is too large to be addressed", f->name);
+        diag_error(ctx, "E0803", f->span, "the work memory of `%s` is too large to be addressed",
+                   f->name);
         fixed = job = total = dim_const(ctx, 0);
     }
     f->work_fixed = fixed;

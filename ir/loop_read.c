@@ -1,15 +1,17 @@
-/* Reads the text of the loop IR (loop_text.c). Errors are E0801 (malformed text) and E0802 (it does not verify).
+/* Reads the text of the loop IR (loop_text.c). Errors are E0801 (malformed text) and E0802 (it does
+ * not verify).
  *
  *     module = "loops" STRING ["for" STRING] { "status" INT STRING } { block } { func }
  *     func   = "func" STRING dtype "groups" INT span "{" { fact } [entry] { buf } { stmt } "}"
- *     fact   = "dims" dim {"," dim} | "status" ... | "check" DIM "else" INT | "plan" "fixed" DIM "job" DIM "jobs" DIM
- *     buf    = "buf" NAME TYPE "=" ("arg" INT | "work" | "job" | "alias" NAME | "const" "[" numbers "]")
+ *     fact   = "dims" dim {"," dim} | "status" ... | "check" DIM "else" INT | "plan" "fixed" DIM
+ * "job" DIM "jobs" DIM buf    = "buf" NAME TYPE "=" ("arg" INT | "work" | "job" | "alias" NAME |
+ * "const" "[" numbers "]")
  *              ["at" DIM] ["written"] [span]
  *     stmt   = [values "="] form [span] [body ["else" body]]
- *     form   = ltype NUMBER | "index" ltype DIM ["by" INT] | "load" ltype element access | "store" element "=" value access
- *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements and values ")" [":" ltype]
- *            | "require" value "else" INT | "if" value | "yield" values | "while" [with]
- *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"] ["unroll" INT] [STRING]
+ *     form   = ltype NUMBER | "index" ltype DIM ["by" INT] | "load" ltype element access | "store"
+ * element "=" value access | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements and values
+ * ")" [":" ltype] | "require" value "else" INT | "if" value | "yield" values | "while" [with] |
+ * "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"] ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +27,8 @@ typedef struct Reader {
     LoopModule *m;
     LoopFunc *f;
     LoopCursor c;
-    ValList vals; /* by the text's number; id 0: not defined */
-    int depth;    /* of bodies */
+    ValList vals;  /* by the text's number; id 0: not defined */
+    int depth;     /* of bodies */
     Span defining; /* place of the value that is being defined */
 } Reader;
 
@@ -188,7 +190,8 @@ static LVal read_let(Reader *r) {
     if (op != SC_splat)
         return loop_let(&r->c, op, args, n, to.dt);
     if (loop_type(r->f, args[0]).dt != to.dt || loop_type(r->f, args[0]).lanes == to.lanes)
-        text_fail(&r->t, "a splat of %s cannot be %s", dtype_name(loop_type(r->f, args[0]).dt), dtype_name(to.dt));
+        text_fail(&r->t, "a splat of %s cannot be %s", dtype_name(loop_type(r->f, args[0]).dt),
+                  dtype_name(to.dt));
     return loop_splat(&r->c, args[0], to.lanes);
 }
 
@@ -269,7 +272,8 @@ static void read_carried(Reader *r, Numbers *phis, ValList *init) {
     } while (text_accept(&r->t, ","));
 }
 
-/* Bounds are read before the loop's index is in scope; the loop is appended when its head is complete. */
+/* Bounds are read before the loop's index is in scope; the loop is appended when its head is
+ * complete. */
 static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     enum { MOST = 16 };
     Dim lo[MOST], hi[MOST];
@@ -285,7 +289,9 @@ static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     return loop_for(&r->c, index, lo, n_lo, hi, n_hi, step, init.p, init.n);
 }
 
-static Span read_stmt_span(Reader *r, Span outer) { return text_is(&r->t, "@") ? text_span(&r->t) : outer; }
+static Span read_stmt_span(Reader *r, Span outer) {
+    return text_is(&r->t, "@") ? text_span(&r->t) : outer;
+}
 
 static void read_loop(Reader *r, bool is_for, const Numbers *outs, Span outer) {
     LoopBody *at = r->c.at;
@@ -436,7 +442,8 @@ static const ScalarValue *read_data(Reader *r, DType dt, int64_t *n) {
 static int64_t count_of(const LoopBuf *b) {
     int64_t n = 1, extent;
     for (int k = 0; k < b->rank; k++)
-        if (!dim_is_const(b->shape[k], &extent) || extent < 0 || __builtin_mul_overflow(n, extent, &n))
+        if (!dim_is_const(b->shape[k], &extent) || extent < 0 ||
+            __builtin_mul_overflow(n, extent, &n))
             return -1;
     return n;
 }

@@ -1,5 +1,5 @@
-/* The text of the loop IR. Values are numbered in the order of the text; a statement's span is printed where it
- * differs from that of the loop around it. Grammar: loop_read.c.
+/* The text of the loop IR. Values are numbered in the order of the text; a statement's span is
+ * printed where it differs from that of the loop around it. Grammar: loop_read.c.
  *
  *     loops "lenet5.cnn" for "x86-64-v4"
  *     status 0 "lenet5.cnn:20: y holds a label outside 0..9"
@@ -176,7 +176,9 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
 
 static void put_simple(Printer *p, const LoopStmt *s) {
     switch (s->kind) {
-    case LOOP_LET: put_let(p, s); break;
+    case LOOP_LET:
+        put_let(p, s);
+        break;
     case LOOP_CONST:
         put_type(p, s->type);
         sb_putc(p->sb, ' ');
@@ -204,7 +206,9 @@ static void put_simple(Printer *p, const LoopStmt *s) {
         put_vals(p, s->args, s->n_args);
         put_access(p, s);
         break;
-    case LOOP_CALL: put_call(p, s); break;
+    case LOOP_CALL:
+        put_call(p, s);
+        break;
     case LOOP_STATUS:
         sb_put(p->sb, "require ");
         put_vals(p, s->args, s->n_args);
@@ -218,7 +222,10 @@ static void put_simple(Printer *p, const LoopStmt *s) {
         sb_put(p->sb, "yield ");
         put_vals(p, s->args, s->n_args);
         break;
-    case LOOP_FOR: case LOOP_WHILE: put_loop_head(p, s); break;
+    case LOOP_FOR:
+    case LOOP_WHILE:
+        put_loop_head(p, s);
+        break;
     }
 }
 
@@ -292,7 +299,8 @@ static void put_facts(Printer *p) {
         abi_print_dims(sb, f->dims.p, f->dims.n);
         sb_putc(sb, '\n');
     }
-    sb_printf(sb, "  status null %d dim %d stop %d overflow %d\n", f->status_null, f->status_dim, f->status_stop, f->status_overflow);
+    sb_printf(sb, "  status null %d dim %d stop %d overflow %d\n", f->status_null, f->status_dim,
+              f->status_stop, f->status_overflow);
     for (int k = 0; k < f->checks.n; k++) {
         sb_put(sb, "  check ");
         dim_print(sb, f->checks.p[k].cond);

@@ -56,7 +56,8 @@ static void check_dim(Verifier *v, const LoopStmt *s, Dim d) {
         for (int j = 0; j < v->syms.n && !found; j++)
             found = v->syms.p[j] == used[k];
         if (!found)
-            fail(v, s, "`%s` is neither a dim of the function nor the index of a loop around", used[k]->name);
+            fail(v, s, "`%s` is neither a dim of the function nor the index of a loop around",
+                 used[k]->name);
     }
 }
 
@@ -112,7 +113,9 @@ static void check_condition(Verifier *v, const LoopStmt *s) {
         fail(v, s, "the condition is not one bool");
 }
 
-static unsigned class_of(DType dt) { return dt == DT_BOOL ? SF_BOOL : dtype_is_real(dt) ? SF_REAL : SF_INT; }
+static unsigned class_of(DType dt) {
+    return dt == DT_BOOL ? SF_BOOL : dtype_is_real(dt) ? SF_REAL : SF_INT;
+}
 
 static void check_let(Verifier *v, const LoopStmt *s) {
     if (s->op <= SC_NONE || s->op >= SC_COUNT) {
@@ -220,7 +223,8 @@ static void check_yield(Verifier *v, const LoopStmt *owner) {
     if (owner->n_carried + is_while == 0)
         return;
     if (!y || y->kind != LOOP_YIELD || y->n_args != owner->n_carried + is_while) {
-        fail(v, owner, "the body does not end with a yield of its %d values", owner->n_carried + is_while);
+        fail(v, owner, "the body does not end with a yield of its %d values",
+             owner->n_carried + is_while);
         return;
     }
     if (is_while && !same_type(loop_type(v->f, y->args[0]), (LType){DT_BOOL, 1}))
@@ -281,10 +285,19 @@ static void check_if(Verifier *v, const LoopStmt *s) {
 
 static void check_stmt(Verifier *v, const LoopStmt *s, const LoopStmt *owner, bool last) {
     switch (s->kind) {
-    case LOOP_FOR: case LOOP_WHILE: check_loop(v, s); break;
-    case LOOP_IF: check_if(v, s); break;
-    case LOOP_LET: check_let(v, s); break;
-    case LOOP_CONST: define(v, s, s->result, s->type); break;
+    case LOOP_FOR:
+    case LOOP_WHILE:
+        check_loop(v, s);
+        break;
+    case LOOP_IF:
+        check_if(v, s);
+        break;
+    case LOOP_LET:
+        check_let(v, s);
+        break;
+    case LOOP_CONST:
+        define(v, s, s->result, s->type);
+        break;
     case LOOP_INDEX:
         check_dim(v, s, s->rank == 1 ? s->subs[0] : NULL);
         if (s->type.dt != DT_I64)
@@ -295,15 +308,20 @@ static void check_stmt(Verifier *v, const LoopStmt *s, const LoopStmt *owner, bo
         check_access(v, s);
         define(v, s, s->result, s->type);
         break;
-    case LOOP_STORE: check_store(v, s); break;
-    case LOOP_CALL: check_call(v, s); break;
+    case LOOP_STORE:
+        check_store(v, s);
+        break;
+    case LOOP_CALL:
+        check_call(v, s);
+        break;
     case LOOP_STATUS:
         check_condition(v, s);
         check_status(v, s, s->status);
         break;
     case LOOP_YIELD:
         check_args(v, s, s->n_args);
-        if (!last || !owner || owner->kind == LOOP_IF || owner->n_carried + (owner->kind == LOOP_WHILE) == 0)
+        if (!last || !owner || owner->kind == LOOP_IF ||
+            owner->n_carried + (owner->kind == LOOP_WHILE) == 0)
             fail(v, s, "a yield outside a loop that carries values, or before its end");
         break;
     }
@@ -329,7 +347,8 @@ static void check_buf(Verifier *v, const LoopBuf *b) {
         fail(v, NULL, "buffer `%s` has no element type", b->name);
     if (b->kind == BUF_ALIAS && (!loop_bufp(v->f, b->alias) || b->alias.id >= b->id.id))
         fail(v, NULL, "`%s` is an alias of no buffer before it", b->name);
-    if (b->kind == BUF_ARG && (!v->f->entry || b->arg < 0 || b->arg >= v->f->entry->args.n || !b->offset))
+    if (b->kind == BUF_ARG &&
+        (!v->f->entry || b->arg < 0 || b->arg >= v->f->entry->args.n || !b->offset))
         fail(v, NULL, "`%s` lies in no argument", b->name);
     for (int k = 0; b->kind == BUF_CONST && k < b->rank; k++)
         if (!dim_is_const(b->shape[k], NULL))

@@ -26,7 +26,9 @@ void text_fail(TextReader *r, const char *fmt, ...) {
 
 /* ---- tokens */
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static void advance(TextReader *r) {
@@ -66,7 +68,8 @@ static void lex_number(TextReader *r) {
             advance(r);
     }
     const char *e = r->p + 1;
-    if ((*r->p == 'e' || *r->p == 'E') && (is_digit(*e) || ((*e == '-' || *e == '+') && is_digit(e[1])))) {
+    if ((*r->p == 'e' || *r->p == 'E') &&
+        (is_digit(*e) || ((*e == '-' || *e == '+') && is_digit(e[1])))) {
         real = true;
         advance(r);
         advance(r);
@@ -79,7 +82,10 @@ static void lex_number(TextReader *r) {
 }
 
 static int hex(char c) {
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return is_digit(c)            ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static void lex_string(TextReader *r) {
@@ -128,7 +134,8 @@ void text_next(TextReader *r) {
         return;
     }
     if (is_letter(*s)) {
-        while (is_letter(*r->p) || is_digit(*r->p) || (r->p[0] == '.' && (is_letter(r->p[1]) || is_digit(r->p[1]))))
+        while (is_letter(*r->p) || is_digit(*r->p) ||
+               (r->p[0] == '.' && (is_letter(r->p[1]) || is_digit(r->p[1]))))
             advance(r);
         r->kind = TEXT_WORD;
         r->str = str_intern(r->ctx, s, (size_t)(r->p - s));
@@ -166,10 +173,15 @@ bool text_accept(TextReader *r, const char *t) {
 
 static const char *found(const TextReader *r) {
     switch (r->kind) {
-    case TEXT_END: return "the end";
-    case TEXT_INT: case TEXT_REAL: return "a number";
-    case TEXT_STRING: return "a string";
-    default: return str_fmt(r->ctx, "`%s`", r->str);
+    case TEXT_END:
+        return "the end";
+    case TEXT_INT:
+    case TEXT_REAL:
+        return "a number";
+    case TEXT_STRING:
+        return "a string";
+    default:
+        return str_fmt(r->ctx, "`%s`", r->str);
     }
 }
 
@@ -234,7 +246,8 @@ DType text_dtype(TextReader *r) {
 
 DimSym text_dim_symbol(TextReader *r, Str name, int64_t least) {
     for (int k = 0; k < r->syms.n; k++)
-        if (r->syms.p[k].name == name && !r->syms.p[k].sym->is_index && r->syms.p[k].sym->least == least)
+        if (r->syms.p[k].name == name && !r->syms.p[k].sym->is_index &&
+            r->syms.p[k].sym->least == least)
             return r->syms.p[k].sym;
     DimSym s = dim_symbol_new(r->ctx, name, least, false);
     vec_push(r->arena, &r->syms, (TextSym){name, s});
@@ -382,7 +395,8 @@ Span text_span(TextReader *r) {
 }
 
 bool text_same_span(Span a, Span b) {
-    return a.file == b.file && a.line == b.line && a.col == b.col && a.end_line == b.end_line && a.end_col == b.end_col;
+    return a.file == b.file && a.line == b.line && a.col == b.col && a.end_line == b.end_line &&
+           a.end_col == b.end_col;
 }
 
 void text_print_span(StrBuf *sb, Ctx *ctx, Str source, Span s) {
@@ -395,7 +409,8 @@ void text_print_span(StrBuf *sb, Ctx *ctx, Str source, Span s) {
         text_print_string(sb, ctx->files[s.file].name);
         sb_putc(sb, ':');
     }
-    sb_printf(sb, "%" PRIu32 ":%" PRIu32 "-%" PRIu32 ":%" PRIu32, s.line, s.col, s.end_line, s.end_col);
+    sb_printf(sb, "%" PRIu32 ":%" PRIu32 "-%" PRIu32 ":%" PRIu32, s.line, s.col, s.end_line,
+              s.end_col);
 }
 
 void text_print_string(StrBuf *sb, const char *s) {

@@ -1,13 +1,14 @@
 /* Unroll-and-jam: several iterations of an output loop share the loops inside.
  *
- *   for k in 0..6 { for x in 0..28 { %a = for c in 0..3 with %p = 0 { fma(w[k, c], in[c, x], %p) } store out[k, x] = %a } }
- * becomes, by 2 in k,
- *   for k in 0..6 step 2 { for x in 0..28 { %a, %b = for c in 0..3 with %p = 0, %q = 0 {
- *       fma(w[k, c], in[c, x], %p)  fma(w[k + 1, c], in[c, x], %q) } store out[k, x] = %a  store out[k + 1, x] = %b } }
+ *   for k in 0..6 { for x in 0..28 { %a = for c in 0..3 with %p = 0 { fma(w[k, c], in[c, x], %p) }
+ * store out[k, x] = %a } } becomes, by 2 in k, for k in 0..6 step 2 { for x in 0..28 { %a, %b = for
+ * c in 0..3 with %p = 0, %q = 0 { fma(w[k, c], in[c, x], %p)  fma(w[k + 1, c], in[c, x], %q) }
+ * store out[k, x] = %a  store out[k + 1, x] = %b } }
  *
- * What does not depend on k is computed once for all of them, and the sums of one step do not wait for each
- * other. At most two loops of a nest are taken, by factors of at most 8 that divide their extents, so that the
- * estimated cycles of the innermost body for each sum are fewest and the sums stay in registers. */
+ * What does not depend on k is computed once for all of them, and the sums of one step do not wait
+ * for each other. At most two loops of a nest are taken, by factors of at most 8 that divide their
+ * extents, so that the estimated cycles of the innermost body for each sum are fewest and the sums
+ * stay in registers. */
 #include "passes/jam.h"
 
 #include "passes/vary.h"
@@ -26,7 +27,9 @@ typedef struct Jam {
 
 /* ---- rewriting */
 
-static LVal copy_of(const Jam *j, int u, LVal x) { return x.id && j->to[u][x.id].id ? j->to[u][x.id] : x; }
+static LVal copy_of(const Jam *j, int u, LVal x) {
+    return x.id && j->to[u][x.id].id ? j->to[u][x.id] : x;
+}
 
 static LVal new_copy(Jam *j, int u, LVal x) {
     return j->to[u][x.id] = loop_val(j->m, j->f, loop_type(j->f, x));
@@ -61,7 +64,8 @@ static LoopStmt *copy_stmt(Jam *j, const LoopStmt *s, int u) {
 static bool body_varies(const Jam *j, const LoopBody *b) {
     for (int k = 0; k < b->stmts.n; k++) {
         const LoopStmt *s = b->stmts.p[k];
-        if (s->kind == LOOP_STORE || (s->result.id && j->v->varies[s->result.id]) || body_varies(j, &s->body))
+        if (s->kind == LOOP_STORE || (s->result.id && j->v->varies[s->result.id]) ||
+            body_varies(j, &s->body))
             return true;
     }
     return false;
@@ -125,7 +129,8 @@ static LoopBody jam_body(Jam *j, const LoopBody *b) {
 
 static bool constant_trip(const LoopStmt *s, int64_t *trip) {
     int64_t lo, hi;
-    if (s->n_lo != 1 || s->n_hi != 1 || !dim_is_const(s->lo[0], &lo) || !dim_is_const(s->hi[0], &hi) || s->step != 1)
+    if (s->n_lo != 1 || s->n_hi != 1 || !dim_is_const(s->lo[0], &lo) ||
+        !dim_is_const(s->hi[0], &hi) || s->step != 1)
         return false;
     *trip = hi - lo;
     return *trip > 0;
@@ -135,8 +140,8 @@ static bool constant_trip(const LoopStmt *s, int64_t *trip) {
 static bool may_jam(const Vary *v, int by) {
     int64_t trip;
     const LoopStmt *s = v->loop;
-    return s->kind == LOOP_FOR && !s->parallel && !s->n_carried && v->nest && constant_trip(s, &trip) && trip % by == 0 &&
-           vary_independent(v);
+    return s->kind == LOOP_FOR && !s->parallel && !s->n_carried && v->nest &&
+           constant_trip(s, &trip) && trip % by == 0 && vary_independent(v);
 }
 
 bool jam_loop(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *loop, int by) {
@@ -205,28 +210,33 @@ static bool find_nest(LoopStmt *s, Kernel *n) {
     return true;
 }
 
-/* Cycles of the innermost body for each of its sums, when loops a and b are jammed: two loads and two sums start
- * in a cycle, and a sum is ready for its next term after LATENCY. */
+/* Cycles of the innermost body for each of its sums, when loops a and b are jammed: two operations
+ * start in a cycle, and two scalar loads or one of a vector (which often comes from L2); a sum is
+ * ready for its next term after LATENCY. */
 static double cycles(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
     enum { LATENCY = 5 };
-    double loads = 0, other = 0;
+    double loads = 0, ops = 0;
     for (int k = 0; k < n->inner->stmts.n; k++) {
         const LoopStmt *s = n->inner->stmts.p[k];
         if (!s->result.id)
             continue;
-        double times = (n->varies[a][s->result.id] ? by_a : 1) * (b >= 0 && n->varies[b][s->result.id] ? by_b : 1);
+        double times = (n->varies[a][s->result.id] ? by_a : 1) *
+                       (b >= 0 && n->varies[b][s->result.id] ? by_b : 1);
         if (s->kind == LOOP_LOAD)
-            loads += times;
-        else if (s->kind == LOOP_LET && s->op != SC_splat && (s->op != SC_select || t->vector_bytes < 64)) /* else: masked sums */
-            other += times;
+            loads += s->type.lanes > 1 ? times : times / 2;
+        else if (s->kind == LOOP_LET && s->op != SC_splat &&
+                 (s->op != SC_select || t->vector_bytes < 64)) /* else: masked sums */
+            ops += times / 2;
     }
-    double best = loads > other ? loads / 2 : other / 2;
+    double best = loads > ops ? loads : ops;
     return (best > LATENCY ? best : LATENCY) / ((double)n->n_sums * by_a * by_b);
 }
 
 static bool allowed(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
     int sums = n->n_sums * by_a * by_b, most = t->registers >= 32 ? 24 : t->registers * 3 / 4;
-    bool heavy = n->n_ops > MOST_OPS * n->n_sums; /* its temporaries need the registers, and hide the latency */
+    bool heavy =
+        n->n_ops >
+        MOST_OPS * n->n_sums; /* its temporaries need the registers, and hide the latency */
     if (sums > most || n->n_stmts * by_a * by_b > MOST_STMTS || (heavy && by_a * by_b > 2))
         return false;
     return n->may[a][by_a] && (b < 0 ? by_b == 1 : n->may[b][by_b]);
@@ -241,7 +251,8 @@ static void choose(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Tar
                 for (int by_b = b < 0 ? 1 : 2; by_b <= (b < 0 ? 1 : MOST_BY); by_b++) {
                     if (!allowed(n, t, a, by_a, b, by_b))
                         continue;
-                    double cost = cycles(n, t, a, by_a, b, by_b) + 0.001 * by_a * by_b; /* the fewer the better */
+                    double cost = cycles(n, t, a, by_a, b, by_b) +
+                                  0.001 * by_a * by_b; /* the fewer the better */
                     if (cost >= best)
                         continue;
                     best = cost;
@@ -250,14 +261,16 @@ static void choose(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Tar
                     best_by_a = by_a;
                     best_by_b = by_b;
                 }
-    LoopStmt *inner = best_a >= 0 ? n->loops[best_a] : NULL, *outer = best_b >= 0 ? n->loops[best_b] : NULL;
+    LoopStmt *inner = best_a >= 0 ? n->loops[best_a] : NULL,
+             *outer = best_b >= 0 ? n->loops[best_b] : NULL;
     if (inner)
         jam_loop(ctx, arena, m, f, inner, best_by_a);
     if (outer)
         jam_loop(ctx, arena, m, f, outer, best_by_b);
 }
 
-static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t, LoopStmt *s) {
+static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
+                     LoopStmt *s) {
     Kernel n;
     if (!find_nest(s, &n))
         return false;
@@ -274,7 +287,8 @@ static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const T
     return true;
 }
 
-static void visit(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t, LoopBody *b) {
+static void visit(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
+                  LoopBody *b) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
         bool output = s->kind == LOOP_FOR && !s->parallel && !s->n_carried;
@@ -285,4 +299,6 @@ static void visit(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Targ
     }
 }
 
-void jam_loops(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t) { visit(ctx, arena, m, f, t, &f->body); }
+void jam_loops(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t) {
+    visit(ctx, arena, m, f, t, &f->body);
+}

@@ -4,9 +4,9 @@
  * becomes
  *   for job in 0..8 parallel { for i in (job*N) // 8..((job + 1)*N) // 8 { B } }
  *
- * A loop at the top level is taken if it carries nothing, its iterations store to different cells, and there is
- * enough work; no bit of the results changes. Scalars from outside are computed again in every job. Sums over the
- * outermost loop stay serial. */
+ * A loop at the top level is taken if it carries nothing, its iterations store to different cells,
+ * and there is enough work; no bit of the results changes. Scalars from outside are computed again
+ * in every job. Sums over the outermost loop stay serial. */
 #include "passes/pass.h"
 #include "passes/vary.h"
 
@@ -45,8 +45,8 @@ typedef struct Outer {
     Parallel *z;
     const LoopStmt *loop;
     LoopBody copies;
-    LVal *to;      /* by value id: its copy */
-    bool *inside;  /* by value id: defined in the loop */
+    LVal *to;     /* by value id: its copy */
+    bool *inside; /* by value id: defined in the loop */
     int n_old;
     bool possible;
 } Outer;
@@ -79,9 +79,11 @@ static const LoopStmt *repeatable(const Outer *o, LVal x) {
     const LoopStmt *def = NULL;
     for (int k = 0; k < b->stmts.n && b->stmts.p[k] != o->loop; k++) {
         const LoopStmt *s = b->stmts.p[k];
-        if (s->result.id == x.id && (s->kind == LOOP_CONST || s->kind == LOOP_INDEX || s->kind == LOOP_LET || s->kind == LOOP_LOAD))
+        if (s->result.id == x.id && (s->kind == LOOP_CONST || s->kind == LOOP_INDEX ||
+                                     s->kind == LOOP_LET || s->kind == LOOP_LOAD))
             def = s;
-        else if (def && def->kind == LOOP_LOAD && s->kind != LOOP_LOAD && s->kind != LOOP_LET && s->kind != LOOP_CONST && s->kind != LOOP_INDEX)
+        else if (def && def->kind == LOOP_LOAD && s->kind != LOOP_LOAD && s->kind != LOOP_LET &&
+                 s->kind != LOOP_CONST && s->kind != LOOP_INDEX)
             return NULL; /* memory may have changed in between */
     }
     if (def && def->kind == LOOP_LOAD && stored_in(o, &o->loop->body, def->buf))
@@ -164,7 +166,8 @@ static DimSym job_index(const Parallel *z, const Vary *v) {
 static Dim part_of(const Parallel *z, const LoopStmt *s, Dim k, Dim jobs) {
     Ctx *ctx = z->ctx;
     Dim n = dim_ceildiv(ctx, dim_sub(ctx, s->hi[0], s->lo[0]), dim_const(ctx, s->step));
-    return dim_add(ctx, s->lo[0], dim_scale(ctx, dim_floordiv(ctx, dim_mul(ctx, k, n), jobs), s->step));
+    return dim_add(ctx, s->lo[0],
+                   dim_scale(ctx, dim_floordiv(ctx, dim_mul(ctx, k, n), jobs), s->step));
 }
 
 static bool divide(Parallel *z, LoopStmt *s, const Vary *v, LoopStmt **out) {
@@ -197,7 +200,8 @@ static bool divide(Parallel *z, LoopStmt *s, const Vary *v, LoopStmt **out) {
     return true;
 }
 
-/* An extent of at least two iterations, bounds that jobs can divide, independent iterations, enough work. */
+/* An extent of at least two iterations, bounds that jobs can divide, independent iterations, enough
+ * work. */
 static bool worth_it(const LoopStmt *s) {
     if (s->kind != LOOP_FOR || s->parallel || s->n_carried || s->n_lo != 1 || vary_trip(s) < 2)
         return false;

@@ -1,12 +1,14 @@
 /* plan: work buffers share memory where their lives do not overlap.
  *
- * Statements are numbered in the order of the text. A buffer lives from the first statement that touches it to the
- * last, whole statements of the innermost body that holds all of them; if an iteration of that body's loop may
- * see what an earlier one left (the first access is no store, or an access mentions the loop's index), it lives
- * as long as the loop does. Buffers shared by jobs live at the top level, those of a job inside its loop.
+ * Statements are numbered in the order of the text. A buffer lives from the first statement that
+ * touches it to the last, whole statements of the innermost body that holds all of them; if an
+ * iteration of that body's loop may see what an earlier one left (the first access is no store, or
+ * an access mentions the loop's index), it lives as long as the loop does. Buffers shared by jobs
+ * live at the top level, those of a job inside its loop.
  *
- * Buffers of constant size are placed largest first at the lowest free offset. The others share slots: a buffer
- * joins the first slot that is provably as large and free during its life. Offsets are multiples of 64. */
+ * Buffers of constant size are placed largest first at the lowest free offset. The others share
+ * slots: a buffer joins the first slot that is provably as large and free during its life. Offsets
+ * are multiples of 64. */
 #include "passes/plan.h"
 
 #include <inttypes.h>
@@ -17,8 +19,8 @@
 
 enum { MOST_DEPTH = 64 };
 
-/* Where a statement stands: the loops and conditions around it. Level 0 is the function's body, level k + 1 a body
- * of around[k]. */
+/* Where a statement stands: the loops and conditions around it. Level 0 is the function's body,
+ * level k + 1 a body of around[k]. */
 typedef struct Place {
     const LoopStmt *around[MOST_DEPTH];
     int first[MOST_DEPTH], last[MOST_DEPTH]; /* numbers of each level's statement that holds it */
@@ -54,9 +56,11 @@ static bool mentions(const Dim *subs, int rank, DimSym s) {
     return false;
 }
 
-/* May l live inside around[level], as far as this access shows? Every iteration then writes the cells that it
- * reads, because all iterations touch the same cells and the first one can read nothing else. */
-static bool may_live_inside(const Life *l, const LoopStmt *s, int level, const Dim *subs, int rank) {
+/* May l live inside around[level], as far as this access shows? Every iteration then writes the
+ * cells that it reads, because all iterations touch the same cells and the first one can read
+ * nothing else. */
+static bool may_live_inside(const Life *l, const LoopStmt *s, int level, const Dim *subs,
+                            int rank) {
     if (s->kind == LOOP_IF)
         return true;
     if (s->kind == LOOP_FOR && s->parallel)
@@ -81,7 +85,8 @@ static void touch(Plan *p, BufId id, const Dim *subs, int rank, bool stores) {
     }
     int common = here->n < l->place.n ? here->n : l->place.n;
     for (int k = 0; k + 1 < common; k++)
-        if (here->around[k] != l->place.around[k] || !may_live_inside(l, here->around[k], k, subs, rank))
+        if (here->around[k] != l->place.around[k] ||
+            !may_live_inside(l, here->around[k], k, subs, rank))
             common = k + 1;
     l->place.n = common;
     for (int k = 0; k < common; k++)
@@ -102,7 +107,8 @@ static void touch_body(Plan *p, const LoopBody *b) {
     for (int k = 0; k < b->stmts.n; k++) {
         const LoopStmt *s = b->stmts.p[k];
         p->here.first[level] = p->next++;
-        p->here.last[level] = p->here.first[level] + count_stmts(&s->body) + count_stmts(&s->orelse);
+        p->here.last[level] =
+            p->here.first[level] + count_stmts(&s->body) + count_stmts(&s->orelse);
         if (s->kind == LOOP_LOAD || s->kind == LOOP_STORE)
             touch(p, s->buf, s->subs, s->rank, s->kind == LOOP_STORE);
         for (int j = 0; j < s->n_bufs; j++)
@@ -136,7 +142,8 @@ static bool overlap(const Life *a, const Life *b) { return a->from <= b->to && b
 
 /* ---- placing */
 
-/* The values of all dims at which symbolic sizes are compared for their order; it is no part of the result. */
+/* The values of all dims at which symbolic sizes are compared for their order; it is no part of the
+ * result. */
 static int64_t size_at(const Plan *p, Dim bytes, int64_t at) {
     DimValue *env = ARENA_ARRAY(p->arena, DimValue, p->f->dims.n + 1);
     int64_t v;
@@ -253,7 +260,8 @@ void pass_plan(Unit *u) {
         arena_init(&scratch, u->ctx);
         Plan p = lives_of(u->ctx, &scratch, u->loops, f);
         bool known = sizes_known(&p);
-        Dim fixed = known ? place_kind(&p, BUF_WORK) : NULL, job = known ? place_kind(&p, BUF_JOB) : NULL;
+        Dim fixed = known ? place_kind(&p, BUF_WORK) : NULL,
+            job = known ? place_kind(&p, BUF_JOB) : NULL;
         arena_free(&scratch);
         loop_set_work(u->loops, f, fixed, job);
     }
@@ -264,7 +272,8 @@ void pass_plan(Unit *u) {
 static bool add_to(int64_t *sum, int64_t v) { return !__builtin_add_overflow(*sum, v, sum); }
 
 /* The most that is live at one time: only the starts of lives can be such times. */
-static bool most_live(const Plan *p, BufKind kind, const DimValue *dims, int n, int64_t *live, int64_t *apart) {
+static bool most_live(const Plan *p, BufKind kind, const DimValue *dims, int n, int64_t *live,
+                      int64_t *apart) {
     *live = *apart = 0;
     for (int k = 1; k <= p->f->bufs.n; k++) {
         const Life *l = &p->lives[k];
@@ -284,11 +293,13 @@ static bool most_live(const Plan *p, BufKind kind, const DimValue *dims, int n, 
     return true;
 }
 
-bool plan_bytes(const LoopModule *m, const LoopFunc *f, const DimValue *dims, int n, PlanBytes *out) {
+bool plan_bytes(const LoopModule *m, const LoopFunc *f, const DimValue *dims, int n,
+                PlanBytes *out) {
     Arena scratch;
     arena_init(&scratch, m->ctx);
     Plan p = lives_of(m->ctx, &scratch, m, f);
-    bool ok = f->work_fixed && dim_eval(f->work_fixed, dims, n, &out->fixed) && dim_eval(f->work_job, dims, n, &out->job) &&
+    bool ok = f->work_fixed && dim_eval(f->work_fixed, dims, n, &out->fixed) &&
+              dim_eval(f->work_job, dims, n, &out->job) &&
               most_live(&p, BUF_WORK, dims, n, &out->live_fixed, &out->apart_fixed) &&
               most_live(&p, BUF_JOB, dims, n, &out->live_job, &out->apart_job);
     arena_free(&scratch);
@@ -315,8 +326,9 @@ void plan_print(StrBuf *sb, const LoopModule *m, int64_t at) {
         sb_put(sb, ")\n");
         if (plan_bytes(m, f, dims, f->dims.n, &b))
             sb_printf(sb,
-                      "  with every dim %" PRId64 ": shared %" PRId64 ", lower bound %" PRId64 ", without sharing %" PRId64
-                      "; a job %" PRId64 ", lower bound %" PRId64 ", without sharing %" PRId64 "\n",
+                      "  with every dim %" PRId64 ": shared %" PRId64 ", lower bound %" PRId64
+                      ", without sharing %" PRId64 "; a job %" PRId64 ", lower bound %" PRId64
+                      ", without sharing %" PRId64 "\n",
                       at, b.fixed, b.live_fixed, b.apart_fixed, b.job, b.live_job, b.apart_job);
     }
 }

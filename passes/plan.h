@@ -4,8 +4,8 @@
 
 #include "ir/loop.h"
 
-/* For each function: the arena as a formula, and with every dim = `at` its bytes beside the lower bound (the most
- * that is live at one time) and the bytes without sharing. */
+/* For each function: the arena as a formula, and with every dim = `at` its bytes beside the lower
+ * bound (the most that is live at one time) and the bytes without sharing. */
 void plan_print(StrBuf *sb, const LoopModule *m, int64_t at);
 
 typedef struct PlanBytes {
@@ -14,6 +14,7 @@ typedef struct PlanBytes {
     int64_t apart_fixed, apart_job; /* without sharing */
 } PlanBytes;
 /* False: overflow. */
-bool plan_bytes(const LoopModule *m, const LoopFunc *f, const DimValue *dims, int n, PlanBytes *out);
+bool plan_bytes(const LoopModule *m, const LoopFunc *f, const DimValue *dims, int n,
+                PlanBytes *out);
 
 #endif

@@ -14,15 +14,25 @@ static void note_accesses(Vary *v, const LoopBody *b) {
                 v->nest = v->nest && !dim_mentions(s->hi[j], v->loop->index);
             note_accesses(v, &s->body);
             break;
-        case LOOP_LOAD: case LOOP_STORE:
+        case LOOP_LOAD:
+        case LOOP_STORE:
             vec_push(v->arena, &v->accesses, s);
             v->plain = v->plain && scalar && s->status < 0 && !s->active;
             break;
-        case LOOP_LET: v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES); break;
-        case LOOP_CONST: case LOOP_INDEX: v->plain = v->plain && scalar; break;
-        case LOOP_YIELD: break;
-        case LOOP_STATUS: v->nest = false; break;
-        case LOOP_WHILE: case LOOP_IF:
+        case LOOP_LET:
+            v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES);
+            break;
+        case LOOP_CONST:
+        case LOOP_INDEX:
+            v->plain = v->plain && scalar;
+            break;
+        case LOOP_YIELD:
+            break;
+        case LOOP_STATUS:
+            v->nest = false;
+            break;
+        case LOOP_WHILE:
+        case LOOP_IF:
             v->nest = false;
             note_accesses(v, &s->body);
             note_accesses(v, &s->orelse);
@@ -45,7 +55,8 @@ static bool access_varies(const Vary *v, const LoopStmt *s) {
     if (s->active && dim_mentions(s->active, v->loop->index))
         return true;
     for (int a = 0; a < s->rank; a++)
-        if (dim_mentions(s->subs[a], v->loop->index) || (s->sub_vals && s->sub_vals[a].id && v->varies[s->sub_vals[a].id]))
+        if (dim_mentions(s->subs[a], v->loop->index) ||
+            (s->sub_vals && s->sub_vals[a].id && v->varies[s->sub_vals[a].id]))
             return true;
     return false;
 }
@@ -119,13 +130,14 @@ bool vary_axis(const Vary *v, const LoopStmt *access, int *axis, int64_t *coef) 
     return true;
 }
 
-/* Does subscript `axis` of s tell the iterations apart, whatever the loops inside do? Its lanes must not reach
- * into the next iteration's. */
+/* Does subscript `axis` of s tell the iterations apart, whatever the loops inside do? Its lanes
+ * must not reach into the next iteration's. */
 static bool tells_apart(const Vary *v, const LoopStmt *s, int axis) {
     int64_t c;
     if (!vary_coef(v, s->subs[axis], &c) || c == 0 || (s->sub_vals && s->sub_vals[axis].id))
         return false;
-    int64_t reach = s->type.lanes > 1 && s->lane_axis == axis ? (s->type.lanes - 1) * s->lane_step : 0;
+    int64_t reach =
+        s->type.lanes > 1 && s->lane_axis == axis ? (s->type.lanes - 1) * s->lane_step : 0;
     if (reach < 0 || reach >= (c < 0 ? -c : c) * v->loop->step)
         return false;
     for (int k = 0; k < v->inner.n; k++)
@@ -141,7 +153,8 @@ static bool own_cells(const Vary *v, const LoopStmt *store) {
         for (int k = 0; k < v->accesses.n && good; k++) {
             const LoopStmt *s = v->accesses.p[k];
             if (loop_storage(v->f, s->buf)->id.id == storage)
-                good = s->buf.id == store->buf.id && s->subs[a] == store->subs[a] && tells_apart(v, s, a);
+                good = s->buf.id == store->buf.id && s->subs[a] == store->subs[a] &&
+                       tells_apart(v, s, a);
         }
         if (good)
             return true;
@@ -182,8 +195,9 @@ static bool follow(const Vary *v, const LoopStmt *loop, int carried, VarySum *li
         LoopStmt *s = loop->body.stmts.p[k];
         if (s->kind == LOOP_YIELD)
             return s->args[carried].id == sum.id;
-        bool adds = s->kind == LOOP_LET && ((s->op == SC_add && (s->args[0].id == sum.id) != (s->args[1].id == sum.id)) ||
-                                            (s->op == SC_fma && s->args[2].id == sum.id));
+        bool adds = s->kind == LOOP_LET &&
+                    ((s->op == SC_add && (s->args[0].id == sum.id) != (s->args[1].id == sum.id)) ||
+                     (s->op == SC_fma && s->args[2].id == sum.id));
         if (adds && vary_uses(loop, sum) == 1) {
             vec_push(v->arena, links, (VaryLink){s, sum});
             sum = s->result;
@@ -208,7 +222,8 @@ int64_t vary_trip(const LoopStmt *s) {
         return GUESS;
     for (int a = 0; a < s->n_lo; a++)
         for (int b = 0; b < s->n_hi; b++)
-            if (dim_is_const(s->lo[a], &lo) && dim_is_const(s->hi[b], &hi) && (best < 0 || hi - lo < best))
+            if (dim_is_const(s->lo[a], &lo) && dim_is_const(s->hi[b], &hi) &&
+                (best < 0 || hi - lo < best))
                 best = hi > lo ? hi - lo : 0;
     return best < 0 ? GUESS : (best + s->step - 1) / s->step;
 }

@@ -1,15 +1,17 @@
 /* vectorize: one loop of every nest runs on vectors of the target's width.
  *
- *   for j in 0..4 { for row in 0..16 { %a = for k in 0..8 with %p = 0 { fma(w[j, k], x[k, row], %p) } y[j, row] = %a } }
- * becomes (16 lanes; the row loop has one iteration, so it is gone)
- *   for j in 0..4 { %a = for k in 0..8 with %p = f32x16 0 { fma(splat(w[j, k]), load f32x16 x[k, 0], %p) } store y[j, 0] = %a }
+ *   for j in 0..4 { for row in 0..16 { %a = for k in 0..8 with %p = 0 { fma(w[j, k], x[k, row], %p)
+ * } y[j, row] = %a } } becomes (16 lanes; the row loop has one iteration, so it is gone) for j in
+ * 0..4 { %a = for k in 0..8 with %p = f32x16 0 { fma(splat(w[j, k]), load f32x16 x[k, 0], %p) }
+ * store y[j, 0] = %a }
  *
- * Any loop whose iterations are independent may be taken, with the loops inside it; or one whose carried values
- * are sums: each lane adds up its own, also through the loops around that only pass the sum on, and the lanes are
- * added once at the end (the order of that sum is lane_sum's). Lanes past the end are masked by `active`. Of the
- * loops of a nest the one is taken that needs the fewest operations, strided accesses counting once a lane.
- * Loops with calls, conditions or checked subscripts stay as they are. Last, output loops around reductions are
- * unrolled and jammed (jam.c). It does not interchange or tile. */
+ * Any loop whose iterations are independent may be taken, with the loops inside it; or one whose
+ * carried values are sums: each lane adds up its own, also through the loops around that only pass
+ * the sum on, and the lanes are added once at the end (the order of that sum is lane_sum's). Lanes
+ * past the end are masked by `active`. Of the loops of a nest the one is taken that needs the
+ * fewest operations, strided accesses counting once a lane. Loops with calls, conditions or checked
+ * subscripts stay as they are. Last, output loops around reductions are unrolled and jammed
+ * (jam.c). It does not interchange or tile. */
 #include "passes/jam.h"
 #include "passes/pass.h"
 #include "passes/vary.h"
@@ -43,7 +45,8 @@ static bool plan_mask(Vectorize *z, const LoopStmt *s, Plan *plan) {
         int64_t n;
         if (span && dim_is_const(span, &n) && n <= z->lanes)
             plan->single = true;
-        if (span && dim_divide(z->ctx, span, dim_const(z->ctx, z->lanes), &rest) && rest && dim_is_zero(rest)) {
+        if (span && dim_divide(z->ctx, span, dim_const(z->ctx, z->lanes), &rest) && rest &&
+            dim_is_zero(rest)) {
             if (dim_is_const(s->lo[0], &plan->lo) && dim_is_const(s->hi[k], &plan->hi))
                 plan->closed = true;
             continue;
@@ -72,7 +75,8 @@ static bool indices_allowed(const Vary *v, const LoopBody *b) {
     for (int k = 0; k < b->stmts.n; k++) {
         const LoopStmt *s = b->stmts.p[k];
         int64_t coef;
-        if ((s->kind == LOOP_INDEX && !vary_coef(v, s->subs[0], &coef)) || !indices_allowed(v, &s->body))
+        if ((s->kind == LOOP_INDEX && !vary_coef(v, s->subs[0], &coef)) ||
+            !indices_allowed(v, &s->body))
             return false;
     }
     return true;
@@ -87,10 +91,12 @@ static bool may_vectorize(Vectorize *z, const Vary *v, Plan *plan) {
         if (!vary_is_sum(v, k, &links))
             return false;
     }
-    return accesses_allowed(v) && indices_allowed(v, &s->body) && vary_independent(v) && plan_mask(z, s, plan);
+    return accesses_allowed(v) && indices_allowed(v, &s->body) && vary_independent(v) &&
+           plan_mask(z, s, plan);
 }
 
-/* Of one execution of a body on vectors; v NULL: on scalars, with the best choice for the loops inside. */
+/* Of one execution of a body on vectors; v NULL: on scalars, with the best choice for the loops
+ * inside. */
 static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v);
 
 static double access_cost(const Vectorize *z, const LoopStmt *s, const Vary *v) {
@@ -133,19 +139,31 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
         Plan plan;
         switch (s->kind) {
         case LOOP_FOR:
-            cost += v ? (double)vary_trip(s) * body_cost(z, &s->body, v) : loop_cost(z, s, &take, &plan);
+            cost += v ? (double)vary_trip(s) * body_cost(z, &s->body, v)
+                      : loop_cost(z, s, &take, &plan);
             break;
-        case LOOP_WHILE: case LOOP_IF:
+        case LOOP_WHILE:
+        case LOOP_IF:
             cost += body_cost(z, &s->body, NULL) + body_cost(z, &s->orelse, NULL);
             break;
-        case LOOP_LOAD: case LOOP_STORE: cost += access_cost(z, s, v); break;
-        case LOOP_LET:
-            cost += v && (scalar_def(s->op)->flags & SF_LIBM) && v->varies[s->result.id] ? 20.0 * z->lanes
-                    : scalar_def(s->op)->flags & SF_LIBM                                 ? 20
-                                                                                         : 1;
+        case LOOP_LOAD:
+        case LOOP_STORE:
+            cost += access_cost(z, s, v);
             break;
-        case LOOP_CONST: case LOOP_INDEX: case LOOP_YIELD: break;
-        case LOOP_CALL: case LOOP_STATUS: cost += 2; break;
+        case LOOP_LET:
+            cost += v && (scalar_def(s->op)->flags & SF_LIBM) && v->varies[s->result.id]
+                        ? 20.0 * z->lanes
+                    : scalar_def(s->op)->flags & SF_LIBM ? 20
+                                                         : 1;
+            break;
+        case LOOP_CONST:
+        case LOOP_INDEX:
+        case LOOP_YIELD:
+            break;
+        case LOOP_CALL:
+        case LOOP_STATUS:
+            cost += 2;
+            break;
         }
     }
     return cost;
@@ -157,13 +175,16 @@ typedef struct Rewrite {
     Vectorize *z;
     const Vary *v;
     Plan plan;
-    int n_old;   /* values before the rewrite: what varies has its number below */
-    LVal *splat; /* by value id: the same in every lane */
-    LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet */
+    int n_old;    /* values before the rewrite: what varies has its number below */
+    LVal *splat;  /* by value id: the same in every lane */
+    LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet
+                   */
     bool *inside; /* by value id: defined in the loop, its splat stands there */
 } Rewrite;
 
-static bool varies(const Rewrite *r, LVal x) { return x.id < (uint32_t)r->n_old && r->v->varies[x.id]; }
+static bool varies(const Rewrite *r, LVal x) {
+    return x.id < (uint32_t)r->n_old && r->v->varies[x.id];
+}
 
 static LVal vector_of(Rewrite *r, LVal x) {
     if (varies(r, x))
@@ -175,12 +196,14 @@ static LVal vector_of(Rewrite *r, LVal x) {
 
 static void widen(Rewrite *r, LVal x) { r->z->f->vals.p[x.id].lanes = r->z->lanes; }
 
-/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads there. */
+/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads
+ * there. */
 static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
     const LoopBuf *b = loop_bufp(r->z->f, s->buf);
     int axis;
     int64_t coef, extent, first;
-    if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 || !dim_is_const(b->shape[axis], &extent))
+    if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 ||
+        !dim_is_const(b->shape[axis], &extent))
         return r->plan.mask != NULL;
     DimBinding at = {r->v->loop->index, dim_const(r->z->ctx, r->plan.lo)};
     Dim start = dim_subst(r->z->ctx, s->subs[axis], &at, 1);
@@ -262,7 +285,9 @@ static LoopStmt *splat_stmt(Rewrite *r, LVal x, const LoopStmt *def, Span span) 
     return s;
 }
 
-static bool wants_splat(const Rewrite *r, LVal x) { return x.id && x.id < (uint32_t)r->n_old && r->splat[x.id].id; }
+static bool wants_splat(const Rewrite *r, LVal x) {
+    return x.id && x.id < (uint32_t)r->n_old && r->splat[x.id].id;
+}
 
 static void place_splat(Rewrite *r, LoopBody *to, LVal x, const LoopStmt *def) {
     if (wants_splat(r, x)) {
@@ -271,7 +296,8 @@ static void place_splat(Rewrite *r, LoopBody *to, LVal x, const LoopStmt *def) {
     }
 }
 
-/* Every splat right after the definition of its scalar; those of scalars from outside remain marked. */
+/* Every splat right after the definition of its scalar; those of scalars from outside remain
+ * marked. */
 static void place_splats(Rewrite *r, LoopBody *b) {
     LoopBody to = {0};
     for (int k = 0; k < b->stmts.n; k++) {
@@ -316,7 +342,8 @@ static bool zero_when_off(const Rewrite *r, LVal x) {
         return false;
     if (s->op == SC_cast || s->op == SC_neg)
         return zero_when_off(r, s->args[0]);
-    return (s->op == SC_mul || s->op == SC_add) && zero_when_off(r, s->args[0]) && zero_when_off(r, s->args[1]);
+    return (s->op == SC_mul || s->op == SC_add) && zero_when_off(r, s->args[0]) &&
+           zero_when_off(r, s->args[1]);
 }
 
 static bool adds_zero_when_off(const Rewrite *r, VaryLink l) {
@@ -361,7 +388,8 @@ static void compute_lane_on(Rewrite *r, LoopBody *at, Dim first, Span span) {
     r->lane_on = loop_let(&c, SC_lt, args, 2, DT_NONE);
 }
 
-/* The links whose terms are not zero by themselves in lanes that are off. Called before the rewrite. */
+/* The links whose terms are not zero by themselves in lanes that are off. Called before the
+ * rewrite. */
 static VarySum unsafe_links(Rewrite *r) {
     VarySum unsafe = {0};
     for (int k = 0; r->plan.mask && k < r->v->loop->n_carried; k++) {
@@ -383,22 +411,25 @@ typedef struct Around {
     int n;
 } Around;
 
-static const LVal *yields_of(const LoopStmt *s) { return s->body.stmts.p[s->body.stmts.n - 1]->args; }
+static const LVal *yields_of(const LoopStmt *s) {
+    return s->body.stmts.p[s->body.stmts.n - 1]->args;
+}
 
 /* Does `up` only pass the sums of the loop inside it on? */
 static bool passes_on(const LoopStmt *up, const LoopStmt *loop) {
     if (up->kind != LOOP_FOR || up->parallel || up->n_carried != loop->n_carried)
         return false;
     for (int k = 0; k < loop->n_carried; k++)
-        if (up->phi[k].id != loop->init[k].id || yields_of(up)[k].id != loop->out[k].id || vary_uses(up, up->phi[k]) != 1 ||
-            vary_uses(up, loop->out[k]) != 1)
+        if (up->phi[k].id != loop->init[k].id || yields_of(up)[k].id != loop->out[k].id ||
+            vary_uses(up, up->phi[k]) != 1 || vary_uses(up, loop->out[k]) != 1)
             return false;
     return true;
 }
 
-/* The sums become sums of lanes in `loop` and the loops around it up to `top`; before and after receive what
- * stands before and after top. */
-static void widen_sums(Rewrite *r, LoopStmt *loop, const Around *around, int n_up, LoopBody *before, LoopBody *after) {
+/* The sums become sums of lanes in `loop` and the loops around it up to `top`; before and after
+ * receive what stands before and after top. */
+static void widen_sums(Rewrite *r, LoopStmt *loop, const Around *around, int n_up, LoopBody *before,
+                       LoopBody *after) {
     Vectorize *z = r->z;
     LoopStmt *top = n_up ? around->loops[around->n - n_up] : loop;
     LoopCursor c = {.m = z->m, .f = z->f, .at = before, .span = top->span};
@@ -428,7 +459,8 @@ static void put_all(Vectorize *z, LoopBody *to, const LoopBody *from) {
 }
 
 /* Replaces statement s of b by before, with, after. */
-static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody *before, const LoopBody *with, const LoopBody *after) {
+static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody *before,
+                    const LoopBody *with, const LoopBody *after) {
     LoopBody to = {0};
     for (int k = 0; k < b->stmts.n; k++) {
         if (b->stmts.p[k] != s) {
@@ -460,13 +492,14 @@ static DimFacts facts_of(Vectorize *z, const Around *around) {
     return (DimFacts){.when = when.p, .n_when = n};
 }
 
-/* May a loop of at most one iteration run its body always? If nothing inside touches memory of its own accord
- * (what varies is masked), or it surely runs. */
+/* May a loop of at most one iteration run its body always? If nothing inside touches memory of its
+ * own accord (what varies is masked), or it surely runs. */
 static bool may_run_always(Rewrite *r, const Around *around) {
     const LoopStmt *s = r->v->loop;
     bool masked = true, runs = true;
     for (int k = 0; k < r->v->accesses.n; k++)
-        masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE || varies(r, r->v->accesses.p[k]->result));
+        masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
+                            varies(r, r->v->accesses.p[k]->result));
     DimFacts facts = facts_of(r->z, around);
     for (int k = 0; k < s->n_hi && runs; k++) {
         Dim span = dim_sub(r->z->ctx, s->hi[k], s->lo[0]);
@@ -538,7 +571,9 @@ static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, cons
     VarySum unsafe = unsafe_links(&r);
     bool unwraps = plan.single && may_run_always(&r, around);
     int n_up = 0;
-    while (loop->n_carried && n_up < around->n && passes_on(around->loops[around->n - 1 - n_up], n_up ? around->loops[around->n - n_up] : loop))
+    while (loop->n_carried && n_up < around->n &&
+           passes_on(around->loops[around->n - 1 - n_up],
+                     n_up ? around->loops[around->n - n_up] : loop))
         n_up++;
     LoopBody before = {0}, after = {0}, splats = {0}, with = {0}, none = {0};
     rewrite_body(&r, &loop->body);
@@ -627,7 +662,8 @@ static void sweep(LoopBody *b, int *uses) {
     int kept = b->stmts.n;
     for (int k = b->stmts.n - 1; k >= 0; k--) {
         LoopStmt *s = b->stmts.p[k];
-        bool value = s->kind == LOOP_CONST || s->kind == LOOP_INDEX || s->kind == LOOP_LET || (s->kind == LOOP_LOAD && s->status < 0);
+        bool value = s->kind == LOOP_CONST || s->kind == LOOP_INDEX || s->kind == LOOP_LET ||
+                     (s->kind == LOOP_LOAD && s->status < 0);
         sweep(&s->orelse, uses);
         sweep(&s->body, uses);
         if (value && !uses[s->result.id]) {
@@ -647,7 +683,11 @@ static void sweep(LoopBody *b, int *uses) {
 void pass_vectorize(Unit *u) {
     for (int k = 0; k < u->loops->funcs.n; k++) {
         LoopFunc *f = u->loops->funcs.p[k];
-        Vectorize z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f, .lanes = target_lanes(u->target, f->real)};
+        Vectorize z = {.ctx = u->ctx,
+                       .arena = u->arena,
+                       .m = u->loops,
+                       .f = f,
+                       .lanes = target_lanes(u->target, f->real)};
         Around around = {.n = 0};
         visit(&z, &f->body, &around);
         Arena scratch;

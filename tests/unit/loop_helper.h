@@ -2,12 +2,12 @@
 #ifndef CNNC_TESTS_LOOP_HELPER_H
 #define CNNC_TESTS_LOOP_HELPER_H
 
+#include <cmocka.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +41,8 @@ static inline const char *first_error(Ctx *ctx) {
     Diags *d = diags_of(ctx);
     if (!d->all.n)
         return "";
-    return str_fmt(ctx, "%s %u:%u %s", d->all.p[0]->code, d->all.p[0]->span.line, d->all.p[0]->span.col, d->all.p[0]->message);
+    return str_fmt(ctx, "%s %u:%u %s", d->all.p[0]->code, d->all.p[0]->span.line,
+                   d->all.p[0]->span.col, d->all.p[0]->message);
 }
 
 /* Runs function k of m; fails with the reason if it cannot run. */

@@ -30,7 +30,10 @@ static void built_loops_verify(void **state) {
     LoopFunc *f = loop_func_new(m, str_of(ctx, "f"), (Span){0});
     loop_status(m, str_of(ctx, "no"));
     Dim n = dim_const(ctx, 10), zero = dim_const(ctx, 0);
-    BufId x = loop_buf(m, f, (LoopBuf){.name = str_of(ctx, "x"), .kind = BUF_WORK, .dt = DT_F32, .rank = 1, .shape = &n});
+    BufId x = loop_buf(
+        m, f,
+        (LoopBuf){
+            .name = str_of(ctx, "x"), .kind = BUF_WORK, .dt = DT_F32, .rank = 1, .shape = &n});
     LoopCursor c = {.m = m, .f = f, .at = &f->body};
     DimSym i = dim_symbol_new(ctx, str_of(ctx, "i"), 0, true);
     LType f32 = {DT_F32, 1};

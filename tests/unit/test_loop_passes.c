@@ -1,5 +1,6 @@
-/* A small network with its gradients through the whole pipeline, on every target: on whole numbers the loops
- * compute the same bits after each loop pass, whatever the number of rows, and what the graph means. */
+/* A small network with its gradients through the whole pipeline, on every target: on whole numbers
+ * the loops compute the same bits after each loop pass, whatever the number of rows, and what the
+ * graph means. */
 #include "loop_helper.h"
 
 #include <stdlib.h>
@@ -18,12 +19,16 @@ static const char *const network =
     "  %2: f32[4, 2, 3, 3] = input \"w\" @-\n"
     "  %3: f32[4] = input \"b\" @-\n"
     "  %4: f32[5, 4, 5, 5] = input \"v\" @-\n"
-    "  %5: f32[N, 4, 5, 5] = nest [n, k, y, x] += %1[n, c, y + r, x + s] * %2[k, c, r, s] over n<N, k<4, y<5, x<5, c<2, r<3, s<3 \"conv\" @-\n"
-    "  %6: f32[N, 4, 5, 5] = nest [n, k, y, x] = max(%5[n, k, y, x] + %3[k], 0.0) over n<N, k<4, y<5, x<5 @-\n"
-    "  %7: f32[N, 5] = nest [n, o] += %6[n, k, y, x] * %4[o, k, y, x] over n<N, o<5, k<4, y<5, x<5 \"fc\" @-\n"
+    "  %5: f32[N, 4, 5, 5] = nest [n, k, y, x] += %1[n, c, y + r, x + s] * %2[k, c, r, s] over "
+    "n<N, k<4, y<5, x<5, c<2, r<3, s<3 \"conv\" @-\n"
+    "  %6: f32[N, 4, 5, 5] = nest [n, k, y, x] = max(%5[n, k, y, x] + %3[k], 0.0) over n<N, k<4, "
+    "y<5, x<5 @-\n"
+    "  %7: f32[N, 5] = nest [n, o] += %6[n, k, y, x] * %4[o, k, y, x] over n<N, o<5, k<4, y<5, x<5 "
+    "\"fc\" @-\n"
     "  %8: f64 = nest [] += f64(%7[n, o]) * f64({o + 1}) over n<N, o<5 \"loss\" @-\n"
     "  %9: f64 = const{1.0} @-\n"
-    "  %10: f32[4, 2, 3, 3], %11: f32[4], %12: f32[5, 4, 5, 5], %13: f32[N, 2, 7, 7] = vjp{4}(%8, %9, %2, %3, %4, %1) @-\n"
+    "  %10: f32[4, 2, 3, 3], %11: f32[4], %12: f32[5, 4, 5, 5], %13: f32[N, 2, 7, 7] = vjp{4}(%8, "
+    "%9, %2, %3, %4, %1) @-\n"
     "  out \"loss\" %8\n"
     "  out \"y\" %7\n"
     "  out \"dw\" %10\n"
@@ -71,8 +76,13 @@ static void run(Ctx *ctx, const LoopModule *m, int64_t rows, char **out, size_t 
     for (int k = 0; k < f->entry->args.n; k++) {
         int64_t bytes = 0;
         switch (f->entry->args.p[k].kind) {
-        case ARG_DIM: args[k].i = rows; break;
-        case ARG_INPUT: args[k].p = whole_numbers(ctx, in_counts[i] * (in_rows[i] ? rows : 1), i); i++; break;
+        case ARG_DIM:
+            args[k].i = rows;
+            break;
+        case ARG_INPUT:
+            args[k].p = whole_numbers(ctx, in_counts[i] * (in_rows[i] ? rows : 1), i);
+            i++;
+            break;
         case ARG_OUT:
             sizes[o] = (size_t)(out_counts[o] * (out_rows[o] ? rows : 1)) * (o == 0 ? 8 : 4);
             args[k].p = out[o] = arena_alloc(&ctx->perm, sizes[o] + 64);
@@ -80,10 +90,12 @@ static void run(Ctx *ctx, const LoopModule *m, int64_t rows, char **out, size_t 
             break;
         case ARG_WORK:
             assert_true(!f->entry->work_bytes || dim_eval(f->entry->work_bytes, &dims, 1, &bytes));
-            args[k].p = malloc((size_t)bytes + 1); /* not the arena: sanitizers see what lies past it */
+            args[k].p =
+                malloc((size_t)bytes + 1); /* not the arena: sanitizers see what lies past it */
             memset(args[k].p, 0xa5, (size_t)bytes);
             break;
-        default: break;
+        default:
+            break;
         }
     }
     assert_int_equal(run_loops(ctx, m, 0, args), 0);
@@ -117,9 +129,11 @@ static void run_reference(Ctx *ctx, const Module *m, int64_t rows, Tensor *resul
 static void compare_with_graph(const Tensor *want, char **got, int64_t rows) {
     for (int o = 0; o < N_OUT; o++)
         for (int64_t j = 0; j < want[o].count; j++) {
-            double v = o == 0 ? ((double *)(void *)got[o])[j] : (double)((float *)(void *)got[o])[j];
+            double v =
+                o == 0 ? ((double *)(void *)got[o])[j] : (double)((float *)(void *)got[o])[j];
             if (v != want[o].f[j])
-                fail_msg("result %d[%d] is %g, expected %g, of %d rows", o, (int)j, v, want[o].f[j], (int)rows);
+                fail_msg("result %d[%d] is %g, expected %g, of %d rows", o, (int)j, v, want[o].f[j],
+                         (int)rows);
         }
 }
 
@@ -127,10 +141,12 @@ static const int64_t row_counts[] = {1, 16, 19};
 
 static void check_target(Ctx *ctx, const Target *target) {
     static const char *const graph_passes[] = {"inline", "estimate", "density", "ad"};
-    static const char *const middle[] = {"canon", "invert", "cse", "dce", "fuse", "batch", "to_loops"};
+    static const char *const middle[] = {"canon", "invert", "cse",     "dce",
+                                         "fuse",  "batch",  "to_loops"};
     static const char *const loop_passes[] = {"vectorize", "parallel", "plan"};
     Module *m = read_network(ctx);
-    Unit u = {.ctx = ctx, .arena = &ctx->perm, .graph = m, .target = target, .groups = 8, .rows = 16};
+    Unit u = {
+        .ctx = ctx, .arena = &ctx->perm, .graph = m, .target = target, .groups = 8, .rows = 16};
     enum { N_ROWS = sizeof row_counts / sizeof *row_counts };
     char *want[N_ROWS][N_OUT], *got[N_OUT];
     size_t sizes[N_OUT];
@@ -151,13 +167,15 @@ static void check_target(Ctx *ctx, const Target *target) {
             run(ctx, u.loops, row_counts[k], got, sizes);
             for (int o = 0; o < N_OUT; o++)
                 if (memcmp(got[o], want[k][o], sizes[o]) != 0)
-                    fail_msg("%s on %s changes result %d of %d rows", loop_passes[p], target->name, o, (int)row_counts[k]);
+                    fail_msg("%s on %s changes result %d of %d rows", loop_passes[p], target->name,
+                             o, (int)row_counts[k]);
         }
     }
     DimValue dims = {u.loops->funcs.p[0]->dims.p[0], 100};
     PlanBytes b;
     assert_true(plan_bytes(u.loops, u.loops->funcs.p[0], &dims, 1, &b));
-    assert_true(b.job < b.apart_job && b.job <= b.live_job + b.live_job / 4 && b.fixed <= b.live_fixed + b.live_fixed / 4);
+    assert_true(b.job < b.apart_job && b.job <= b.live_job + b.live_job / 4 &&
+                b.fixed <= b.live_fixed + b.live_fixed / 4);
 }
 
 static void every_target(void **state) {

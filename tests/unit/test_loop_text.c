@@ -1,4 +1,5 @@
-/* ir/loop_text.c, ir/loop_read.c, ir/abi_text.c, ir/text.c: the text reads back exactly; what is malformed is told. */
+/* ir/loop_text.c, ir/loop_read.c, ir/abi_text.c, ir/text.c: the text reads back exactly; what is
+ * malformed is told. */
 #include "loop_helper.h"
 
 static const char *const sample =
@@ -42,7 +43,8 @@ static const char *const sample =
     "  buf b bool[2] = const [0, 1]\n"
     "  for g in 0..8 parallel \"fit.z.conv\" {\n"
     "    %1 = f32x16 0.0 @4:1-4:5\n"
-    "    %2, %3 = for k in max(0, K - g - 7)..min(K, (N + 1) // 2 + 1) step 16 with %4 = %1, %5 = %1 unroll 2 @- {\n"
+    "    %2, %3 = for k in max(0, K - g - 7)..min(K, (N + 1) // 2 + 1) step 16 with %4 = %1, %5 = "
+    "%1 unroll 2 @- {\n"
     "      %6 = load f32x16 j[0]\n"
     "      %7 = load f32x16 x[g, 0] by 2 active K - k checked else 0\n"
     "      %8 = index i64 k + 2\n"
@@ -76,7 +78,8 @@ static void assert_same_text(const char *got, const char *want) {
     for (; got[k] && got[k] == want[k]; k++)
         line = got[k] == '\n' ? k + 1 : line;
     if (got[k] != want[k])
-        fail_msg("got\n%.*s\nexpected\n%.*s", (int)strcspn(got + line, "\n"), got + line, (int)strcspn(want + line, "\n"), want + line);
+        fail_msg("got\n%.*s\nexpected\n%.*s", (int)strcspn(got + line, "\n"), got + line,
+                 (int)strcspn(want + line, "\n"), want + line);
 }
 
 static void text_reads_back(void **state) {
@@ -98,9 +101,12 @@ static void text_reads_back(void **state) {
 /* The body of a function on `buf x f32[N]`, `buf out f32[N]`. */
 static const char *around(Ctx *ctx, const char *body) {
     return str_fmt(ctx,
-                   "loops \"a.cnn\"\nfunc \"f\" f32 groups 8 @- {\n dims N\n status null 0 dim 0 stop 0 overflow 0\n"
-                   " entry def \"f\" {\n  dim \"N\" is N\n  input \"x\" f32 const bytes 4*N\n  out \"out\" f32 bytes 4*N\n }\n"
-                   " buf x f32[N] = arg 1 at 0\n buf out f32[N] = arg 2 at 0 written\n buf j f32[16] = job written\n%s\n}\n",
+                   "loops \"a.cnn\"\nfunc \"f\" f32 groups 8 @- {\n dims N\n status null 0 dim 0 "
+                   "stop 0 overflow 0\n"
+                   " entry def \"f\" {\n  dim \"N\" is N\n  input \"x\" f32 const bytes 4*N\n  out "
+                   "\"out\" f32 bytes 4*N\n }\n"
+                   " buf x f32[N] = arg 1 at 0\n buf out f32[N] = arg 2 at 0 written\n buf j "
+                   "f32[16] = job written\n%s\n}\n",
                    body);
 }
 
@@ -133,22 +139,28 @@ static void malformed_text_is_told(void **state) {
 
 static void what_does_not_verify_is_told(void **state) {
     (void)state;
-    expect_error("%1 = f32 1.0\n%2 = f64 1.0\n%3 = add(%1, %2)", "E0802", "operand 1 has another type");
+    expect_error("%1 = f32 1.0\n%2 = f64 1.0\n%3 = add(%1, %2)", "E0802",
+                 "operand 1 has another type");
     expect_error("%1 = f32 1.0\n%3 = iand(%1, %1)", "E0802", "not defined on f32");
     expect_error("%1 = f32 1.0\nstore x[0] = %1", "E0802", "read-only");
-    expect_error("buf w f32 = work\n%1 = f32 1.0\nstore w[] = %1", "E0802", "not marked as written");
+    expect_error("buf w f32 = work\n%1 = f32 1.0\nstore w[] = %1", "E0802",
+                 "not marked as written");
     expect_error("%1 = f64 1.0\nstore out[0] = %1", "E0802", "another type");
-    expect_error("for i in 0..N {\n%1 = f32 1.0\n}\nstore out[0] = %1", "E0802", "not defined on the way");
-    expect_error("%1 = f32 1.0\nfor i in 0..N parallel {\nstore out[i] = %1\n}", "E0802", "outside the parallel loop");
+    expect_error("for i in 0..N {\n%1 = f32 1.0\n}\nstore out[0] = %1", "E0802",
+                 "not defined on the way");
+    expect_error("%1 = f32 1.0\nfor i in 0..N parallel {\nstore out[i] = %1\n}", "E0802",
+                 "outside the parallel loop");
     expect_error("for i in 0..N {\nfor k in 0..2 parallel {\n}\n}", "E0802", "top level");
     expect_error("for i in 0..N {\nfor i in 0..2 {\n}\n}", "E0802", "hides another");
     expect_error("for N in 0..2 {\n}", "E0802", "hides another");
     expect_error("%1 = load f32 j[0]", "E0802", "outside parallel loops");
-    expect_error("%1 = f32 1.0\n%2 = for i in 0..N with %3 = %1 {\n%4 = add(%3, %3)\n}", "E0802", "does not end with a yield");
+    expect_error("%1 = f32 1.0\n%2 = for i in 0..N with %3 = %1 {\n%4 = add(%3, %3)\n}", "E0802",
+                 "does not end with a yield");
     expect_error("%1 = f32 1.0\nyield %1", "E0802", "a yield outside");
     expect_error("%1 = f32 1.0\nrequire %1 else 0", "E0802", "not one bool");
     expect_error("for i in 0..N step 0 {\n}", "E0802", "a step of at least 1");
-    expect_error("%1 = index i64 0\n%2 = load f32 x[0 + %1] else 5", "E0802", "not in the module's table");
+    expect_error("%1 = index i64 0\n%2 = load f32 x[0 + %1] else 5", "E0802",
+                 "not in the module's table");
     expect_error("%1 = f32 1.0\n%2 = bitcast(%1) : f64", "E0802", "keeps the size");
 }
 

@@ -1,60 +1,79 @@
 /* passes/vectorize.c, passes/vary.c: what becomes of loops, and that they compute what they did. */
 #include "loop_pass_helper.h"
 
-static void check(const char *bufs, const char *body, const char *const *parts, const char *absent) {
+static void check(const char *bufs, const char *body, const char *const *parts,
+                  const char *absent) {
     check_pass(vectorize_loops, bufs, body, parts, absent);
 }
 
 static void elementwise_loops(void **state) {
     (void)state;
-    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, N] = arg 4 at 0 written";
+    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, N] "
+                       "= arg 4 at 0 written";
     check(bufs,
-          "for i in 0..M {\n for j in 0..N {\n  %1 = load f32 a[i, j]\n  %2 = load f32 b[j]\n  %3 = f32 2.0\n"
+          "for i in 0..M {\n for j in 0..N {\n  %1 = load f32 a[i, j]\n  %2 = load f32 b[j]\n  %3 "
+          "= f32 2.0\n"
           "  %4 = fma(%1, %3, %2)\n  store out[i, j] = %4\n }\n}",
           PARTS("for j in 0..N step 16 {", "load f32x16 a[i, j] active N - j", "f32x16 2.0"), NULL);
     /* in place, an index value, reversed reads */
     check(bufs,
-          "for i in 0..M {\n for j in 0..N {\n  %1 = load f32 out[i, j]\n  %2 = load f32 b[N - j - 1]\n  %3 = index i64 j + 2*i\n"
-          "  %4 = cast(%3) : f32\n  %5 = add(%1, %4)\n  %6 = mul(%5, %2)\n  store out[i, j] = %6\n }\n}",
+          "for i in 0..M {\n for j in 0..N {\n  %1 = load f32 out[i, j]\n  %2 = load f32 b[N - j - "
+          "1]\n  %3 = index i64 j + 2*i\n"
+          "  %4 = cast(%3) : f32\n  %5 = add(%1, %4)\n  %6 = mul(%5, %2)\n  store out[i, j] = %6\n "
+          "}\n}",
           PARTS("by -1", "index i64x16"), NULL);
     /* the outer loop is the contiguous one */
-    check("buf a f32[N, M] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, N] = arg 4 at 0 written",
-          "for j in 0..N {\n for i in 0..M {\n  %1 = load f32 b[j]\n  store out[i, j] = %1\n }\n}", PARTS("for j in 0..N step 16"), NULL);
+    check("buf a f32[N, M] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, N] = arg 4 at 0 "
+          "written",
+          "for j in 0..N {\n for i in 0..M {\n  %1 = load f32 b[j]\n  store out[i, j] = %1\n }\n}",
+          PARTS("for j in 0..N step 16"), NULL);
     /* clamped subscripts are gathered */
     check(bufs,
-          "for j in 0..N {\n %1 = index i64 j - 2\n %2 = i64 0\n %3 = max(%1, %2)\n %4 = load f32 b[0 + %3]\n %5 = add(%4, %4)\n"
+          "for j in 0..N {\n %1 = index i64 j - 2\n %2 = i64 0\n %3 = max(%1, %2)\n %4 = load f32 "
+          "b[0 + %3]\n %5 = add(%4, %4)\n"
           " %6 = mul(%5, %5)\n %7 = mul(%6, %5)\n store out[0, j] = %7\n}",
           NULL, NULL);
 }
 
 static void dependent_loops_stay(void **state) {
     (void)state;
-    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[2*N + 8] = arg 4 at 0 written\n"
+    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[2*N + "
+                       "8] = arg 4 at 0 written\n"
                        "buf flat f32[N + 4, 2] = alias out";
     /* a recurrence, a scatter, cells named twice, another view of the same memory, a product */
     check(bufs, "for j in 0..N {\n %1 = load f32 out[j]\n store out[j + 1] = %1\n}", NULL, "x16");
-    check(bufs, "for j in 0..N {\n for k in 0..3 {\n %1 = load f32 out[j + k]\n %2 = load f32 b[j]\n %3 = add(%1, %2)\n store out[j + k] = %3\n}\n}",
+    check(bufs,
+          "for j in 0..N {\n for k in 0..3 {\n %1 = load f32 out[j + k]\n %2 = load f32 b[j]\n %3 "
+          "= add(%1, %2)\n store out[j + k] = %3\n}\n}",
           NULL, "step 16");
     check(bufs, "for j in 0..N {\n %1 = load f32 flat[0, 0]\n store out[j] = %1\n}", NULL, "x16");
-    check(bufs, "%1 = f32 1.0\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = sub(%4, %3)\n yield %5\n}\nstore out[0] = %2", NULL, "x16");
-    check(bufs, "for j in 0..N {\n %1 = load f32 b[j] checked else 0\n store out[j] = %1\n}", NULL, "x16");
+    check(bufs,
+          "%1 = f32 1.0\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = sub(%4, "
+          "%3)\n yield %5\n}\nstore out[0] = %2",
+          NULL, "x16");
+    check(bufs, "for j in 0..N {\n %1 = load f32 b[j] checked else 0\n store out[j] = %1\n}", NULL,
+          "x16");
 }
 
 static void sums_go_by_lanes(void **state) {
     (void)state;
-    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, 4] = arg 4 at 0 written\nbuf s f64 = work written";
+    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, 4] "
+                       "= arg 4 at 0 written\nbuf s f64 = work written";
     check(bufs,
-          "for i in 0..M {\n %1 = load f32 out[i, 0]\n %2 = for j in 0..N with %3 = %1 {\n  %4 = load f32 a[i, j]\n  %5 = load f32 b[j]\n"
+          "for i in 0..M {\n %1 = load f32 out[i, 0]\n %2 = for j in 0..N with %3 = %1 {\n  %4 = "
+          "load f32 a[i, j]\n  %5 = load f32 b[j]\n"
           "  %6 = fma(%4, %5, %3)\n  yield %6\n }\n store out[i, 0] = %2\n}",
           PARTS("with %4 = %2", "lane_sum", "add(%1, "), "select");
     /* a term that is not zero past the end, and a sum in f64 */
     check(bufs,
-          "%1 = f64 0.5\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = f32 3.0\n %6 = add(%4, %5)\n %7 = cast(%6) : f64\n"
+          "%1 = f64 0.5\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = f32 3.0\n "
+          "%6 = add(%4, %5)\n %7 = cast(%6) : f64\n"
           " %8 = add(%7, %3)\n yield %8\n}\n%9 = cast(%2) : f32\nstore out[0, 1] = %9",
           PARTS("select(", "f64x16", "lane_sum"), NULL);
     /* the outer loop passes the sum on: lanes are added once */
     check(bufs,
-          "%1 = f32 0.0\n%2 = for i in 0..M with %3 = %1 {\n %4 = for j in 0..N with %5 = %3 {\n  %6 = load f32 a[i, j]\n  %7 = add(%5, %6)\n"
+          "%1 = f32 0.0\n%2 = for i in 0..M with %3 = %1 {\n %4 = for j in 0..N with %5 = %3 {\n  "
+          "%6 = load f32 a[i, j]\n  %7 = add(%5, %6)\n"
           "  yield %7\n }\n yield %4\n}\nstore out[0, 2] = %2",
           PARTS("  }\n  %9 = lane_sum"), "    %8 = lane_sum");
 }
@@ -63,22 +82,32 @@ static void sums_go_by_lanes(void **state) {
 static void rows_of_a_slice(void **state) {
     (void)state;
     /* forward: the row loop is gone, the reduction carries a vector */
-    check("buf w f32[4, 8] = arg 2 at 0\nbuf x f32[8, 16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at 0 written",
-          "for j in 0..4 {\n for row in 0..16 {\n  %1 = f32 0.0\n  %2 = for k in 0..8 with %3 = %1 {\n   %4 = load f32 w[j, k]\n   %5 = load f32 x[k, row]\n"
+    check("buf w f32[4, 8] = arg 2 at 0\nbuf x f32[8, 16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 "
+          "at 0 written",
+          "for j in 0..4 {\n for row in 0..16 {\n  %1 = f32 0.0\n  %2 = for k in 0..8 with %3 = %1 "
+          "{\n   %4 = load f32 w[j, k]\n   %5 = load f32 x[k, row]\n"
           "   %6 = fma(%4, %5, %3)\n   yield %6\n  }\n  store out[j, row] = %2\n }\n}",
           PARTS("load f32x16 x[k, 0]", "store out[j, 0]"), "for row");
     /* weight gradient over positions and the rows that exist */
-    check("buf d f32[4, 3, 16] = arg 2 at 0\nbuf x f32[8, 3, 16] = arg 3 at 0\nbuf out f32[4, 8] = arg 4 at 0 written",
-          "for j in 0..4 {\n for k in 0..8 {\n  %1 = load f32 out[j, k]\n  %2 = for y in 0..3 with %3 = %1 {\n"
-          "   %4 = for row in 0..min(16, N) with %5 = %3 {\n    %6 = load f32 d[j, y, row]\n    %7 = load f32 x[k, y, row]\n    %8 = fma(%6, %7, %5)\n    yield %8\n   }\n"
+    check("buf d f32[4, 3, 16] = arg 2 at 0\nbuf x f32[8, 3, 16] = arg 3 at 0\nbuf out f32[4, 8] = "
+          "arg 4 at 0 written",
+          "for j in 0..4 {\n for k in 0..8 {\n  %1 = load f32 out[j, k]\n  %2 = for y in 0..3 with "
+          "%3 = %1 {\n"
+          "   %4 = for row in 0..min(16, N) with %5 = %3 {\n    %6 = load f32 d[j, y, row]\n    %7 "
+          "= load f32 x[k, y, row]\n    %8 = fma(%6, %7, %5)\n    yield %8\n   }\n"
           "   yield %4\n  }\n  store out[j, k] = %2\n }\n}",
           PARTS("load f32x16 d[j, y, 0]\n", "= select(", "lane_sum"), "for row");
     /* a loop that may not run at all keeps its head where it reads for itself */
-    check("buf d f32[M, N] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at 0 written",
-          "for row in 0..min(16, N - 3) {\n %1 = load f32 d[0, N - 1]\n %2 = load f32 x[row]\n %3 = mul(%1, %2)\n store out[1, row] = %3\n}",
+    check("buf d f32[M, N] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at "
+          "0 written",
+          "for row in 0..min(16, N - 3) {\n %1 = load f32 d[0, N - 1]\n %2 = load f32 x[row]\n %3 "
+          "= mul(%1, %2)\n store out[1, row] = %3\n}",
           PARTS("for row in 0..min(16, N - 3) step 16", "active N - row - 3"), NULL);
-    check("buf d f32[4, 16] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at 0 written",
-          "for j in 0..4 {\n for row in 0..10 {\n %1 = load f32 d[j, row]\n store out[j, row] = %1\n}\n}", PARTS("active 10"), "for row");
+    check("buf d f32[4, 16] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 "
+          "at 0 written",
+          "for j in 0..4 {\n for row in 0..10 {\n %1 = load f32 d[j, row]\n store out[j, row] = "
+          "%1\n}\n}",
+          PARTS("active 10"), "for row");
 }
 
 int main(void) {
