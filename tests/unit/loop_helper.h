@@ -2,12 +2,13 @@
 #ifndef CNNC_TESTS_LOOP_HELPER_H
 #define CNNC_TESTS_LOOP_HELPER_H
 
-#include <cmocka.h>
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,9 +1,10 @@
 /* ir/target.c: rows are found by their name and by the names of cpus. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "ir/target.h"
 
