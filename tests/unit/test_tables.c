@@ -15,7 +15,7 @@ typedef struct Case {
     ScalarOp row;    /* or SC_NONE */
     const OpDef *op; /* and its sample */
     int sample;
-    DType dt;
+    DType dt, to; /* to: of casts */
     void (*run)(struct Case *c);
 } Case;
 
@@ -276,6 +276,130 @@ static void check_native(Case *c) {
         assert_true(graph_error(&out[k], &same[k]) == 0);
 }
 
+/* ---- edges: every pair of awkward values, in every type that the row is defined on */
+
+static const double awkward[] = {0,    -0.0,     1,         -1,   0.5,    -2.5,      3,
+                                 1e-3, INFINITY, -INFINITY, NAN,  0x1p31, -0x1p40,   0x1p70,
+                                 700,  -750,     0x1p-130,  88.9, 2.5,    0x1p-1060, 1e308};
+static const int64_t awkward_ints[] = {0,  1,         -1,        2,         5,        -7,
+                                       31, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+enum {
+    N_REALS = sizeof awkward / sizeof *awkward,
+    N_INTS = sizeof awkward_ints / sizeof *awkward_ints
+};
+
+static int n_awkward(DType dt) { return dt == DT_BOOL ? 2 : dtype_is_real(dt) ? N_REALS : N_INTS; }
+
+static void put_awkward(Tensor *t, int64_t at, int k) {
+    if (t->dt == DT_BOOL)
+        t->i[at] = k;
+    else if (t->i)
+        t->i[at] = t->dt == DT_I32 ? (int32_t)awkward_ints[k] : awkward_ints[k];
+    else
+        t->f[at] = t->dt == DT_F32 ? (double)(float)awkward[k] : awkward[k];
+}
+
+/* Operand j of the row at point k of the cross product; shifts stay below the width. */
+static void edge_operands(Case *c, Tensor *in, int arity) {
+    bool shift = c->row == SC_shl || c->row == SC_ashr || c->row == SC_lshr;
+    for (int64_t k = 0; k < in[0].count; k++) {
+        int64_t rest = k;
+        for (int j = 0; j < arity; j++) {
+            int n = n_awkward(in[j].dt);
+            put_awkward(&in[j], k, (int)(rest % n));
+            if (shift && j == 1)
+                in[j].i[k] = (int64_t)((uint64_t)in[j].i[k] % 32);
+            rest /= n;
+        }
+    }
+}
+
+static Func *edge_func(Case *c, Module *m, Tensor *in) {
+    const ScalarDef *d = scalar_def(c->row);
+    Func *f = graph_func_new(m, str_of(c->ctx, "edges"), (Span){0});
+    NestMaker nm = nest_maker(m, f, NEST_STORE);
+    int64_t count = 1;
+    Dim i = NULL;
+    int a[3];
+    Type t[3];
+    for (int k = 0; k < d->arity; k++)
+        count *= n_awkward(c->row == SC_select && k == 0 ? DT_BOOL : c->dt);
+    Dim extent = dim_const(c->ctx, count);
+    i = maker_index(&nm, "i", extent);
+    for (int k = 0; k < d->arity; k++) {
+        t[k] = type_new(c->ctx, c->row == SC_select && k == 0 ? DT_BOOL : c->dt, 1, &extent);
+        Param p = {.name = str_fmt(c->ctx, "x%d", k), .role = ROLE_INPUT, .tensor = -1};
+        a[k] = maker_read(&nm, graph_param(m, f, p, t[k]), &i);
+        in[k] = graph_tensor(c->ctx, t[k], 1);
+    }
+    edge_operands(c, in, d->arity);
+    int r = c->row == SC_cast      ? body_cast(&nm.b, c->to, a[0])
+            : c->row == SC_bitcast ? body_bitcast(&nm.b, c->to, a[0])
+            : d->arity == 1        ? body_op1(&nm.b, c->row, a[0])
+            : d->arity == 2        ? body_op2(&nm.b, c->row, a[0], a[1])
+                                   : body_op3(&nm.b, c->row, a[0], a[1], a[2]);
+    Val v = maker_done(&nm, r, 1, &i, &extent, (Span){0}, NULL);
+    graph_result(m, f, (Result){.val = v, .name = f->name, .role = RES_OUT, .of = -1});
+    return f;
+}
+
+static bool same_bits_at(const Tensor *a, const Tensor *b, int64_t k) {
+    if (a->i)
+        return a->i[k] == b->i[k];
+    return memcmp(&a->f[k], &b->f[k], sizeof a->f[k]) == 0 || (isnan(a->f[k]) && isnan(b->f[k]));
+}
+
+static void check_edges(Case *c) {
+    Module *m = module_of(c);
+    Tensor in[3], out[2];
+    Func *f = edge_func(c, m, in);
+    Type t = graph_type(f, f->results.p[0].val);
+    graph_as_def(m, f);
+    Unit u = graph_unit(c->ctx, m);
+    u.target = codegen_host(c->ctx);
+    pass_to_loops(&u);
+    pass_vectorize(&u);
+    pass_plan(&u);
+    out[0] = graph_tensor(c->ctx, t, 3);
+    out[1] = graph_tensor(c->ctx, t, 3);
+    const char *why = graph_run_loops(c->ctx, u.loops, NULL, in, &out[0], 1);
+    if (why)
+        fail_msg("%s", why);
+    const LoopFunc *lf = u.loops->funcs.p[0];
+    LoopArg *args = graph_loop_args(c->ctx, lf, in, &out[1]);
+    CnncArg *native = ARENA_ARRAY(&c->ctx->perm, CnncArg, lf->entry->args.n + 1);
+    for (int k = 0; k < lf->entry->args.n; k++) {
+        native[k].p = args[k].p;
+    }
+    Jit *j = jit_open(c->ctx, u.loops, &(CodegenOptions){.level = 2, .trampolines = true});
+    assert_non_null(j);
+    assert_int_equal(jit_call(j, lf->entry->cname, native), 0);
+    jit_close(j);
+    for (int k = 0; k < lf->entry->args.n; k++)
+        if (lf->entry->args.p[k].kind == ARG_OUT)
+            graph_from_memory(args[k].p, &out[1]);
+    bool exact = !scalar_def(c->row)->expand;
+    for (int64_t k = 0; k < out[0].count; k++) {
+        ScalarValue v[3] = {{0}};
+        for (int x = 0; x < scalar_def(c->row)->arity; x++)
+            v[x] = in[x].f ? (ScalarValue){.f = in[x].f[k]} : (ScalarValue){.i = in[x].i[k]};
+        ScalarValue w = scalar_eval(c->row, c->dt, t.dt, v);
+        Tensor want = out[0];
+        want.f = want.f ? &w.f : NULL;
+        want.i = want.i ? &w.i : NULL;
+        Tensor got = out[0];
+        got.f = got.f ? got.f + k : NULL;
+        got.i = got.i ? got.i + k : NULL;
+        if (!same_bits_at(&out[0], &out[1], k) || (exact && !same_bits_at(&got, &want, 0)))
+            fail_msg("%s %s of %g %g (%lld %lld): loops %.17g %lld, native %.17g %lld, reference "
+                     "%.17g %lld",
+                     scalar_def(c->row)->name, dtype_name(c->dt), v[0].f, v[1].f, (long long)v[0].i,
+                     (long long)v[1].i, got.f ? got.f[0] : 0, got.i ? (long long)got.i[0] : 0,
+                     out[1].f ? out[1].f[k] : 0, out[1].i ? (long long)out[1].i[k] : 0, w.f,
+                     (long long)w.i);
+    }
+}
+
 /* ---- the list */
 
 static void run_case(void *arg) {
@@ -326,6 +450,27 @@ static void add_rows(List *l) {
     }
 }
 
+static bool is_defined_on(const ScalarDef *d, DType dt) {
+    return (d->flags & (dt == DT_BOOL ? SF_BOOL : dtype_is_real(dt) ? SF_REAL : SF_INT)) != 0;
+}
+
+static void add_edges(List *l, Ctx *ctx) {
+    for (int k = 1; k < SC_COUNT; k++) {
+        const ScalarDef *d = scalar_def((ScalarOp)k);
+        for (DType dt = DT_BOOL; dt <= DT_F64; dt++)
+            for (DType to = DT_BOOL; to <= DT_F64; to++) {
+                bool fits = k == SC_bitcast ? dtype_size(dt) == dtype_size(to) && to != dt
+                            : k == SC_cast  ? to != dt
+                                            : to == dt;
+                if (!is_defined_on(d, dt) || (d->flags & SF_LANES) || !fits)
+                    continue;
+                const char *what = str_fmt(ctx, "edges %s %s", dtype_name(dt), dtype_name(to));
+                add_test(l, d->name, what,
+                         (Case){.row = (ScalarOp)k, .dt = dt, .to = to, .run = check_edges});
+            }
+    }
+}
+
 static void add_ops(List *l, Ctx *ctx) {
     int n;
     const OpDef *const *ops = op_all(&n);
@@ -351,6 +496,7 @@ int main(void) {
     static List l;
     Ctx *ctx = ctx_new(0);
     add_rows(&l);
+    add_edges(&l, ctx);
     add_ops(&l, ctx);
     int failed = _cmocka_run_group_tests("tables", l.tests, l.n, NULL, NULL);
     ctx_free(ctx);
