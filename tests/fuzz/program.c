@@ -10,7 +10,7 @@
 enum { MOST_TENSORS = 24, MOST_AXES = 4, SYMBOL = 0 };
 
 typedef struct RTensor {
-    char name[8];
+    char name[16];
     int rank, axis[MOST_AXES]; /* extent, or SYMBOL: N */
     int size;                  /* bound on the magnitude of its integers, to stay exact */
 } RTensor;
@@ -209,7 +209,7 @@ static bool window(Gen *g) {
         return false;
     char b[8];
     RTensor *p = open(g, a);
-    char padded[8];
+    char padded[16];
     memcpy(padded, p->name, sizeof padded);
     put(g, "pad(%s, [", a->name);
     for (int side = 0; side < 2; side++) {

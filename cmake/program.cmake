@@ -1,0 +1,10 @@
+# The program. main.c is no part of the driver library, so that tests can link it.
+get_target_property(driver_sources cnnc_driver SOURCES)
+list(FILTER driver_sources EXCLUDE REGEX "/main\\.c$")
+set_target_properties(cnnc_driver PROPERTIES SOURCES "${driver_sources}")
+add_executable(cnnc driver/main.c)
+target_link_libraries(cnnc cnnc_driver)
+target_compile_definitions(cnnc_driver PRIVATE CNNC_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+set_target_properties(cnnc PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+install(TARGETS cnnc DESTINATION bin)
+install(FILES $<TARGET_FILE:cnnrt> DESTINATION lib/cnnc)

@@ -1,0 +1,259 @@
+#include "driver/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "frontend/parse.h"
+
+static const Span nowhere = {0};
+
+void session_fail(Session *s, int status) { s->status = s->status ? s->status : status; }
+
+static const char *formatted(Session *s, const char *fmt, va_list ap) {
+    StrBuf sb = sb_new(&s->ctx->perm);
+    sb_vprintf(&sb, fmt, ap);
+    return sb.text;
+}
+
+void session_usage(Session *s, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    diag_error(s->ctx, "E1001", nowhere, "%s", formatted(s, fmt, ap));
+    va_end(ap);
+    session_fail(s, EXIT_USAGE);
+}
+
+void session_file_error(Session *s, Span span, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    diag_error(s->ctx, "E1002", span, "%s", formatted(s, fmt, ap));
+    va_end(ap);
+    session_fail(s, EXIT_FILE);
+}
+
+/* ---- files */
+
+char *session_read(Session *s, const char *path, size_t *len) {
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    struct stat st;
+    if (!f || (f != stdin && fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))) {
+        session_file_error(s, nowhere, "cannot read `%s`: %s", path, strerror(f ? EISDIR : errno));
+        if (f)
+            fclose(f);
+        return NULL;
+    }
+    StrBuf sb = sb_new(s->arena);
+    char block[65536];
+    for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
+        sb_putn(&sb, block, n);
+    bool bad = ferror(f);
+    int why = errno;
+    if (f != stdin)
+        fclose(f);
+    if (bad) {
+        session_file_error(s, nowhere, "cannot read `%s`: %s", path, strerror(why));
+        return NULL;
+    }
+    *len = sb.len;
+    return sb.text;
+}
+
+static bool write_all(int fd, const char *data, size_t len) {
+    while (len) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Devices and pipes are written as they are. */
+static bool is_special(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static void sync_folder(const char *path) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 1;
+    if (n >= sizeof folder)
+        return;
+    memcpy(folder, slash ? path : ".", n);
+    folder[n] = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+}
+
+bool session_write(Session *s, const char *path, const char *data, size_t len) {
+    bool special = is_special(path), ok = false;
+    const char *name = special ? path : str_fmt(s->ctx, "%s.%ld.tmp", path, (long)getpid());
+    int fd = special ? open(name, O_WRONLY | O_CLOEXEC) : open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+        ok = write_all(fd, data, len) && (special || fsync(fd) == 0);
+        int why = errno;
+        ok = close(fd) == 0 && ok;
+        ok = ok && (special || rename(name, path) == 0);
+        errno = ok ? 0 : errno ? errno : why;
+    }
+    if (ok) {
+        sync_folder(path);
+        return true;
+    }
+    int why = errno;
+    if (!special && fd >= 0)
+        unlink(name);
+    session_file_error(s, nowhere, "cannot write `%s`: %s", path, strerror(why));
+    return false;
+}
+
+const char *session_base(Session *s, const char *path) {
+    if (s->o.prefix)
+        return s->o.prefix;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    if (strcmp(path, "-") == 0)
+        return "stdin";
+    char *base = arena_dup(s->arena, name, strlen(name) + 1);
+    if (dot && dot != name)
+        base[dot - name] = 0;
+    for (char *c = base; *c; c++) /* a C identifier */
+        if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && !(*c >= '0' && *c <= '9' && c != base))
+            *c = '_';
+    return base;
+}
+
+bool session_is_ir(const char *path) {
+    size_t n = strlen(path);
+    return n > 3 && strcmp(path + n - 3, ".ir") == 0;
+}
+
+/* ---- steps */
+
+AstFile *session_parse(Session *s, const char *path) {
+    size_t len;
+    char *text = session_read(s, path, &len);
+    if (!text)
+        return NULL;
+    AstFile *file = parse_file(s->ctx, ctx_add_file(s->ctx, path, text, len));
+    if (!diag_any_error(s->ctx))
+        return file;
+    session_fail(s, EXIT_PROGRAM);
+    return NULL;
+}
+
+static const char *load_import(Ctx *ctx, void *self, const char *path, Span span, uint32_t *file) {
+    Session *s = self;
+    const char *from = ctx->files[span.file].name, *slash = strrchr(from, '/');
+    const char *full = path[0] == '/' || !slash ? path : str_fmt(ctx, "%.*s/%s", (int)(slash - from), from, path);
+    FILE *f = fopen(full, "rb");
+    if (!f)
+        return str_fmt(ctx, "cannot read `%s`: %s", full, strerror(errno));
+    StrBuf sb = sb_new(s->arena);
+    char block[65536];
+    for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
+        sb_putn(&sb, block, n);
+    fclose(f);
+    *file = ctx_add_file(ctx, full, sb.text, sb.len);
+    return NULL;
+}
+
+static void parse_defines(Session *s) {
+    if (s->defines || !s->o.define.n)
+        return;
+    s->defines = ARENA_ARRAY(s->arena, Define, s->o.define.n);
+    for (int k = 0; k < s->o.define.n; k++) {
+        const char *text = s->o.define.p[k], *eq = strchr(text, '=');
+        char *end = NULL;
+        Define *d = &s->defines[s->n_defines++];
+        double v = eq ? strtod(eq + 1, &end) : 0;
+        if (!eq || end == eq + 1 || *end) {
+            session_usage(s, "-D wants NAME=VALUE, not `%s`", text);
+            continue;
+        }
+        *d = (Define){.name = str_intern(s->ctx, text, (size_t)(eq - text)), .value = v};
+        d->is_int = !strpbrk(eq + 1, ".eE") && v == (double)(int64_t)v;
+    }
+}
+
+LowerOptions session_lower_options(Session *s, const char *only) {
+    parse_defines(s);
+    LowerOptions o = {.defines = s->defines, .n_defines = s->n_defines, .only = only, .load_import = load_import, .load_self = s};
+    o.real = !s->o.real ? DT_NONE : strcmp(s->o.real, "f32") == 0 ? DT_F32 : DT_F64;
+    return o;
+}
+
+Module *session_lower(Session *s, const AstFile *file, const char *only) {
+    LowerOptions o = session_lower_options(s, only);
+    Module *m = s->status ? NULL : frontend_lower(s->ctx, s->arena, file, &o);
+    for (int k = 0; m && k < s->n_defines; k++)
+        if (!s->defines[k].used)
+            session_usage(s, "-D %s: there is no such constant, dim or formal", s->defines[k].name);
+    if (diag_any_error(s->ctx))
+        session_fail(s, EXIT_PROGRAM);
+    return s->status ? NULL : m;
+}
+
+static const Target *target_of(Session *s) {
+    const char *cpu = s->o.mcpu ? s->o.mcpu : s->o.march;
+    if (s->o.target) {
+        const Target *t = target_named(s->o.target);
+        if (!t)
+            session_usage(s, "there is no target `%s`; `cnnc list targets` shows them", s->o.target);
+        return t;
+    }
+    if (cpu && strcmp(cpu, "native") != 0) {
+        const Target *t = target_for_cpu(cpu);
+        if (!t)
+            session_usage(s, "the CPU `%s` is not known; `cnnc list targets` shows those that are", cpu);
+        return t;
+    }
+    return codegen_host(s->ctx);
+}
+
+Unit session_unit(Session *s, Module *m) {
+    return (Unit){.ctx = s->ctx, .arena = s->arena, .graph = m, .target = target_of(s), .groups = (int)s->o.groups, .rows = 16};
+}
+
+bool session_passes(Session *s, Unit *u) {
+    StrBuf dumps = sb_new(s->arena);
+    const Options *o = &s->o;
+    PassOptions p = {.only = o->only.n ? o->only.p : NULL, .n_only = o->only.n, .stop_after = o->stop_after, .disabled = o->disabled.p, .n_disabled = o->disabled.n,
+                     .print_before = o->before.p, .n_print_before = o->before.n, .print_after = o->after.p, .n_print_after = o->after.n, .time_passes = o->time_passes, .dumps = &dumps};
+    const char *why = NULL;
+    if (s->status || !u->target)
+        return false;
+    bool ok = pass_run(u, &p, &why);
+    fwrite(dumps.text, 1, dumps.len, stderr);
+    if (!ok)
+        session_usage(s, "%s", why);
+    else if (diag_any_error(s->ctx))
+        session_fail(s, EXIT_PROGRAM);
+    return s->status == 0;
+}
+
+LoopModule *session_compile(Session *s, const char *path, const char *only) {
+    AstFile *file = session_parse(s, path);
+    Module *m = file ? session_lower(s, file, only) : NULL;
+    if (!m)
+        return NULL;
+    Unit u = session_unit(s, m);
+    if (s->o.stop_after) {
+        session_usage(s, "--stop-after is for `cnnc ir`");
+        return NULL;
+    }
+    return session_passes(s, &u) ? u.loops : NULL;
+}
+
+CodegenOptions session_codegen(const Session *s) { return (CodegenOptions){.level = (int)s->o.level, .debug_lines = true}; }

@@ -1,0 +1,158 @@
+/* The small verbs: check, fmt, ir, list, explain, repl. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driver/explain.h"
+#include "driver/repl.h"
+#include "driver/session.h"
+#include "frontend/format.h"
+#include "ir/dist.h"
+#include "ir/op.h"
+
+static const char *one_file(Session *s) {
+    if (s->args.n == 2)
+        return s->args.p[1];
+    session_usage(s, s->args.n < 2 ? "`cnnc %s` wants a file" : "`cnnc %s` wants one file", s->verb);
+    return NULL;
+}
+
+void command_check(Session *s) {
+    const char *path = one_file(s);
+    AstFile *file = path ? session_parse(s, path) : NULL;
+    if (file)
+        session_lower(s, file, NULL);
+}
+
+void command_fmt(Session *s) {
+    const char *path = one_file(s);
+    size_t len, n;
+    char *text = path ? session_read(s, path, &len) : NULL;
+    if (!text)
+        return;
+    const char *out = format_file(s->ctx, ctx_add_file(s->ctx, path, text, len), &n);
+    if (!out) {
+        session_fail(s, EXIT_PROGRAM);
+        return;
+    }
+    bool same = n == len && memcmp(out, text, n) == 0;
+    if (s->o.check) {
+        if (!same) {
+            diag_error(s->ctx, "E1003", (Span){0}, "`%s` is not in the layout of `cnnc fmt`", path);
+            session_fail(s, EXIT_CHECK);
+        }
+    } else if (s->o.w) {
+        if (!same)
+            session_write(s, path, out, n);
+    } else {
+        sb_putn(&s->out, out, n);
+    }
+}
+
+/* IR text: loop IR begins with its own word; which reader is asked first does not matter to the user. */
+static bool read_ir(Session *s, const char *path, Unit *u) {
+    size_t len;
+    char *text = session_read(s, path, &len);
+    if (!text)
+        return false;
+    uint32_t file = ctx_add_file(s->ctx, path, text, len);
+    *u = session_unit(s, NULL);
+    if (strncmp(text, "loops ", 6) == 0 || strncmp(text, "loop ", 5) == 0)
+        u->loops = loop_read(s->ctx, s->arena, file);
+    else
+        u->graph = graph_read(s->ctx, s->arena, file);
+    if (u->loops || u->graph)
+        return true;
+    session_fail(s, EXIT_PROGRAM);
+    return false;
+}
+
+void command_ir(Session *s) {
+    const char *path = one_file(s);
+    Unit u;
+    if (!path)
+        return;
+    bool text = session_is_ir(path), passes = s->o.only.n || s->o.stop_after || s->o.before.n || s->o.after.n;
+    if (text) {
+        if (!read_ir(s, path, &u))
+            return;
+    } else {
+        AstFile *file = session_parse(s, path);
+        Module *m = file ? session_lower(s, file, NULL) : NULL;
+        if (!m)
+            return;
+        u = session_unit(s, m);
+    }
+    if (passes && !session_passes(s, &u))
+        return;
+    if (u.loops)
+        loop_print(&s->out, u.loops);
+    else
+        graph_print(&s->out, u.graph);
+}
+
+/* ---- list */
+
+static void list_ops(Session *s) {
+    int n;
+    const OpDef *const *ops = op_all(&n);
+    for (int k = 0; k < n; k++)
+        sb_printf(&s->out, "%-12s %s\n", ops[k]->name, ops[k]->doc);
+    for (int k = 1; k < SC_COUNT; k++)
+        if (!(scalar_def((ScalarOp)k)->flags & SF_INTERNAL))
+            sb_printf(&s->out, "%-12s elementwise: %s\n", scalar_def((ScalarOp)k)->name, scalar_def((ScalarOp)k)->doc);
+}
+
+static void list_passes(Session *s) {
+    for (int k = 0; k < n_passes; k++)
+        sb_printf(&s->out, "%-12s %s\n", pass_table[k].name, pass_table[k].help);
+}
+
+static void list_dists(Session *s) {
+    int n;
+    const DistDef *const *all = dist_all(&n);
+    for (int k = 0; k < n; k++) {
+        StrBuf sb = sb_new(s->arena);
+        sb_put(&sb, all[k]->name);
+        for (int f = 0; f < all[k]->n_forms; f++)
+            for (int p = 0; p < all[k]->forms[f].n_params; p++)
+                sb_printf(&sb, "%s%s", p ? ", " : f ? " | " : "(", all[k]->forms[f].params[p].name);
+        sb_printf(&s->out, "%s) %*s %s\n", sb.text, (int)(sb.len < 34 ? 34 - sb.len : 0), "", all[k]->doc);
+    }
+}
+
+static void list_targets(Session *s) {
+    int n;
+    const Target *all = target_all(&n);
+    for (int k = 0; k < n; k++)
+        sb_printf(&s->out, "%-12s %s%s\n", all[k].name, all[k].doc, &all[k] == codegen_host(s->ctx) ? "  (this machine)" : "");
+}
+
+void command_list(Session *s) {
+    static const struct {
+        const char *name;
+        void (*run)(Session *s);
+    } lists[] = {{"ops", list_ops}, {"passes", list_passes}, {"dists", list_dists}, {"targets", list_targets}};
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        if (s->args.n == 2 && strcmp(lists[k].name, s->args.p[1]) == 0) {
+            lists[k].run(s);
+            return;
+        }
+    session_usage(s, "list what? ops, passes, dists or targets");
+}
+
+void command_explain(Session *s) {
+    const ExplainPage *p = s->args.n == 2 ? explain_find(s->args.p[1]) : NULL;
+    if (p)
+        explain_print(p, &s->out);
+    else
+        session_usage(s, s->args.n == 2 ? "there is no message `%s`" : "explain which code? such as%s E0312", s->args.n == 2 ? s->args.p[1] : "");
+}
+
+void command_repl(Session *s) {
+    const char *color = s->o.color ? s->o.color : "auto";
+    ReplOptions o = {.code = s->o.code, .file = s->o.file, .seed = (uint64_t)s->o.seed, .terminal = isatty(0) && !s->o.code && !s->o.file};
+    o.real = !s->o.real ? DT_NONE : strcmp(s->o.real, "f32") == 0 ? DT_F32 : DT_F64;
+    o.color = strcmp(color, "always") == 0 || (strcmp(color, "auto") == 0 && isatty(2));
+    session_fail(s, repl_run(&o));
+}
