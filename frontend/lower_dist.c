@@ -172,6 +172,7 @@ void lower_check_support(Elab *e, const Slot *slot, const DistValue *d, Span at)
 static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType dt, Span at,
                        Val *out) {
     const Value *v = &d->args[k];
+    bool vector = dist_is_vector(d->def, d->form, k);
     Node *p = node_of(e, v, dt);
     if (!p)
         return false;
@@ -181,14 +182,14 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
                    "a density inside a comprehension: compute it outside, for the whole tensor");
         return false;
     }
-    if (p->rank == 0 && !d->def->last_axis) {
+    if (p->rank == 0 && !vector) {
         *out = gen_value(e, p);
         return true;
     }
     Axis axes[LANG_RANK + 1];
     int rank = x->rank, map[LANG_RANK + 1];
     memcpy(axes, x->axes, sizeof *axes * (size_t)rank);
-    if (d->def->last_axis) {
+    if (vector) {
         if (!p->rank) {
             elab_error(e, "E0336", v->span, "%s takes a vector, and this is a scalar", d->name);
             return false;

@@ -20,8 +20,8 @@ typedef struct DistForm {
     DistParam params[DIST_MOST_PARAMS];
 } DistForm;
 
-/* What a builder gets: x (id 0 for the mean) and the parameters, each a scalar or of the density's shape; a parameter of
- * a distribution with `last_axis` has one axis more, over which it is a vector (Categorical: [.., K]). */
+/* What a builder gets: x (id 0 for the mean) and the parameters, each a scalar or of the density's shape; a vector has
+ * the density's shape and one axis more, or that axis alone. */
 typedef struct DistCall {
     Module *m;
     Func *f;
@@ -38,18 +38,19 @@ typedef struct DistDef {
     const char *doc;
     int n_forms;
     DistForm forms[DIST_MOST_FORMS];
+    unsigned vectors[DIST_MOST_FORMS]; /* by form: bit k: param k has one axis more than the density (Categorical: [.., K]) */
     DistSupport support;
-    bool last_axis;
     /* The log density at one point, all operands of the density's real type (x as it is); NULL: logpdf builds it. */
     int (*body)(BodyBuilder *b, int form, int x, const int *p);
     Val (*logpdf)(const DistCall *c);
-    /* E[x]: of the density's shape (with `last_axis`: the probabilities, one axis more); one of the two. */
+    /* E[x]: of the density's shape (of classes: their probabilities, one axis more); one of the two. */
     int (*mean_body)(BodyBuilder *b, int form, DType real, const int *p);
     Val (*mean)(const DistCall *c);
 } DistDef;
 
 const DistDef *dist_named(Str name); /* NULL if there is none */
 const DistDef *const *dist_all(int *n);
+static inline bool dist_is_vector(const DistDef *d, int form, int param) { return d->vectors[form] >> param & 1; }
 /* The number of the form that has a parameter of this name, or -1. */
 int dist_form_named(const DistDef *d, const char *param);
 

@@ -1,9 +1,5 @@
 /* Distributions of reals. Densities as in Gelman et al., Bayesian Data Analysis, 3rd ed., appendix A. */
-#include <math.h>
-
 #include "ir/dists/dist_body.h"
-
-#define HALF_LOG_2PI 0.91893853320467274178
 
 static int first(BodyBuilder *b, int form, DType real, const int *p) {
     (void)b, (void)form, (void)real;
@@ -49,7 +45,7 @@ const DistDef dist_beta = {
 
 static int exponential_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    return SUB(LOG(p[0]), MUL(p[0], x));
+    return if_not_negative(b, x, SUB(LOG(p[0]), MUL(p[0], x)));
 }
 
 static int exponential_mean(BodyBuilder *b, int form, DType real, const int *p) {
@@ -114,8 +110,8 @@ const DistDef dist_inverse_gamma = {
 static int student_t_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int df = p[0], z = DIV(SUB(x, p[1]), p[2]), half = K(x, 0.5), top = MUL(half, ADD(df, K(x, 1)));
-    int log_norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))), ADD(MUL(half, LOG(MUL(df, K(x, 3.14159265358979323846)))), LOG(p[2])));
-    return SUB(log_norm, MUL(top, body_op1(b, SC_log1p, DIV(MUL(z, z), df))));
+    int log_norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))), ADD(MUL(half, LOG(MUL(df, K(x, PI)))), LOG(p[2])));
+    return SUB(log_norm, MUL(top, LOG1P(DIV(MUL(z, z), df))));
 }
 
 static int student_t_mean(BodyBuilder *b, int form, DType real, const int *p) {

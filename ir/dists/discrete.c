@@ -1,15 +1,6 @@
 /* Distributions of bool, int and index. */
-#include <math.h>
-
 #include "ir/dists/dist_body.h"
 #include "ir/op.h"
-
-/* log sigmoid(z) without overflow, with derivative 1/2 at 0: -log1p(exp(-z)) for z > 0, else z - log1p(exp(z)). */
-static int log_sigmoid(BodyBuilder *b, int z) {
-    int pos = NEG(body_op1(b, SC_log1p, body_op1(b, SC_exp, NEG(z))));
-    int neg = SUB(z, body_op1(b, SC_log1p, body_op1(b, SC_exp, z)));
-    return SELECT(LESS(K(z, 0), z), pos, neg);
-}
 
 /* x log p + (1 - x) log(1 - p), each only where its x holds. */
 static int bernoulli_body(BodyBuilder *b, int form, int x, const int *p) {
@@ -61,7 +52,6 @@ typedef struct Classes {
     const DistCall *c;
     Ctx *ctx;
     int rank;
-    Dim k;             /* number of classes */
     NestIndex box[MAX_RANK + 1];
     Dim map[MAX_RANK + 1];
 } Classes;
@@ -69,12 +59,12 @@ typedef struct Classes {
 static Classes classes_of(const DistCall *c) {
     Classes s = {.c = c, .ctx = c->m->ctx, .rank = c->type.rank};
     Type z = graph_type(c->f, c->params[0]);
-    for (int k = 0; k < z.rank; k++) {
-        Dim extent = k < s.rank ? c->type.shape[k] : z.shape[k];
-        s.box[k] = (NestIndex){nest_index(s.ctx, k + 1 < z.rank ? str_fmt(s.ctx, "i%d", k) : "k"), extent};
+    for (int k = 0; k <= s.rank; k++) {
+        bool draw = k < s.rank;
+        s.box[k].sym = nest_index(s.ctx, draw ? str_fmt(s.ctx, "i%d", k) : "k");
+        s.box[k].extent = draw ? c->type.shape[k] : z.shape[z.rank - 1];
         s.map[k] = dim_of(s.ctx, s.box[k].sym);
     }
-    s.k = z.shape[z.rank - 1];
     return s;
 }
 
@@ -164,8 +154,8 @@ const DistDef dist_categorical = {
     .doc = "a class with probabilities p = softmax(logit) along the last axis",
     .n_forms = 2,
     .forms = {{1, {{"p", KIND_SIMPLEX}}}, {1, {{"logit", KIND_REAL}}}},
+    .vectors = {1, 1},
     .support = SUPPORT_INDEX,
-    .last_axis = true,
     .logpdf = categorical_logpdf,
     .mean = categorical_mean,
 };
