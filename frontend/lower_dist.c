@@ -182,7 +182,7 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
                    "a density inside a comprehension: compute it outside, for the whole tensor");
         return false;
     }
-    if (p->rank == 0 && !vector) {
+    if (p->rank == vector) { /* one number, or one vector, for all draws */
         *out = gen_value(e, p);
         return true;
     }

@@ -63,9 +63,15 @@ static int read_at(Cells *s, BodyBuilder *b, Val v, bool to_real) {
 
 static Val emit_cells(Cells *s, BodyBuilder *b, int result) {
     const DistCall *c = s->c;
-    Nest n = {.op = NEST_STORE, .n_box = c->type.rank, .box = s->box, .rank = c->type.rank, .map = s->map, .init = -1};
+    Nest n = {.op = NEST_STORE,
+              .n_box = c->type.rank,
+              .box = s->box,
+              .rank = c->type.rank,
+              .map = s->map,
+              .init = -1};
     n.body = body_done(b, result);
-    return graph_nest(c->m, c->f, &n, s->args, s->n_args, c->type.dt, c->type.shape, c->span, c->name);
+    return graph_nest(c->m, c->f, &n, s->args, s->n_args, c->type.dt, c->type.shape, c->span,
+                      c->name);
 }
 
 Val dist_logpdf(const DistDef *d, const DistCall *c) {

@@ -2,9 +2,11 @@
  *
  *   %g1, %g2 = vjp %y, %s, %w1, %w2
  *
- * becomes the reverse sweep over the instructions before it that depend on the w's and that y depends on: x_adj is the
- * cotangent of x, contributions to one cotangent chain by `from`. The w's are free: what computes them is not looked
- * into. Instructions are expanded in order, so a vjp of a vjp differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp); this file knows none. */
+ * becomes the reverse sweep over the instructions before it that depend on the w's and that y
+ * depends on: x_adj is the cotangent of x, contributions to one cotangent chain by `from`. The w's
+ * are free: what computes them is not looked into. Instructions are expanded in order, so a vjp of
+ * a vjp differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp);
+ * this file knows none. */
 #include <string.h>
 
 #include "base/diag.h"
@@ -40,7 +42,8 @@ static const char *operand_name(const Sweep *s, Val v) {
     return !name ? "x" : dot ? dot + 1 : name;
 }
 
-/* Names of what the derivative of i appended (insts from `begin`): a cotangent's whole chain takes the operand's. */
+/* Names of what the derivative of i appended (insts from `begin`): a cotangent's whole chain takes
+ * the operand's. */
 static void name_backward(Sweep *s, const Inst *i, const Val *d, int begin) {
     if (!i->name)
         return;
@@ -81,7 +84,9 @@ static void backward(Sweep *s, const Inst *i) {
         diag_error(s->u->ctx, "E0590", i->span, "there is no derivative of `%s`", i->op->name);
         return;
     }
-    Val *g = ARENA_ARRAY(s->u->arena, Val, i->n_results + 1), *acc = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1), *d = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1);
+    Val *g = ARENA_ARRAY(s->u->arena, Val, i->n_results + 1),
+        *acc = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1),
+        *d = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1);
     for (int j = 0; j < i->n_results; j++)
         g[j] = s->adj[inst_result(i, j).id];
     for (int j = 0; j < i->n_args; j++)
@@ -104,7 +109,13 @@ static Val zeros(Sweep *s, Type t, Span span) {
     }
     BodyBuilder b = body_new(ctx);
     Body body = body_done(&b, body_real(&b, t.dt, 0));
-    Nest n = {.op = NEST_STORE, .n_box = t.rank, .box = box, .rank = t.rank, .map = map, .body = body, .init = -1};
+    Nest n = {.op = NEST_STORE,
+              .n_box = t.rank,
+              .box = box,
+              .rank = t.rank,
+              .map = map,
+              .body = body,
+              .init = -1};
     return graph_nest(s->m, s->f, &n, NULL, 0, t.dt, t.shape, span, NULL);
 }
 

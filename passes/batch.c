@@ -7,9 +7,10 @@
  *   %y: f32[4, 16] = nest += %x[k, n] * %w[k, j] over n<16 j<4 k<8
  *   %s: f64 = nest += %y[j, n] over n<16 j<4 where 0 <= n < rows
  *
- * The rows are the estimator's batch dim, else the symbolic first axis of an input of rank 2 or more. An instruction
- * belongs to a region if its row index stands alone on the first axis of everything with rows that it touches; a sum over
- * rows that rows depend on again ends the region. What does not fit stays outside, over all rows. */
+ * The rows are the estimator's batch dim, else the symbolic first axis of an input of rank 2 or
+ * more. An instruction belongs to a region if its row index stands alone on the first axis of
+ * everything with rows that it touches; a sum over rows that rows depend on again ends the region.
+ * What does not fit stays outside, over all rows. */
 #include "passes/rewrite.h"
 
 typedef enum Place { OUTSIDE, BY_ROW, SUM_OF_ROWS } Place;
@@ -19,9 +20,9 @@ typedef struct Batch {
     const Func *f;
     DimSym rows_of; /* the symbol N */
     Dim n;
-    Place *place;  /* by instruction */
-    int *region;   /* by instruction: region, or for OUTSIDE the first region that may follow it */
-    int *stage;    /* by value: first region whose body may use it */
+    Place *place; /* by instruction */
+    int *region;  /* by instruction: region, or for OUTSIDE the first region that may follow it */
+    int *stage;   /* by value: first region whose body may use it */
     int n_regions;
 } Batch;
 
@@ -41,14 +42,16 @@ static bool mentions_rows(const Batch *b, Type t, int from) {
 
 /* ---- which instructions */
 
-/* Reads and index values of a body: the row index only alone on the first axis of operands with rows. */
+/* Reads and index values of a body: the row index only alone on the first axis of operands with
+ * rows. */
 static bool body_fits(const Batch *b, const Inst *i, const Body *body, DimSym row) {
     for (int k = 0; k < body->n; k++) {
         const BodyInst *x = &body->insts[k];
         if (x->kind != BODY_READ)
             continue;
         bool rows = has_rows(b, i->args[x->operand]);
-        if (mentions_rows(b, graph_type(b->f, i->args[x->operand]), rows) || (rows && dim_as_symbol(x->map[0]) != row))
+        if (mentions_rows(b, graph_type(b->f, i->args[x->operand]), rows) ||
+            (rows && dim_as_symbol(x->map[0]) != row))
             return false;
         for (int a = rows; a < x->rank; a++)
             if (dim_mentions(x->map[a], row))
@@ -81,7 +84,8 @@ static Place place_nest(const Batch *b, const Inst *i) {
     Type t = graph_type(b->f, i->first);
     DimSym row = row_index(b, n);
     uint64_t out;
-    if (!row || !guards_fit(b, n, row) || !body_fits(b, i, &n->body, row) || !nest_outputs(ctx_of(b), n, &out))
+    if (!row || !guards_fit(b, n, row) || !body_fits(b, i, &n->body, row) ||
+        !nest_outputs(ctx_of(b), n, &out))
         return OUTSIDE;
     bool by_row = has_rows(b, i->first) && dim_as_symbol(n->map[0]) == row;
     for (int a = by_row; a < n->rank; a++)
@@ -96,10 +100,12 @@ static Place place_nest(const Batch *b, const Inst *i) {
 static Place place_of(const Batch *b, const Inst *i) {
     if (i->op == &op_nest)
         return place_nest(b, i);
-    bool rows = i->n_results == 1 && has_rows(b, i->first) && !mentions_rows(b, graph_type(b->f, i->first), 1);
+    bool rows = i->n_results == 1 && has_rows(b, i->first) &&
+                !mentions_rows(b, graph_type(b->f, i->first), 1);
     if (i->op == &op_random)
         return rows && ((const RandomAttr *)i->attr)->row_axis == 0 ? BY_ROW : OUTSIDE;
-    if ((i->op->flags & OPF_VIEW) && rows && has_rows(b, i->args[0]) && !mentions_rows(b, graph_type(b->f, i->args[0]), 1))
+    if ((i->op->flags & OPF_VIEW) && rows && has_rows(b, i->args[0]) &&
+        !mentions_rows(b, graph_type(b->f, i->args[0]), 1))
         return BY_ROW;
     return OUTSIDE;
 }
@@ -113,7 +119,8 @@ static bool used_by(const Body *body, int operand) {
     return false;
 }
 
-/* Does the part of the instruction inside the body use operand k? (init and post of a sum stay outside) */
+/* Does the part of the instruction inside the body use operand k? (init and post of a sum stay
+ * outside) */
 static bool inside(const Batch *b, int inst, int k) {
     const Inst *i = b->f->insts.p[inst];
     return b->place[inst] != SUM_OF_ROWS || used_by(&((const Nest *)i->attr)->body, k);
@@ -137,7 +144,9 @@ static void assign_regions(Batch *b) {
         }
         b->region[k] = b->place[k] == OUTSIDE ? after : region;
         for (int j = 0; j < i->n_results; j++)
-            b->stage[inst_result(i, j).id] = b->place[k] == SUM_OF_ROWS ? (region + 1 > after ? region + 1 : after) : b->region[k];
+            b->stage[inst_result(i, j).id] = b->place[k] == SUM_OF_ROWS
+                                                 ? (region + 1 > after ? region + 1 : after)
+                                                 : b->region[k];
         if (b->place[k] != OUTSIDE && region + 1 > b->n_regions)
             b->n_regions = region + 1;
     }
@@ -172,7 +181,8 @@ static Val in_body(BodyMaker *m, Val v) {
     Batch *b = m->b;
     bool cut = has_rows(b, v);
     Type t = graph_type(b->f, v);
-    Param p = {.name = b->f->vals.p[v.id].name, .role = ROLE_LOCAL, .tensor = -1, .span = b->f->span};
+    Param p = {
+        .name = b->f->vals.p[v.id].name, .role = ROLE_LOCAL, .tensor = -1, .span = b->f->span};
     if (!p.name)
         p.name = str_fmt(ctx_of(b), "a%d", m->args.n);
     vec_push(b->r.u->arena, &m->args, v);
@@ -193,7 +203,8 @@ static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row
     if (!from->n)
         return *from;
     BodyInst *insts = arena_dup(b->r.u->arena, from->insts, sizeof *insts * (size_t)from->n);
-    DimBinding global = {row, dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
+    DimBinding global = {row,
+                         dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
     for (int k = 0; k < from->n; k++) {
         if (insts[k].kind == BODY_READ && has_rows(b, i->args[insts[k].operand]))
             insts[k].map = rotated(b->r.u->arena, insts[k].map, insts[k].rank);
@@ -270,13 +281,15 @@ static bool leaves(const Batch *b, int inst, int region) {
     for (int k = inst + 1; k < b->f->insts.n; k++) {
         const Inst *user = b->f->insts.p[k];
         for (int j = 0; j < user->n_args; j++)
-            if (user->args[j].id == i->first.id && (b->place[k] == OUTSIDE || b->region[k] != region || !inside(b, k, j)))
+            if (user->args[j].id == i->first.id &&
+                (b->place[k] == OUTSIDE || b->region[k] != region || !inside(b, k, j)))
                 return true;
     }
     return false;
 }
 
-/* A sum's init and post, applied to the total: read by the elementwise nest that follows the batch. */
+/* A sum's init and post, applied to the total: read by the elementwise nest that follows the batch.
+ */
 static Val finish_sum(Batch *b, const Inst *i, Val total) {
     Arena *arena = b->r.u->arena;
     NestOp n = nestop_of(b->f, i);
@@ -294,16 +307,19 @@ static Val finish_sum(Batch *b, const Inst *i, Val total) {
     }
     Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
     for (int k = 0; k < n.n_args; k++) /* what only the sum reads may exist in the slices alone */
-        args[k] = k == n.nest.init || used_by(&n.nest.post, k) ? rewrite_val(&b->r, n.args[k]) : total;
+        args[k] =
+            k == n.nest.init || used_by(&n.nest.post, k) ? rewrite_val(&b->r, n.args[k]) : total;
     args[n.n_args] = total;
     int sum = body_read(&bb, t.dt, n.n_args, t.rank, map);
     if (n.nest.init >= 0)
         sum = body_op2(&bb, SC_add, body_read(&bb, t.dt, n.nest.init, t.rank, map), sum);
     if (n.nest.post.n) {
-        BodyInst *insts = arena_dup(arena, n.nest.post.insts, sizeof *insts * (size_t)n.nest.post.n);
+        BodyInst *insts =
+            arena_dup(arena, n.nest.post.insts, sizeof *insts * (size_t)n.nest.post.n);
         Body post = {n.nest.post.n, insts};
         BodyBuilder whole = body_new(ctx_of(b));
-        int acc = body_import(&whole, &(Body){sum + 1, bb.insts.p}, NULL, 0, NULL), *to = ARENA_ARRAY(arena, int, post.n);
+        int acc = body_import(&whole, &(Body){sum + 1, bb.insts.p}, NULL, 0, NULL),
+            *to = ARENA_ARRAY(arena, int, post.n);
         for (int k = 0; k < post.n; k++) {
             BodyInst one = insts[k];
             int arity = one.kind == BODY_OP ? scalar_def(one.op)->arity : 0;
@@ -321,8 +337,10 @@ static Val finish_sum(Batch *b, const Inst *i, Val total) {
         bb = whole;
         sum = to[post.n - 1];
     }
-    NestOp r = {.n_args = n.n_args + 1, .args = args, .type = n.type, .span = n.span, .name = n.name};
-    r.nest = (Nest){.op = NEST_STORE, .n_box = t.rank, .box = box, .rank = t.rank, .map = map, .init = -1};
+    NestOp r = {
+        .n_args = n.n_args + 1, .args = args, .type = n.type, .span = n.span, .name = n.name};
+    r.nest = (Nest){
+        .op = NEST_STORE, .n_box = t.rank, .box = box, .rank = t.rank, .map = map, .init = -1};
     r.nest.body = body_done(&bb, sum);
     r = nestop_compact(ctx_of(b), &r);
     return nestop_emit(b->r.m, b->r.to, &r);
@@ -331,12 +349,16 @@ static Val finish_sum(Batch *b, const Inst *i, Val total) {
 static void add_result(BodyMaker *m, int inst) {
     Batch *b = m->b;
     const Inst *i = b->f->insts.p[inst];
-    Result r = {.val = m->to[i->first.id], .name = b->f->vals.p[i->first.id].name, .role = RES_LOCAL, .of = -1};
+    Result r = {.val = m->to[i->first.id],
+                .name = b->f->vals.p[i->first.id].name,
+                .role = RES_LOCAL,
+                .of = -1};
     if (!r.name)
         r.name = str_fmt(ctx_of(b), "r%d", m->results.n);
     graph_result(b->r.m, m->body, r);
     vec_push(b->r.u->arena, &m->results, i->first);
-    vec_push(b->r.u->arena, &m->result_kinds, b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : BATCH_CAT);
+    vec_push(b->r.u->arena, &m->result_kinds,
+             b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : BATCH_CAT);
 }
 
 /* A name for a dim of a body, which neither a dim nor an index of the function has. */
@@ -365,7 +387,8 @@ static bool is_empty(const Batch *b, int region) {
     return true;
 }
 
-/* Appends the batch op of a region; sums that still need their init or post are finished where their turn comes. */
+/* Appends the batch op of a region; sums that still need their init or post are finished where
+ * their turn comes. */
 static void emit_region(Batch *b, int region) {
     Arena *arena = b->r.u->arena;
     Ctx *ctx = ctx_of(b);
@@ -395,11 +418,19 @@ static void emit_region(Batch *b, int region) {
         if (b->place[k] != OUTSIDE && b->region[k] == region && leaves(b, k, region))
             add_result(&m, k);
     BatchAttr *attr = ARENA_NEW(arena, BatchAttr);
-    *attr = (BatchAttr){.body = m.body->id, .n = b->n, .rows = b->r.u->rows, .groups = b->r.u->groups, .n_args = m.args.n, .n_results = m.results.n, .args = m.arg_kinds.p, .results = m.result_kinds.p};
+    *attr = (BatchAttr){.body = m.body->id,
+                        .n = b->n,
+                        .rows = b->r.u->rows,
+                        .groups = b->r.u->groups,
+                        .n_args = m.args.n,
+                        .n_results = m.results.n,
+                        .args = m.arg_kinds.p,
+                        .results = m.result_kinds.p};
     Val *args = ARENA_ARRAY(arena, Val, m.args.n + 1);
     for (int k = 0; k < m.args.n; k++)
         args[k] = rewrite_val(&b->r, m.args.p[k]);
-    const Inst *batch = graph_inst(b->r.m, b->r.to, &op_batch, args, m.args.n, attr, b->f->span, b->f->name);
+    const Inst *batch =
+        graph_inst(b->r.m, b->r.to, &op_batch, args, m.args.n, attr, b->f->span, b->f->name);
     for (int k = 0; k < m.results.n; k++)
         b->r.map.to[m.results.p[k].id] = inst_result(batch, k);
 }

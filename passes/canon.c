@@ -1,11 +1,14 @@
 /* canon: guards out of selects (lift), and work out of windows.
  *
- *   += select({j} < {i}, m[i, j], 0) over i<N j<M          ->  += m[i, j] over i<N j<M where 0 <= i - j - 1 < N
- *   += x?0[i + a - 1] * w[a]                               ->  += x[i + a - 1] * w[a] where 0 <= i + a - 1 < N
- *   max= tanh(x[2*i + a]) over i<N a<3                     ->  t = tanh(x[i]);  max= t[2*i + a]
- *   t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M      ->  += t[i, j]
+ *   += select({j} < {i}, m[i, j], 0) over i<N j<M          ->  += m[i, j] over i<N j<M where 0 <= i
+ * - j - 1 < N
+ *   += x?0[i + a - 1] * w[a]                               ->  += x[i + a - 1] * w[a] where 0 <= i
+ * + a - 1 < N max= tanh(x[2*i + a]) over i<N a<3                     ->  t = tanh(x[i]);  max=
+ * t[2*i + a] t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M      ->  += t[i,
+ * j]
  *
- * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box has more points than x. */
+ * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box
+ * has more points than x. */
 #include "passes/rewrite.h"
 
 static bool computes(const Body *b) {
@@ -21,10 +24,16 @@ static bool same_points(Ctx *ctx, const NestOp *a, const NestOp *b) {
         return false;
     for (int k = 0; k < a->nest.body.n; k++) {
         const BodyInst *x = &a->nest.body.insts[k], *y = &b->nest.body.insts[k];
-        if (x->kind == BODY_READ && y->kind == BODY_READ && a->args[x->operand].id != b->args[y->operand].id)
+        if (x->kind == BODY_READ && y->kind == BODY_READ &&
+            a->args[x->operand].id != b->args[y->operand].id)
             return false;
     }
-    Nest x = {.op = NEST_STORE, .n_box = a->nest.n_box, .box = a->nest.box, .body = a->nest.body, .init = -1}, y = x;
+    Nest x = {.op = NEST_STORE,
+              .n_box = a->nest.n_box,
+              .box = a->nest.box,
+              .body = a->nest.body,
+              .init = -1},
+         y = x;
     y.box = b->nest.box;
     y.body = b->nest.body;
     return nest_equal(ctx, &x, &y);
@@ -70,7 +79,8 @@ static void canon_nest(Rewrite *r, const Inst *i) {
         r->map.to[i->first.id] = nestop_emit(r->m, r->to, &n);
         return;
     }
-    Val t = nestop_emit(r->m, r->to, &producer), *args = ARENA_ARRAY(r->u->arena, Val, consumer.n_args + 1);
+    Val t = nestop_emit(r->m, r->to, &producer),
+        *args = ARENA_ARRAY(r->u->arena, Val, consumer.n_args + 1);
     for (int k = 0; k < consumer.n_args; k++)
         args[k] = consumer.args[k].id ? consumer.args[k] : t;
     consumer.args = args;

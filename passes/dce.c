@@ -6,7 +6,8 @@
 #include "passes/rewrite.h"
 
 static bool *needed(Unit *u, const Func *f) {
-    bool *val = ARENA_ARRAY(u->arena, bool, f->vals.n + 1), *inst = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
+    bool *val = ARENA_ARRAY(u->arena, bool, f->vals.n + 1),
+         *inst = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
     for (int k = 0; k < f->results.n; k++)
         val[f->results.p[k].val.id] = true;
     for (int k = f->insts.n - 1; k >= 0; k--) {

@@ -1,6 +1,7 @@
 /* density: each log density is expanded by its distribution.
  *
- *   %l = density{Normal}(%x, %m, %s)   ->   %l = nest = -0.5*((x[i] - m[i])/s[])^2 - log(s[]) - ... over i<N
+ *   %l = density{Normal}(%x, %m, %s)   ->   %l = nest = -0.5*((x[i] - m[i])/s[])^2 - log(s[]) - ...
+ * over i<N
  *
  * It knows no distribution: the stanza builds. */
 #include "ir/dist.h"
@@ -11,7 +12,14 @@ static void expand(Rewrite *r, const Inst *i) {
     Val *params = ARENA_ARRAY(r->u->arena, Val, i->n_args + 1);
     for (int k = 1; k < i->n_args; k++)
         params[k - 1] = rewrite_val(r, i->args[k]);
-    DistCall c = {.m = r->m, .f = r->to, .form = attr->form, .x = rewrite_val(r, i->args[0]), .params = params, .type = attr->type, .span = i->span, .name = i->name};
+    DistCall c = {.m = r->m,
+                  .f = r->to,
+                  .form = attr->form,
+                  .x = rewrite_val(r, i->args[0]),
+                  .params = params,
+                  .type = attr->type,
+                  .span = i->span,
+                  .name = i->name};
     r->map.to[i->first.id] = dist_logpdf(attr->dist, &c);
 }
 

@@ -1,12 +1,13 @@
 /* estimate: the densities of an estimator become the entries that fit it.
  *
- *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step     (with `using`: training by mini-batches)
- *   E.loglik, E.logprior             ->   E.logp, E.grad          (exact estimators)
+ *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step     (with `using`: training by
+ * mini-batches) E.loglik, E.logprior             ->   E.logp, E.grad          (exact estimators)
  *
- * A `minimize` has E.objective in the place of E.loglik, which counts as minus a log likelihood per row.
- * Training minimises -(1/b) log likelihood - (prior/n) log prior; b rows of this batch, n of all. The step requires loss
- * and gradients to be finite before it updates anything. Every entry that takes labels requires them to lie in their
- * kind first. The parts are removed; derivatives are left to `ad`. */
+ * A `minimize` has E.objective in the place of E.loglik, which counts as minus a log likelihood per
+ * row. Training minimises -(1/b) log likelihood - (prior/n) log prior; b rows of this batch, n of
+ * all. The step requires loss and gradients to be finite before it updates anything. Every entry
+ * that takes labels requires them to lie in their kind first. The parts are removed; derivatives
+ * are left to `ad`. */
 #include <string.h>
 
 #include "passes/rewrite.h"
@@ -45,7 +46,8 @@ static int rows_fn(BodyBuilder *b, const Build *e) {
     DimSym rows = e->block->using_.rows;
     if (!rows && e->block->dims.n)
         rows = e->block->dims.p[0];
-    return rows ? body_cast(b, DT_F64, body_dim(b, dim_of(e->u->ctx, rows))) : body_real(b, DT_F64, 1);
+    return rows ? body_cast(b, DT_F64, body_dim(b, dim_of(e->u->ctx, rows)))
+                : body_real(b, DT_F64, 1);
 }
 
 /* n_total, or the number of rows where it is 0. */
@@ -65,7 +67,8 @@ static int loss_fn(BodyBuilder *b, const int *a, const Build *e) {
     return body_op2(b, SC_sub, a[0], body_op2(b, SC_mul, weight, a[1]));
 }
 
-/* -objective - that share of the prior: what an exact `minimize` makes greatest; a: objective, log prior, prior */
+/* -objective - that share of the prior: what an exact `minimize` makes greatest; a: objective, log
+ * prior, prior */
 static int minus_objective_fn(BodyBuilder *b, const int *a, const Build *e) {
     int weight = body_op2(b, SC_div, a[2], rows_fn(b, e));
     return body_op2(b, SC_sub, body_op2(b, SC_mul, weight, a[1]), a[0]);
@@ -97,7 +100,10 @@ static int find_param(const Func *f, Role role, Str name) {
 }
 
 /* Roles of which a function has one at most; the name does not matter. */
-static bool is_single(Role r) { return r == ROLE_PRIOR || r == ROLE_NTOTAL || r == ROLE_EPOCH || r == ROLE_SEED || r == ROLE_STEP; }
+static bool is_single(Role r) {
+    return r == ROLE_PRIOR || r == ROLE_NTOTAL || r == ROLE_EPOCH || r == ROLE_SEED ||
+           r == ROLE_STEP;
+}
 
 static Val need_param(Build *e, const Param *like, Type t) {
     int k = find_param(e->f, like->role, is_single(like->role) ? NULL : like->name);
@@ -130,7 +136,8 @@ static Val step_of(Build *e) {
 
 /* Splices a part whose params all exist by role and name; returns its results. */
 static Val *splice(Build *e, const Func *part) {
-    Val *args = ARENA_ARRAY(e->u->arena, Val, part->params.n + 1), *outs = ARENA_ARRAY(e->u->arena, Val, part->results.n + 1);
+    Val *args = ARENA_ARRAY(e->u->arena, Val, part->params.n + 1),
+        *outs = ARENA_ARRAY(e->u->arena, Val, part->results.n + 1);
     for (int k = 0; k < part->params.n; k++) {
         const Param *p = &part->params.p[k];
         args[k] = p->role == ROLE_STEP ? step_of(e) : need_param(e, p, graph_type(part, p->val));
@@ -141,7 +148,8 @@ static Val *splice(Build *e, const Func *part) {
 
 /* ---- requirements */
 
-/* A nest that is 1 where a cell is bad, its maximum over the tensor, and the requirement that there is none. */
+/* A nest that is 1 where a cell is bad, its maximum over the tensor, and the requirement that there
+ * is none. */
 typedef int (*BadFn)(BodyBuilder *b, int x, Dim bound);
 
 static int not_finite(BodyBuilder *b, int x, Dim bound) {
@@ -152,7 +160,8 @@ static int not_finite(BodyBuilder *b, int x, Dim bound) {
 
 static int outside_kind(BodyBuilder *b, int x, Dim bound) {
     int v = body_cast(b, DT_I64, x);
-    return body_op2(b, SC_or, body_op2(b, SC_lt, v, body_int(b, DT_I64, 0)), body_op2(b, SC_le, body_dim(b, bound), v));
+    return body_op2(b, SC_or, body_op2(b, SC_lt, v, body_int(b, DT_I64, 0)),
+                    body_op2(b, SC_le, body_dim(b, bound), v));
 }
 
 static void require_none(Build *e, Val v, BadFn bad, Dim bound, Str message, Span span) {
@@ -185,7 +194,8 @@ static void require_labels(Build *e) {
         const Param *p = &e->f->params.p[k];
         if (p->role != ROLE_INPUT || !p->bound)
             continue;
-        Str message = str_fmt(ctx, "%s holds a value outside 0 .. %s", p->name, dim_text(ctx, dim_addk(ctx, p->bound, -1)));
+        Str message = str_fmt(ctx, "%s holds a value outside 0 .. %s", p->name,
+                              dim_text(ctx, dim_addk(ctx, p->bound, -1)));
         require_none(e, p->val, outside_kind, p->bound, message, p->span);
     }
 }
@@ -225,7 +235,10 @@ static Build begin(Unit *u, int block, const Parts *p, const char *suffix, AbiEn
         for (int j = 0; parts[k] && j < parts[k]->checks.n; j++)
             vec_push(u->arena, &e.f->checks, parts[k]->checks.p[j]);
     AbiEntry *entry = ARENA_NEW(u->arena, AbiEntry);
-    *entry = (AbiEntry){.kind = kind, .cname = str_fmt(u->ctx, "%s_%s", e.block->cname, suffix), .decl = e.block->name, .span = e.block->span};
+    *entry = (AbiEntry){.kind = kind,
+                        .cname = str_fmt(u->ctx, "%s_%s", e.block->cname, suffix),
+                        .decl = e.block->name,
+                        .span = e.block->span};
     e.f->entry = entry;
     need_params_of(&e, like);
     need_params_of(&e, p->logprior);
@@ -253,7 +266,8 @@ static Objective training_loss(Build *e, const Parts *p) {
     Val data = p->loglik ? scalar(e, o.outs, 1, DT_F64, data_loss_fn) : o.outs[0];
     o.value = data;
     if (p->logprior) {
-        Val args[4] = {data, splice(e, p->logprior)[0], hyper_param(e, ROLE_PRIOR, "prior", DT_F64), hyper_param(e, ROLE_NTOTAL, "n_total", DT_I64)};
+        Val args[4] = {data, splice(e, p->logprior)[0], hyper_param(e, ROLE_PRIOR, "prior", DT_F64),
+                       hyper_param(e, ROLE_NTOTAL, "n_total", DT_I64)};
         o.value = scalar(e, args, 4, DT_F64, loss_fn);
     }
     return o;
@@ -264,7 +278,8 @@ static Objective log_density(Build *e, const Parts *p) {
     o.outs = splice(e, o.source);
     o.value = p->loglik ? o.outs[0] : scalar(e, o.outs, 1, DT_F64, negated_fn);
     if (p->logprior) {
-        Val args[3] = {o.outs[0], splice(e, p->logprior)[0], hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
+        Val args[3] = {o.outs[0], splice(e, p->logprior)[0],
+                       hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
         o.value = scalar(e, args, 3, DT_F64, p->loglik ? logp_fn : minus_objective_fn);
     }
     return o;
@@ -272,7 +287,8 @@ static Objective log_density(Build *e, const Parts *p) {
 
 /* Cotangents of all parameters, by number of the function's param (id 0 for others). */
 static Val *gradients(Build *e, Val y) {
-    Val *args = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 2), *grads = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 1);
+    Val *args = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 2),
+        *grads = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 1);
     int n = 0;
     for (int k = 0; k < e->f->params.n; k++)
         if (e->f->params.p[k].role == ROLE_PARAM)
@@ -291,14 +307,16 @@ static Val *gradients(Build *e, Val y) {
 }
 
 static void result(Build *e, Val v, const char *name, ResRole role, int of) {
-    graph_result(e->m, e->f, (Result){.val = v, .name = str_of(e->u->ctx, name), .role = role, .of = of});
+    graph_result(e->m, e->f,
+                 (Result){.val = v, .name = str_of(e->u->ctx, name), .role = role, .of = of});
 }
 
 static void require_finite_all(Build *e, Val loss, const Val *grads) {
     require_finite(e, loss, "the loss");
     for (int k = 0; k < e->f->params.n; k++)
         if (grads[k].id)
-            require_finite(e, grads[k], str_fmt(e->u->ctx, "the gradient of %s", e->f->params.p[k].name));
+            require_finite(e, grads[k],
+                           str_fmt(e->u->ctx, "the gradient of %s", e->f->params.p[k].name));
 }
 
 static void make_loss_grad(Unit *u, int block, const Parts *p) {
@@ -338,7 +356,8 @@ static Val next_header(Build *e, Val header) {
     Dim *map = ARENA_ARRAY(e->u->arena, Dim, 1);
     map[0] = dim_of(ctx, box[0].sym);
     BodyBuilder b = body_new(ctx);
-    int old = body_read(&b, DT_I64, 0, 1, map), first = body_op2(&b, SC_eq, body_index(&b, map[0]), body_int(&b, DT_I64, 0));
+    int old = body_read(&b, DT_I64, 0, 1, map),
+        first = body_op2(&b, SC_eq, body_index(&b, map[0]), body_int(&b, DT_I64, 0));
     int r = body_op3(&b, SC_select, first, body_op2(&b, SC_add, old, body_int(&b, DT_I64, 1)), old);
     Nest n = {.op = NEST_STORE, .n_box = 1, .box = box, .rank = 1, .map = map, .init = -1};
     n.body = body_done(&b, r);
@@ -347,7 +366,8 @@ static Val next_header(Build *e, Val header) {
 
 /* The optimizer's step on every parameter. */
 static void update(Build *e, const Func *up, const Val *grads) {
-    Val *args = ARENA_ARRAY(e->u->arena, Val, up->params.n + 1), *outs = ARENA_ARRAY(e->u->arena, Val, up->results.n + 1);
+    Val *args = ARENA_ARRAY(e->u->arena, Val, up->params.n + 1),
+        *outs = ARENA_ARRAY(e->u->arena, Val, up->results.n + 1);
     int *of = ARENA_ARRAY(e->u->arena, int, up->params.n + 1), header = -1;
     for (int k = 0; k < up->params.n; k++) {
         const Param *p = &up->params.p[k];
@@ -368,7 +388,8 @@ static void update(Build *e, const Func *up, const Val *grads) {
     result(e, next_header(e, args[header]), "steps", RES_NEW_OPT, of[header]);
     for (int k = 0; k < up->results.n; k++)
         if (up->results.p[k].of != header)
-            result(e, outs[k], up->results.p[k].name, up->results.p[k].role, of[up->results.p[k].of]);
+            result(e, outs[k], up->results.p[k].name, up->results.p[k].role,
+                   of[up->results.p[k].of]);
 }
 
 static void make_step(Unit *u, int block, const Parts *p) {
@@ -387,7 +408,8 @@ static void make_step(Unit *u, int block, const Parts *p) {
     for (int k = 1; k < o.source->results.n; k++) {
         const Result *r = &o.source->results.p[k];
         if (r->role == RES_NEW_STATE)
-            result(&e, o.outs[k], r->name, RES_NEW_STATE, find_param(e.f, ROLE_STATE, o.source->params.p[r->of].name));
+            result(&e, o.outs[k], r->name, RES_NEW_STATE,
+                   find_param(e.f, ROLE_STATE, o.source->params.p[r->of].name));
     }
 }
 
@@ -407,7 +429,9 @@ static void make_exact(Unit *u, int block, const Parts *p) {
             result(&g, grads[k], g.f->params.p[k].name, RES_GRAD, k);
 }
 
-static const Func *part(Unit *u, const AbiBlock *b, const char *name) { return graph_func_named(u->graph, str_fmt(u->ctx, "%s.%s", b->name, name)); }
+static const Func *part(Unit *u, const AbiBlock *b, const char *name) {
+    return graph_func_named(u->graph, str_fmt(u->ctx, "%s.%s", b->name, name));
+}
 
 static void remove_part(Unit *u, const Func *f) {
     if (f)
@@ -416,7 +440,8 @@ static void remove_part(Unit *u, const Func *f) {
 
 static void estimate_block(Unit *u, int block) {
     const AbiBlock *b = u->graph->blocks.p[block];
-    Parts p = {part(u, b, "loglik"), part(u, b, "objective"), part(u, b, "logprior"), part(u, b, "update")};
+    Parts p = {part(u, b, "loglik"), part(u, b, "objective"), part(u, b, "logprior"),
+               part(u, b, "update")};
     if (!b->is_estimator || (!p.loglik && !p.objective))
         return;
     if (p.update) {

@@ -1,11 +1,12 @@
 /* fuse: elementwise nests go into the nests that read them, and into the sums they follow.
  *
- *   %z += x[..] * w[..];  %y = sigmoid(%z[n, o] + b[o])     ->   %y += x[..] * w[..] then sigmoid(acc + b[o])
- *   %e = exp(%x[i]);      %s += %e[i]                       ->   %s += exp(%x[i])
+ *   %z += x[..] * w[..];  %y = sigmoid(%z[n, o] + b[o])     ->   %y += x[..] * w[..] then
+ * sigmoid(acc + b[o]) %e = exp(%x[i]);      %s += %e[i]                       ->   %s += exp(%x[i])
  *
- * A producer is substituted where nothing is computed more often than before (same number of points, one reader or a
- * cheap body of one tensor) or where it computes nothing (conversions). What it reads is what its reader reads, so no sum changes
- * its order. It does not join nests of different boxes. */
+ * A producer is substituted where nothing is computed more often than before (same number of
+ * points, one reader or a cheap body of one tensor) or where it computes nothing (conversions).
+ * What it reads is what its reader reads, so no sum changes its order. It does not join nests of
+ * different boxes. */
 #include "passes/rewrite.h"
 
 enum { CHEAP = 3, MOST_BODY = 160, MOST_ARGS = 24 };
@@ -32,7 +33,8 @@ static int cost(const Body *b) {
     return n;
 }
 
-/* Operands with as many axes as the result: what each further reader of a substituted nest would have to read. */
+/* Operands with as many axes as the result: what each further reader of a substituted nest would
+ * have to read. */
 static int large_operands(const Func *f, const NestOp *p) {
     int n = 0;
     for (int k = 0; k < p->n_args; k++)
@@ -48,7 +50,8 @@ static bool worth_it(const Fuse *f, const NestOp *p, const NestOp *c, Val v) {
         return false;
     if (work == 0)
         return true;
-    return (uses_of(f, v) == 1 || cheap) && nest_points(ctx, &c->nest) == nest_points(ctx, &p->nest);
+    return (uses_of(f, v) == 1 || cheap) &&
+           nest_points(ctx, &c->nest) == nest_points(ctx, &p->nest);
 }
 
 /* Absorbs one producer of c; its operands get one reader more unless the producer dies with it. */
@@ -80,7 +83,8 @@ static bool follow(Fuse *f, NestOp *c) {
         if (!def || def->op != &op_nest || uses_of(f, v) != 1 || c->n_args > MOST_ARGS)
             continue;
         NestOp p = nestop_of(r->to, def), fused;
-        if (nest_elementwise(r->u->ctx, &p) || !nest_fuse_epilogue(r->u->ctx, &p, c, v, r->to, &fused))
+        if (nest_elementwise(r->u->ctx, &p) ||
+            !nest_fuse_epilogue(r->u->ctx, &p, c, v, r->to, &fused))
             continue;
         *c = fused;
         return true;

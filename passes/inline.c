@@ -1,11 +1,12 @@
-/* inline: calls are replaced by the bodies they call, and views (pads, slices, transposes, broadcasts: nests whose
- * body is a plain read) are substituted into their readers, before anything is differentiated.
+/* inline: calls are replaced by the bodies they call, and views (pads, slices, transposes,
+ * broadcasts: nests whose body is a plain read) are substituted into their readers, before anything
+ * is differentiated.
  *
- *   %p = nest = %x?0[i - 1] over i<N + 2                 %y = nest += %x?0[i + a - 1] * %w[a] over i<N a<3
- *   %y = nest += %p[i + a] * %w[a] over i<N a<3    ->
+ *   %p = nest = %x?0[i - 1] over i<N + 2                 %y = nest += %x?0[i + a - 1] * %w[a] over
+ * i<N a<3 %y = nest += %p[i + a] * %w[a] over i<N a<3    ->
  *
- * A read with a fill keeps its view unless the view takes the fill over. Functions that nothing calls any more are
- * removed. It does not look into what ops other than nest read. */
+ * A read with a fill keeps its view unless the view takes the fill over. Functions that nothing
+ * calls any more are removed. It does not look into what ops other than nest read. */
 #include "passes/rewrite.h"
 
 /* ---- calls */
@@ -20,7 +21,8 @@ static bool has_call(const Func *f) {
 static void splice_call(Rewrite *r, const Inst *i) {
     const CallAttr *attr = i->attr;
     const Func *callee = graph_func(r->m, attr->func);
-    Val *args = ARENA_ARRAY(r->u->arena, Val, i->n_args + 1), *outs = ARENA_ARRAY(r->u->arena, Val, i->n_results + 1);
+    Val *args = ARENA_ARRAY(r->u->arena, Val, i->n_args + 1),
+        *outs = ARENA_ARRAY(r->u->arena, Val, i->n_results + 1);
     for (int k = 0; k < i->n_args; k++)
         args[k] = rewrite_val(r, i->args[k]);
     graph_splice(r->m, r->to, callee, args, NULL, 0, i->name, outs);

@@ -1,8 +1,9 @@
-/* invert: a nest that scatters becomes a chain of gathers over the same points, so that no cell has two writers and
- * its loops are parallel.
+/* invert: a nest that scatters becomes a chain of gathers over the same points, so that no cell has
+ * two writers and its loops are parallel.
  *
  *   dx[2*i + a] += g[i] * w[a] over i<N a<3     ->   dx_0[2*y]     += g[y - a] * w[2*a] ...
- *                                                    dx[2*y + 1]   += g[y - a] * w[2*a + 1] from dx_0 ...
+ *                                                    dx[2*y + 1]   += g[y - a] * w[2*a + 1] from
+ * dx_0 ...
  *
  * More than 64 parts: it stays a serial scatter. */
 #include "passes/rewrite.h"

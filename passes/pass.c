@@ -7,7 +7,8 @@
 #include "base/diag.h"
 
 const PassDef pass_table[] = {
-#define PASS(name, level, needs, sets, clears, optional, help) {#name, level, pass_##name, needs, sets, clears, optional, help},
+#define PASS(name, level, needs, sets, clears, optional, help)                                     \
+    {#name, level, pass_##name, needs, sets, clears, optional, help},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -54,7 +55,8 @@ static const char *check_options(Ctx *ctx, const PassOptions *o) {
     return why || !o->stop_after ? why : check_names(ctx, &o->stop_after, 1, false);
 }
 
-/* A pass that later ones need cannot be left out; dropping an optional one clears nothing that is needed. */
+/* A pass that later ones need cannot be left out; dropping an optional one clears nothing that is
+ * needed. */
 static const char *check_disabled(Ctx *ctx, const PassOptions *o) {
     for (int k = 0; k < o->n_disabled; k++) {
         const PassDef *p = pass_named(o->disabled[k]);
@@ -104,7 +106,8 @@ typedef struct Times {
 } Times;
 
 static void run_one(Unit *u, const PassOptions *o, const PassDef *p, Times *t) {
-    bool before = listed(o->print_before, o->n_print_before, p->name), after = listed(o->print_after, o->n_print_after, p->name);
+    bool before = listed(o->print_before, o->n_print_before, p->name),
+         after = listed(o->print_after, o->n_print_after, p->name);
     const char *old = before || after ? text_of(u) : NULL;
     if (before)
         sb_printf(o->dumps, "; IR before %s\n%s", p->name, old);
@@ -117,7 +120,8 @@ static void run_one(Unit *u, const PassOptions *o, const PassDef *p, Times *t) {
     if (!after)
         return;
     const char *now = text_of(u);
-    sb_printf(o->dumps, "; IR after %s\n%s", p->name, strcmp(old, now) == 0 ? "(unchanged)\n" : now);
+    sb_printf(o->dumps, "; IR after %s\n%s", p->name,
+              strcmp(old, now) == 0 ? "(unchanged)\n" : now);
 }
 
 static void time_table(const PassOptions *o, const Times *t, int n) {
@@ -134,7 +138,8 @@ static void time_table(const PassOptions *o, const Times *t, int n) {
 
 static const char *fits_level(Ctx *ctx, const Unit *u, const PassDef *p) {
     if ((p->level == LEVEL_LOOP) != (u->loops != NULL))
-        return str_fmt(ctx, "the pass `%s` works on %s IR", p->name, p->level == LEVEL_LOOP ? "loop" : "graph");
+        return str_fmt(ctx, "the pass `%s` works on %s IR", p->name,
+                       p->level == LEVEL_LOOP ? "loop" : "graph");
     return NULL;
 }
 
@@ -149,7 +154,8 @@ bool pass_run(Unit *u, const PassOptions *o, const char **why) {
     Times *times = ARENA_ARRAY(&ctx->perm, Times, n + 1);
     for (int k = 0; k < n; k++) {
         const PassDef *p = o->only ? pass_named(o->only[k]) : &pass_table[k];
-        bool skip = !o->only && p->level != LEVEL_LOOP && u->loops; /* loop IR text: the graph passes are behind it */
+        bool skip = !o->only && p->level != LEVEL_LOOP &&
+                    u->loops; /* loop IR text: the graph passes are behind it */
         if (!skip && (*why = fits_level(ctx, u, p)))
             return false;
         if (!skip && !listed(o->disabled, o->n_disabled, p->name))

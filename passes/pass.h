@@ -13,21 +13,21 @@ typedef struct Unit {
     Module *graph;
     LoopModule *loops; /* NULL before to_loops */
     const Target *target;
-    int groups;        /* jobs of a batch, 8 */
-    int rows;          /* rows of a slice, 16 */
+    int groups; /* jobs of a batch, 8 */
+    int rows;   /* rows of a slice, 16 */
 } Unit;
 
 typedef enum PassLevel { LEVEL_GRAPH, LEVEL_TO_LOOPS, LEVEL_LOOP } PassLevel;
 
 /* Properties that passes need, set and clear; the chain is checked at start-up. */
 enum {
-    PROP_INLINED = 1, /* no call op */
+    PROP_INLINED = 1,   /* no call op */
     PROP_ESTIMATED = 2, /* estimators have become entries */
     PROP_EXPANDED = 4,  /* no density op */
     PROP_DERIVED = 8,   /* no vjp op */
     PROP_GATHERED = 16, /* no nest scatters unless named as serial */
     PROP_LOOPS = 32,
-    PROP_PLANNED = 64   /* buffers have offsets */
+    PROP_PLANNED = 64 /* buffers have offsets */
 };
 
 typedef struct PassDef {
@@ -35,7 +35,8 @@ typedef struct PassDef {
     PassLevel level;
     void (*run)(Unit *u);
     unsigned needs, sets, clears;
-    bool optional; /* may be disabled: declared exact (cse dce fuse plan-sharing), or an optimisation */
+    bool optional; /* may be disabled: declared exact (cse dce fuse plan-sharing), or an
+                      optimisation */
     const char *help;
 } PassDef;
 
@@ -44,7 +45,8 @@ extern const int n_passes;
 const PassDef *pass_named(const char *name);
 
 typedef struct PassOptions {
-    const char *const *only; /* --passes: these, in this order (NULL: the pipeline); sets of earlier passes are taken as given */
+    const char *const *only; /* --passes: these, in this order (NULL: the pipeline); sets of earlier
+                                passes are taken as given */
     int n_only;
     const char *stop_after; /* or NULL */
     const char *const *disabled;
@@ -52,11 +54,13 @@ typedef struct PassOptions {
     const char *const *print_before, *const *print_after; /* names, or "all" */
     int n_print_before, n_print_after;
     bool time_passes;
-    StrBuf *dumps; /* receives printed IR (under a line `; IR before fuse`), "(unchanged)" notes, and the time table */
+    StrBuf *dumps; /* receives printed IR (under a line `; IR before fuse`), "(unchanged)" notes,
+                      and the time table */
 } PassOptions;
 
-/* Runs the pipeline on u; the verifier runs after every pass (a failure is an internal error that names the pass).
- * False with a text in *why: a bad option (unknown pass; a disabled pass that later ones need: exit status 2). */
+/* Runs the pipeline on u; the verifier runs after every pass (a failure is an internal error that
+ * names the pass). False with a text in *why: a bad option (unknown pass; a disabled pass that
+ * later ones need: exit status 2). */
 bool pass_run(Unit *u, const PassOptions *o, const char **why);
 
 #define PASS(name, level, needs, sets, clears, optional, help) void pass_##name(Unit *u);

@@ -1,4 +1,5 @@
-/* Distributions of reals. Densities as in Gelman et al., Bayesian Data Analysis, 3rd ed., appendix A. */
+/* Distributions of reals. Densities as in Gelman et al., Bayesian Data Analysis, 3rd ed., appendix
+ * A. */
 #include "ir/dists/dist_body.h"
 
 static int first(BodyBuilder *b, int form, DType real, const int *p) {
@@ -110,7 +111,8 @@ const DistDef dist_inverse_gamma = {
 static int student_t_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int df = p[0], z = DIV(SUB(x, p[1]), p[2]), half = K(x, 0.5), top = MUL(half, ADD(df, K(x, 1)));
-    int log_norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))), ADD(MUL(half, LOG(MUL(df, K(x, PI)))), LOG(p[2])));
+    int log_norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))),
+                       ADD(MUL(half, LOG(MUL(df, K(x, PI)))), LOG(p[2])));
     return SUB(log_norm, MUL(top, LOG1P(DIV(MUL(z, z), df))));
 }
 

@@ -21,13 +21,15 @@ const DistDef dist_binomial = {
     .name = "Binomial",
     .doc = "successes of n trials with probability p = sigmoid(logit)",
     .n_forms = 2,
-    .forms = {{2, {{"n", KIND_INT}, {"p", KIND_PROB}}}, {2, {{"n", KIND_INT}, {"logit", KIND_REAL}}}},
+    .forms = {{2, {{"n", KIND_INT}, {"p", KIND_PROB}}},
+              {2, {{"n", KIND_INT}, {"logit", KIND_REAL}}}},
     .support = SUPPORT_COUNT,
     .body = binomial_body,
     .mean_body = binomial_mean,
 };
 
-/* lgamma(x + r) - lgamma(r) - log x! + x log(m/r) - (x + r) log(1 + m/r), r = 1/alpha; m = mean or exp(log) */
+/* lgamma(x + r) - lgamma(r) - log x! + x log(m/r) - (x + r) log(1 + m/r), r = 1/alpha; m = mean or
+ * exp(log) */
 static int negative_binomial_body(BodyBuilder *b, int form, int x, const int *p) {
     int one = K(x, 1), r = DIV(one, p[1]), power = ADD(x, r), log_ratio, log1p_ratio;
     if (form == 1) {
@@ -51,7 +53,8 @@ const DistDef dist_negative_binomial = {
     .name = "NegativeBinomial",
     .doc = "mean = exp(log), and variance mean + alpha mean^2",
     .n_forms = 2,
-    .forms = {{2, {{"mean", KIND_POSITIVE}, {"alpha", KIND_POSITIVE}}}, {2, {{"log", KIND_REAL}, {"alpha", KIND_POSITIVE}}}},
+    .forms = {{2, {{"mean", KIND_POSITIVE}, {"alpha", KIND_POSITIVE}}},
+              {2, {{"log", KIND_REAL}, {"alpha", KIND_POSITIVE}}}},
     .support = SUPPORT_COUNT,
     .body = negative_binomial_body,
     .mean_body = negative_binomial_mean,

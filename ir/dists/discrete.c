@@ -69,7 +69,8 @@ static Classes classes_of(const DistCall *c) {
 }
 
 /* A nest over all draws and classes (n_box = rank + 1) into a result of rank or rank + 1 axes. */
-static Val over_classes(Classes *s, NestOpKind op, BodyBuilder *b, int body, const Val *args, int n_args, int out_rank) {
+static Val over_classes(Classes *s, NestOpKind op, BodyBuilder *b, int body, const Val *args,
+                        int n_args, int out_rank) {
     const DistCall *c = s->c;
     Dim shape[MAX_RANK + 1];
     NestIndex *box = arena_dup(&s->ctx->perm, s->box, sizeof *box * (size_t)(s->rank + 1));
@@ -133,7 +134,8 @@ static Val categorical_logpdf(const DistCall *c) {
         r[k] = body_read(b, c->type.dt, k, s.rank, s.map);
     NestIndex *box = arena_dup(&s.ctx->perm, s.box, sizeof *box * (size_t)(s.rank + 1));
     Dim *map = arena_dup(&s.ctx->perm, s.map, sizeof *map * (size_t)(s.rank + 1));
-    Nest n = {.op = NEST_STORE, .n_box = s.rank, .box = box, .rank = s.rank, .map = map, .init = -1};
+    Nest n = {
+        .op = NEST_STORE, .n_box = s.rank, .box = box, .rank = s.rank, .map = map, .init = -1};
     n.body = body_done(b, SUB(SUB(r[0], r[1]), LOG(r[2])));
     return graph_nest(c->m, c->f, &n, args, 3, c->type.dt, c->type.shape, c->span, c->name);
 }
@@ -145,7 +147,8 @@ static Val categorical_mean(const DistCall *c) {
     if (c->form == 0)
         return over_classes(&s, NEST_STORE, &b, read_class(&s, &b, 0), c->params, 1, s.rank + 1);
     Val m = greatest(&s), sum = sum_of_exp(&s, m), args[3] = {c->params[0], m, sum};
-    int p = body_op2(&b, SC_div, shifted_exp(&s, &b, 0, 1), body_read(&b, c->type.dt, 2, s.rank, s.map));
+    int p = body_op2(&b, SC_div, shifted_exp(&s, &b, 0, 1),
+                     body_read(&b, c->type.dt, 2, s.rank, s.map));
     return over_classes(&s, NEST_STORE, &b, p, args, 3, s.rank + 1);
 }
 

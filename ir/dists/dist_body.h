@@ -23,14 +23,19 @@
 #define K(like, v) body_real(b, body_type(b, like), v)
 
 /* a log x, 0 where a is 0 (at x = 0 too). */
-static inline int xlogy(BodyBuilder *b, int a, int x) { return SELECT(EQUAL(a, K(a, 0)), K(a, 0), MUL(a, LOG(x))); }
+static inline int xlogy(BodyBuilder *b, int a, int x) {
+    return SELECT(EQUAL(a, K(a, 0)), K(a, 0), MUL(a, LOG(x)));
+}
 
-/* log sigmoid(z) without overflow, with derivative 1/2 at 0: -log1p(exp(-z)) for z > 0, else z - log1p(exp(z)). */
+/* log sigmoid(z) without overflow, with derivative 1/2 at 0: -log1p(exp(-z)) for z > 0, else z -
+ * log1p(exp(z)). */
 static inline int log_sigmoid(BodyBuilder *b, int z) {
     return SELECT(LESS(K(z, 0), z), NEG(LOG1P(EXP(NEG(z)))), SUB(z, LOG1P(EXP(z))));
 }
 
 /* e where x >= 0, else -inf: outside of the support. */
-static inline int if_not_negative(BodyBuilder *b, int x, int e) { return SELECT(LESS(x, K(x, 0)), K(x, -INFINITY), e); }
+static inline int if_not_negative(BodyBuilder *b, int x, int e) {
+    return SELECT(LESS(x, K(x, 0)), K(x, -INFINITY), e);
+}
 
 #endif

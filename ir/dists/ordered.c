@@ -35,11 +35,13 @@ static int read_cut(Ordered *s, BodyBuilder *b, int operand, int shift) {
 }
 
 /* log P(y = j), eta and cut being operands 0 and 1. With a = cut_{j-1} - eta and b = cut_j - eta,
- * sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)); the first and last class have one factor. */
+ * sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)); the first and last class have
+ * one factor. */
 static int log_class(Ordered *s, BodyBuilder *b) {
     Type t = graph_type(s->c->f, s->c->params[0]);
     Dim j = s->map[s->rank];
-    int eta = body_read(b, t.dt, 0, t.rank, s->map), above = read_cut(s, b, 1, 0), below = read_cut(s, b, 1, -1);
+    int eta = body_read(b, t.dt, 0, t.rank, s->map), above = read_cut(s, b, 1, 0),
+        below = read_cut(s, b, 1, -1);
     int zero = K(eta, 0), has_above = LESS(body_index(b, j), body_dim(b, s->last));
     int has_below = LESS(body_int(b, DT_I64, 0), body_index(b, j));
     int up = SELECT(has_above, log_sigmoid(b, SUB(above, eta)), zero);
@@ -48,10 +50,12 @@ static int log_class(Ordered *s, BodyBuilder *b) {
     return ADD(ADD(up, down), SELECT(body_op2(b, SC_and, has_above, has_below), between, zero));
 }
 
-static Val emit(Ordered *s, NestOpKind op, BodyBuilder *b, int body, const Val *args, int n_args, int rank) {
+static Val emit(Ordered *s, NestOpKind op, BodyBuilder *b, int body, const Val *args, int n_args,
+                int rank) {
     const DistCall *c = s->c;
     NestIndex *box = arena_dup(&s->ctx->perm, s->box, sizeof *box * (size_t)(s->rank + 1));
-    Dim *map = arena_dup(&s->ctx->perm, s->map, sizeof *map * (size_t)(s->rank + 1)), shape[MAX_RANK + 1];
+    Dim *map = arena_dup(&s->ctx->perm, s->map, sizeof *map * (size_t)(s->rank + 1)),
+        shape[MAX_RANK + 1];
     for (int k = 0; k < rank; k++)
         shape[k] = box[k].extent;
     Nest n = {.op = op, .n_box = s->rank + 1, .box = box, .rank = rank, .map = map, .init = -1};

@@ -30,7 +30,9 @@ const DistDef dist_log_normal = {
 static int chi_squared_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int half = K(x, 0.5), k = MUL(half, p[0]);
-    return SUB(SUB(SUB(xlogy(b, SUB(k, K(x, 1)), x), MUL(half, x)), MUL(k, K(x, 0.69314718055994530942))), LGAMMA(k));
+    return SUB(
+        SUB(SUB(xlogy(b, SUB(k, K(x, 1)), x), MUL(half, x)), MUL(k, K(x, 0.69314718055994530942))),
+        LGAMMA(k));
 }
 
 const DistDef dist_chi_squared = {
@@ -46,7 +48,8 @@ const DistDef dist_chi_squared = {
 static int weibull_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int y = DIV(x, p[1]);
-    return SUB(ADD(LOG(DIV(p[0], p[1])), xlogy(b, SUB(p[0], K(x, 1)), y)), body_op2(b, SC_pow, y, p[0]));
+    return SUB(ADD(LOG(DIV(p[0], p[1])), xlogy(b, SUB(p[0], K(x, 1)), y)),
+               body_op2(b, SC_pow, y, p[0]));
 }
 
 /* scale * Gamma(1 + 1/shape) */

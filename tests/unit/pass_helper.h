@@ -1,4 +1,5 @@
-/* For tests of graph passes: functions from text, run by the reference interpreter before and after. */
+/* For tests of graph passes: functions from text, run by the reference interpreter before and
+ * after. */
 #ifndef CNNC_TESTS_PASS_HELPER_H
 #define CNNC_TESTS_PASS_HELPER_H
 
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +46,8 @@ static inline Unit unit_of(Ctx *ctx, Module *m) {
                   .rows = 16};
 }
 
-/* Runs one pass, or several whose names blanks divide; what they leave must be valid and read back as it prints. */
+/* Runs one pass, or several whose names blanks divide; what they leave must be valid and read back
+ * as it prints. */
 static inline void run_passes(Ctx *ctx, Module *m, const char *names) {
     Unit u = unit_of(ctx, m);
     char name[32];
@@ -91,9 +94,10 @@ static inline Tensor make_input(Interp *in, const Func *f, int k, Inputs kind) {
     return x;
 }
 
-/* All results of f at dims (one value each, in their order), on generated inputs. NULL: a status, in *status. */
-static inline Tensor *run_graph(Ctx *ctx, const Module *m, const Func *f, const int64_t *dims, Inputs kind,
-                                const char **status) {
+/* All results of f at dims (one value each, in their order), on generated inputs. NULL: a status,
+ * in *status. */
+static inline Tensor *run_graph(Ctx *ctx, const Module *m, const Func *f, const int64_t *dims,
+                                Inputs kind, const char **status) {
     DimValue *env = ARENA_ARRAY(&ctx->perm, DimValue, f->dims.n + 1);
     for (int k = 0; k < f->dims.n; k++)
         env[k] = (DimValue){f->dims.p[k], dims[k]};
@@ -109,7 +113,8 @@ static inline Tensor *run_graph(Ctx *ctx, const Module *m, const Func *f, const 
     return ok ? results : NULL;
 }
 
-static inline Tensor *must_run(Ctx *ctx, const Module *m, const char *name, const int64_t *dims, Inputs kind) {
+static inline Tensor *must_run(Ctx *ctx, const Module *m, const char *name, const int64_t *dims,
+                               Inputs kind) {
     const Func *f = graph_func_named(m, str_of(ctx, name));
     assert_non_null(f);
     const char *status = NULL;
@@ -120,10 +125,12 @@ static inline Tensor *must_run(Ctx *ctx, const Module *m, const char *name, cons
 }
 
 /* Equal up to a relative error of tol; 0: every bit, but for the sign of zero. */
-static inline void check_tensor(const char *what, const Tensor *want, const Tensor *got, double tol) {
+static inline void check_tensor(const char *what, const Tensor *want, const Tensor *got,
+                                double tol) {
     assert_int_equal(want->count, got->count);
     for (int64_t k = 0; k < want->count; k++) {
-        double a = want->f ? want->f[k] : (double)want->i[k], b = got->f ? got->f[k] : (double)got->i[k];
+        double a = want->f ? want->f[k] : (double)want->i[k],
+               b = got->f ? got->f[k] : (double)got->i[k];
         bool same = a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= tol * fmax(1, fabs(a));
         if (!same)
             fail_msg("%s, element %lld: %.17g before, %.17g after", what, (long long)k, a, b);
@@ -131,11 +138,12 @@ static inline void check_tensor(const char *what, const Tensor *want, const Tens
 }
 
 /* The passes keep what function `name` computes at dims; returns the module after them. */
-static inline Module *check_same(Ctx *ctx, const char *text, const char *passes, const char *name, const int64_t *dims,
-                                 Inputs kind, double tol) {
+static inline Module *check_same(Ctx *ctx, const char *text, const char *passes, const char *name,
+                                 const int64_t *dims, Inputs kind, double tol) {
     Module *before = must_read(ctx, text), *after = must_read(ctx, text);
     run_passes(ctx, after, passes);
-    Tensor *want = must_run(ctx, before, name, dims, kind), *got = must_run(ctx, after, name, dims, kind);
+    Tensor *want = must_run(ctx, before, name, dims, kind),
+           *got = must_run(ctx, after, name, dims, kind);
     const Func *f = graph_func_named(after, str_of(ctx, name));
     for (int k = 0; k < f->results.n; k++)
         check_tensor(f->results.p[k].name, &want[k], &got[k], tol);

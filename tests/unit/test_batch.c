@@ -3,8 +3,10 @@
 
 static const int64_t ROWS[] = {1, 7, 16, 17, 64};
 
-/* The whole graph pipeline on text, then equal results; exact: bit for bit on whole numbers. Returns the text. */
-static const char *check_rows(Ctx *ctx, const char *text, const char *name, Inputs kind, double tol) {
+/* The whole graph pipeline on text, then equal results; exact: bit for bit on whole numbers.
+ * Returns the text. */
+static const char *check_rows(Ctx *ctx, const char *text, const char *name, Inputs kind,
+                              double tol) {
     const char *passes = "inline estimate density ad canon invert cse dce fuse", *result = "";
     for (size_t k = 0; k < sizeof ROWS / sizeof *ROWS; k++) {
         Module *before = must_read(ctx, text);
@@ -15,39 +17,46 @@ static const char *check_rows(Ctx *ctx, const char *text, const char *name, Inpu
     return result;
 }
 
-#define HEAD(block)                                                                                                    \
-    "graph \"a.cnn\"\n" block "func \"f\" f64 block 0 @1:1-9:2 {\n  dims N\n"                                          \
+#define HEAD(block)                                                                                \
+    "graph \"a.cnn\"\n" block "func \"f\" f64 block 0 @1:1-9:2 {\n  dims N\n"                      \
     "  entry loss_grad \"f\" of \"E\" @1:1-9:2 {\n  }\n"
-#define ESTIMATOR(params)                                                                                              \
-    "estimator \"E\" e f64 @1:1-9:2 {\n  dims N\n" params "  using \"sgd\" batch 16 epochs 2 rows N\n}\n"
+#define ESTIMATOR(params)                                                                          \
+    "estimator \"E\" e f64 @1:1-9:2 {\n  dims N\n" params                                          \
+    "  using \"sgd\" batch 16 epochs 2 rows N\n}\n"
 
-/* Convolution, bias, squared activation, mean pooling, dense layer, sum: forward and backward are one region. */
-#define NET                                                                                                            \
-    HEAD(ESTIMATOR("  param \"w\" W f64[2, 3] real @-\n  param \"b\" B f64[2] real @-\n  param \"v\" V f64[3, 2, 3] real @-\n")) \
-    "  %1: f64[N, 6] = input \"x\" @-\n"                                                                               \
-    "  %2: i32[N] = input \"y\" bound 3 @-\n"                                                                          \
-    "  %3: f64[2, 3] = param \"w\" tensor 0 @-\n"                                                                      \
-    "  %4: f64[2] = param \"b\" tensor 1 @-\n"                                                                         \
-    "  %5: f64[3, 2, 3] = param \"v\" tensor 2 @-\n"                                                                   \
-    "  %6: f64[N, 2, 6] = nest [n, c, i] += %1?0.0[n, i + a - 1] * %3[c, a] over n<N, c<2, i<6, a<3 \"C1\" @2:1-2:2\n" \
-    "  %7: f64[N, 2, 6] = nest [n, c, i] = ACT over n<N, c<2, i<6 \"A1\" @3:1-3:2\n"                                   \
-    "  %8: f64[N, 2, 3] = nest [n, c, i] += %7[n, c, 2*i + a] over n<N, c<2, i<3, a<2 \"P1\" @4:1-4:2\n"
+/* Convolution, bias, squared activation, mean pooling, dense layer, sum: forward and backward are
+ * one region. */
+#define NET                                                                                        \
+    HEAD(ESTIMATOR("  param \"w\" W f64[2, 3] real @-\n  param \"b\" B f64[2] real @-\n  param "   \
+                   "\"v\" V f64[3, 2, 3] real @-\n"))                                              \
+    "  %1: f64[N, 6] = input \"x\" @-\n"                                                           \
+    "  %2: i32[N] = input \"y\" bound 3 @-\n"                                                      \
+    "  %3: f64[2, 3] = param \"w\" tensor 0 @-\n"                                                  \
+    "  %4: f64[2] = param \"b\" tensor 1 @-\n"                                                     \
+    "  %5: f64[3, 2, 3] = param \"v\" tensor 2 @-\n"                                               \
+    "  %6: f64[N, 2, 6] = nest [n, c, i] += %1?0.0[n, i + a - 1] * %3[c, a] over n<N, c<2, i<6, "  \
+    "a<3 \"C1\" @2:1-2:2\n"                                                                        \
+    "  %7: f64[N, 2, 6] = nest [n, c, i] = ACT over n<N, c<2, i<6 \"A1\" @3:1-3:2\n"               \
+    "  %8: f64[N, 2, 3] = nest [n, c, i] += %7[n, c, 2*i + a] over n<N, c<2, i<3, a<2 \"P1\" "     \
+    "@4:1-4:2\n"
 
-static const char WHOLE_NET[] =
-    NET "  %9: f64[N, 3] = nest [n, k] += %8[n, c, i] * %5[k, c, i] over n<N, k<3, c<2, i<3 \"F1\" @5:1-5:2\n"
-        "  %10: f64[N] = nest [n] += select({k} == i64(%2[n]), %9[n, k], 0.0) over n<N, k<3 @6:1-6:2\n"
-        "  %11: f64 = nest [] += %10[n] over n<N @6:1-6:2\n"
-        "  %12: f64 = nest [] = 2.0 over @-\n"
-        "  %13: f64[2, 3], %14: f64[2], %15: f64[3, 2, 3] = vjp{3}(%11, %12, %3, %4, %5) @-\n"
-        "  loss \"loss\" %11\n  grad \"w\" %13 of 2\n  grad \"b\" %14 of 3\n  grad \"v\" %15 of 4\n}\n";
+static const char WHOLE_NET[] = NET
+    "  %9: f64[N, 3] = nest [n, k] += %8[n, c, i] * %5[k, c, i] over n<N, k<3, c<2, i<3 \"F1\" "
+    "@5:1-5:2\n"
+    "  %10: f64[N] = nest [n] += select({k} == i64(%2[n]), %9[n, k], 0.0) over n<N, k<3 @6:1-6:2\n"
+    "  %11: f64 = nest [] += %10[n] over n<N @6:1-6:2\n"
+    "  %12: f64 = nest [] = 2.0 over @-\n"
+    "  %13: f64[2, 3], %14: f64[2], %15: f64[3, 2, 3] = vjp{3}(%11, %12, %3, %4, %5) @-\n"
+    "  loss \"loss\" %11\n  grad \"w\" %13 of 2\n  grad \"b\" %14 of 3\n  grad \"v\" %15 of 4\n}\n";
 
-static const char SOFTMAX_NET[] =
-    NET "  %9: f64[N, 3] = nest [n, k] += %8[n, c, i] * %5[k, c, i] over n<N, k<3, c<2, i<3 \"F1\" @5:1-5:2\n"
-        "  %10: f64[N] = density{Categorical form 1}(%2, %9) @6:1-6:2\n"
-        "  %11: f64 = nest [] += %10[n] over n<N @6:1-6:2\n"
-        "  %12: f64 = nest [] = -1.0 / f64({N}) over @-\n"
-        "  %13: f64[2, 3], %14: f64[2], %15: f64[3, 2, 3] = vjp{3}(%11, %12, %3, %4, %5) @-\n"
-        "  loss \"loss\" %11\n  grad \"w\" %13 of 2\n  grad \"b\" %14 of 3\n  grad \"v\" %15 of 4\n}\n";
+static const char SOFTMAX_NET[] = NET
+    "  %9: f64[N, 3] = nest [n, k] += %8[n, c, i] * %5[k, c, i] over n<N, k<3, c<2, i<3 \"F1\" "
+    "@5:1-5:2\n"
+    "  %10: f64[N] = density{Categorical form 1}(%2, %9) @6:1-6:2\n"
+    "  %11: f64 = nest [] += %10[n] over n<N @6:1-6:2\n"
+    "  %12: f64 = nest [] = -1.0 / f64({N}) over @-\n"
+    "  %13: f64[2, 3], %14: f64[2], %15: f64[3, 2, 3] = vjp{3}(%11, %12, %3, %4, %5) @-\n"
+    "  loss \"loss\" %11\n  grad \"w\" %13 of 2\n  grad \"b\" %14 of 3\n  grad \"v\" %15 of 4\n}\n";
 
 static const char *replaced(Ctx *ctx, const char *text, const char *what, const char *with) {
     const char *at = strstr(text, what);
@@ -65,14 +74,15 @@ static int outside(Ctx *ctx, const char *text) {
 static void test_net(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    const char *square = replaced(ctx, WHOLE_NET, "ACT", "(%6[n, c, i] + %4[c]) * (%6[n, c, i] + %4[c])");
+    const char *square =
+        replaced(ctx, WHOLE_NET, "ACT", "(%6[n, c, i] + %4[c]) * (%6[n, c, i] + %4[c])");
     const char *text = check_rows(ctx, square, "f", WHOLE, 0);
     assert_int_equal(count_of(text, "batch{"), 1);
     const char *soft = replaced(ctx, SOFTMAX_NET, "ACT", "sigmoid(%6[n, c, i] + %4[c])");
     text = check_rows(ctx, soft, "f", REALS, 1e-13);
     assert_int_equal(count_of(text, "batch{"), 1);
     assert_null(strstr(text, "f64[N, 2")); /* no activation of all rows is left */
-    assert_true(outside(ctx, text) <= 1); /* the scale of the cotangent */
+    assert_true(outside(ctx, text) <= 1);  /* the scale of the cotangent */
     ctx_free(ctx);
 }
 
@@ -80,40 +90,52 @@ static void test_net(void **state) {
 static void test_mean_over_rows(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    const char *text =
-        check_rows(ctx,
-                   HEAD(ESTIMATOR("  param \"w\" W f64[4, 3] real @-\n"))
-                   "  %1: f64[N, 4] = input \"x\" @-\n"
-                   "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
-                   "  %3: f64[N, 3] = nest [n, k] += %1[n, i] * %2[i, k] over n<N, k<3, i<4 @-\n"
-                   "  %4: f64[3] = nest [k] += %3[n, k] over n<N, k<3 @-\n"
-                   "  %5: f64[N, 3] = nest [n, k] = %3[n, k] * f64({N}) - %4[k] over n<N, k<3 @-\n"
-                   "  %6: f64 = nest [] += %5[n, k] * %5[n, k] over n<N, k<3 @-\n"
-                   "  %7: f64 = nest [] = 1.0 over @-\n"
-                   "  %8: f64[4, 3] = vjp{1}(%6, %7, %2) @-\n"
-                   "  loss \"loss\" %6\n  grad \"w\" %8 of 1\n}\n",
-                   "f", WHOLE, 0);
+    const char *text = check_rows(
+        ctx,
+        HEAD(ESTIMATOR(
+            "  param \"w\" W f64[4, 3] real @-\n")) "  %1: f64[N, 4] = input \"x\" @-\n"
+                                                    "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
+                                                    "  %3: f64[N, 3] = nest [n, k] += %1[n, i] * "
+                                                    "%2[i, k] over n<N, k<3, i<4 @-\n"
+                                                    "  %4: f64[3] = nest [k] += %3[n, k] over n<N, "
+                                                    "k<3 @-\n"
+                                                    "  %5: f64[N, 3] = nest [n, k] = %3[n, k] * "
+                                                    "f64({N}) - %4[k] over n<N, k<3 @-\n"
+                                                    "  %6: f64 = nest [] += %5[n, k] * %5[n, k] "
+                                                    "over n<N, k<3 @-\n"
+                                                    "  %7: f64 = nest [] = 1.0 over @-\n"
+                                                    "  %8: f64[4, 3] = vjp{1}(%6, %7, %2) @-\n"
+                                                    "  loss \"loss\" %6\n  grad \"w\" %8 of 1\n}\n",
+        "f", WHOLE, 0);
     assert_true(count_of(text, "batch{") >= 2 && count_of(text, "batch{") <= 3);
     ctx_free(ctx);
 }
 
-/* Random numbers and values of the row index are those of the whole; a value of all rows leaves the region. */
+/* Random numbers and values of the row index are those of the whole; a value of all rows leaves the
+ * region. */
 static void test_row_numbers(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    const char *text = check_rows(ctx,
-                                  HEAD(ESTIMATOR("  param \"w\" W f64[4, 3] real @-\n"))
-                                  "  %1: f64[N, 4] = input \"x\" @-\n"
-                                  "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
-                                  "  %3: i64 = seed \"seed\" @-\n"
-                                  "  %4: f64[N, 4] = random{uniform site 7 row0 0 axis 0}(%3, %3) @-\n"
-                                  "  %5: f64[N, 4] = nest [n, i] = select(%4[n, i] < 0.5, %1[n, i], 0.0) over n<N, i<4 @-\n"
-                                  "  %6: f64[N, 3] = nest [n, k] += %5[n, i] * %2[i, k] over n<N, k<3, i<4 @-\n"
-                                  "  %7: f64[N, 3] = nest [n, k] = select({n} < 5, %6[n, k], f64({2*n + k})) over n<N, k<3 @-\n"
-                                  "  %8: f64[3*N] = reshape(%7) @-\n"
-                                  "  %9: f64 = nest [] += %8[j] * f64({j}) over j<3*N @-\n"
-                                  "  out \"all\" %7\n  loss \"loss\" %9\n}\n",
-                                  "f", WHOLE, 0);
+    const char *text = check_rows(
+        ctx,
+        HEAD(ESTIMATOR(
+            "  param \"w\" W f64[4, 3] real @-\n")) "  %1: f64[N, 4] = input \"x\" @-\n"
+                                                    "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
+                                                    "  %3: i64 = seed \"seed\" @-\n"
+                                                    "  %4: f64[N, 4] = random{uniform site 7 row0 "
+                                                    "0 axis 0}(%3, %3) @-\n"
+                                                    "  %5: f64[N, 4] = nest [n, i] = select(%4[n, "
+                                                    "i] < 0.5, %1[n, i], 0.0) over n<N, i<4 @-\n"
+                                                    "  %6: f64[N, 3] = nest [n, k] += %5[n, i] * "
+                                                    "%2[i, k] over n<N, k<3, i<4 @-\n"
+                                                    "  %7: f64[N, 3] = nest [n, k] = select({n} < "
+                                                    "5, %6[n, k], f64({2*n + k})) over n<N, k<3 "
+                                                    "@-\n"
+                                                    "  %8: f64[3*N] = reshape(%7) @-\n"
+                                                    "  %9: f64 = nest [] += %8[j] * f64({j}) over "
+                                                    "j<3*N @-\n"
+                                                    "  out \"all\" %7\n  loss \"loss\" %9\n}\n",
+        "f", WHOLE, 0);
     assert_int_equal(count_of(text, "batch{"), 1);
     assert_non_null(strstr(text, "results cat"));
     assert_non_null(strstr(text, "random{uniform site 7 row0 row0 axis 1}"));
@@ -121,24 +143,33 @@ static void test_row_numbers(void **state) {
     ctx_free(ctx);
 }
 
-/* A sum over rows that is added to something and has an epilogue: both are applied once, to the total. */
+/* A sum over rows that is added to something and has an epilogue: both are applied once, to the
+ * total. */
 static void test_init_and_post(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    check_rows(ctx,
-               HEAD(ESTIMATOR("  param \"w\" W f64[4, 3] real @-\n"))
-               "  %1: f64[N, 4] = input \"x\" @-\n"
-               "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
-               "  %3: f64[N, 3] = nest [n, k] += %1[n, i] * %2[i, k] over n<N, k<3, i<4 @-\n"
-               "  %4: f64[4, 3] = nest [i, k] += %1[n, i] * %3[n, k] over n<N, i<4, k<3 then acc * 2.0 + %2[i, k] from %2 @-\n"
-               "  %5: f64[3] = nest [k] max= %3[n, k] over n<N, k<3 @-\n"
-               "  %6: f64[3] = nest [k] += %3[n, 2 - k] over n<N, k<3 then acc * %5[k] @-\n"
-               "  out \"a\" %4\n  out \"b\" %5\n  out \"c\" %6\n}\n",
-               "f", WHOLE, 0);
+    check_rows(
+        ctx,
+        HEAD(ESTIMATOR(
+            "  param \"w\" W f64[4, 3] real @-\n")) "  %1: f64[N, 4] = input \"x\" @-\n"
+                                                    "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
+                                                    "  %3: f64[N, 3] = nest [n, k] += %1[n, i] * "
+                                                    "%2[i, k] over n<N, k<3, i<4 @-\n"
+                                                    "  %4: f64[4, 3] = nest [i, k] += %1[n, i] * "
+                                                    "%3[n, k] over n<N, i<4, k<3 then acc * 2.0 + "
+                                                    "%2[i, k] from %2 @-\n"
+                                                    "  %5: f64[3] = nest [k] max= %3[n, k] over "
+                                                    "n<N, k<3 @-\n"
+                                                    "  %6: f64[3] = nest [k] += %3[n, 2 - k] over "
+                                                    "n<N, k<3 then acc * %5[k] @-\n"
+                                                    "  out \"a\" %4\n  out \"b\" %5\n  out \"c\" "
+                                                    "%6\n}\n",
+        "f", WHOLE, 0);
     ctx_free(ctx);
 }
 
-/* Names that a body's dims would take are avoided; a def without a product of tensors has no batch. */
+/* Names that a body's dims would take are avoided; a def without a product of tensors has no batch.
+ */
 static void test_names_and_defs(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
@@ -146,7 +177,8 @@ static void test_names_and_defs(void **state) {
                       "  entry def \"f\" @- {\n  }\n"
                       "  %1: f64[N, 4] = input \"x\" @-\n"
                       "  %2: f64[4, rows] = input \"w\" @-\n"
-                      "  %3: f64[N, rows] = nest [row0, k] += %1[row0, i] OP %2[i, k] over row0<N, k<rows, i<4 @-\n"
+                      "  %3: f64[N, rows] = nest [row0, k] += %1[row0, i] OP %2[i, k] over row0<N, "
+                      "k<rows, i<4 @-\n"
                       "  out \"y\" %3\n}\n";
     int64_t dims[] = {17, 5};
     Module *m = check_same(ctx, replaced(ctx, def, "OP", "*"), "batch", "f", dims, WHOLE, 0);
@@ -157,8 +189,9 @@ static void test_names_and_defs(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_net), cmocka_unit_test(test_mean_over_rows),
-                                       cmocka_unit_test(test_row_numbers), cmocka_unit_test(test_init_and_post),
-                                       cmocka_unit_test(test_names_and_defs)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_net), cmocka_unit_test(test_mean_over_rows),
+        cmocka_unit_test(test_row_numbers), cmocka_unit_test(test_init_and_post),
+        cmocka_unit_test(test_names_and_defs)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* ir/dist.c, ir/dists: log densities against their formulas in C, their integrals, and their derivatives; the pass
- * density. */
+/* ir/dist.c, ir/dists: log densities against their formulas in C, their integrals, and their
+ * derivatives; the pass density. */
 #include "pass_helper.h"
 
 #include "ir/dist.h"
@@ -16,12 +16,16 @@ typedef struct Scalars {
 /* A function of scalars whose value y is the log density of x. */
 static Scalars scalars_of(Ctx *ctx, const DistDef *d, int form, double x, const double *p) {
     Arena *arena = &ctx->perm;
-    Scalars s = {.m = graph_module_new(ctx, arena, str_of(ctx, "a.cnn")), .n = d->forms[form].n_params};
+    Scalars s = {.m = graph_module_new(ctx, arena, str_of(ctx, "a.cnn")),
+                 .n = d->forms[form].n_params};
     Func *f = graph_func_new(s.m, str_of(ctx, "f"), (Span){0});
     f->real = DT_F64;
     f->block = -1;
     for (int k = 0; k <= s.n; k++) {
-        DType dt = k ? DT_F64 : d->support == SUPPORT_BOOL ? DT_BOOL : d->support == SUPPORT_COUNT ? DT_I32 : DT_F64;
+        DType dt = k                             ? DT_F64
+                   : d->support == SUPPORT_BOOL  ? DT_BOOL
+                   : d->support == SUPPORT_COUNT ? DT_I32
+                                                 : DT_F64;
         Param param = {.name = str_fmt(ctx, "p%d", k), .role = ROLE_INPUT, .tensor = -1};
         s.v[k] = graph_param(s.m, f, param, type_scalar(dt));
         s.t[k] = tensor_new(arena, dt, 0, NULL);
@@ -123,11 +127,13 @@ static void test_points(void **state) {
         const Point *t = &points[k];
         double got = logpdf(named(t->dist), t->form, t->x, t->p);
         if (got != t->want && !(fabs(got - t->want) <= 1e-13 * fmax(1, fabs(t->want))))
-            fail_msg("%s(%g, %g, %g) at %g: %.17g, expected %.17g", t->dist, t->p[0], t->p[1], t->p[2], t->x, got, t->want);
+            fail_msg("%s(%g, %g, %g) at %g: %.17g, expected %.17g", t->dist, t->p[0], t->p[1],
+                     t->p[2], t->x, got, t->want);
     }
 }
 
-/* Derivatives with respect to all parameters, and to x where it is real, are those of differences. */
+/* Derivatives with respect to all parameters, and to x where it is real, are those of differences.
+ */
 static void check_derivatives(const Point *t) {
     Ctx *ctx = ctx_new(0);
     Arena *arena = &ctx->perm;
@@ -136,7 +142,9 @@ static void check_derivatives(const Point *t) {
     Func *f = s.m->funcs.p[0];
     int first = d->support < SUPPORT_BOOL ? 0 : 1, n = s.n + 1 - first;
     Val args[DIST_MOST_PARAMS + 3];
-    Val one = graph_param(s.m, f, (Param){.name = str_of(ctx, "one"), .role = ROLE_INPUT, .tensor = -1}, type_scalar(DT_F64));
+    Val one =
+        graph_param(s.m, f, (Param){.name = str_of(ctx, "one"), .role = ROLE_INPUT, .tensor = -1},
+                    type_scalar(DT_F64));
     s.t[s.n + 1] = tensor_new(arena, DT_F64, 0, NULL);
     s.t[s.n + 1].f[0] = 1;
     args[0] = s.y;
@@ -147,7 +155,11 @@ static void check_derivatives(const Point *t) {
     attr->n_wrt = n;
     const Inst *vjp = graph_inst(s.m, f, &op_vjp, args, n + 2, attr, (Span){0}, NULL);
     for (int k = 0; k < n; k++)
-        graph_result(s.m, f, (Result){.val = inst_result(vjp, k), .name = str_fmt(ctx, "d%d", k), .role = RES_OUT, .of = -1});
+        graph_result(s.m, f,
+                     (Result){.val = inst_result(vjp, k),
+                              .name = str_fmt(ctx, "d%d", k),
+                              .role = RES_OUT,
+                              .of = -1});
     s.n++;
     Tensor want[DIST_MOST_PARAMS + 2], got[DIST_MOST_PARAMS + 2];
     run_scalars(ctx, &s, want);
@@ -199,22 +211,30 @@ static void check_classes(const char *dist, const char *params, const double *wa
 
 static void test_classes(void **state) {
     (void)state;
-    static const double ordered[] = {-1.5410084538329922, -1.091629782140038, -1.218407357693312, -1.8677860293862656};
-    check_classes("OrderedLogit", "  %2: f64 = const{0.3} @-\n  %3: f64[3] = const{-1.0, 0.5, 2.0} @-\n", ordered);
+    static const double ordered[] = {-1.5410084538329922, -1.091629782140038, -1.218407357693312,
+                                     -1.8677860293862656};
+    check_classes("OrderedLogit",
+                  "  %2: f64 = const{0.3} @-\n  %3: f64[3] = const{-1.0, 0.5, 2.0} @-\n", ordered);
     double z[] = {1000, 1001, -2000, 999.5}, sum = 0, want[4];
     for (int k = 0; k < 4; k++)
         sum += exp(z[k] - 1001);
     for (int k = 0; k < 4; k++)
         want[k] = z[k] - 1001 - log(sum);
-    check_classes("Categorical form 1", "  %2: f64 = const{0.0} @-\n  %3: f64[4] = const{1000.0, 1001.0, -2000.0, 999.5} @-\n", want);
+    check_classes(
+        "Categorical form 1",
+        "  %2: f64 = const{0.0} @-\n  %3: f64[4] = const{1000.0, 1001.0, -2000.0, 999.5} @-\n",
+        want);
     static const double p[] = {0.5, 0.25, 0.125, 0.125};
     for (int k = 0; k < 4; k++)
         want[k] = log(p[k]);
-    check_classes("Categorical", "  %2: f64 = const{0.0} @-\n  %3: f64[4] = const{0.5, 0.25, 0.125, 0.125} @-\n", want);
+    check_classes("Categorical",
+                  "  %2: f64 = const{0.0} @-\n  %3: f64[4] = const{0.5, 0.25, 0.125, 0.125} @-\n",
+                  want);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_points), cmocka_unit_test(test_derivatives),
-                                       cmocka_unit_test(test_all_have_points), cmocka_unit_test(test_classes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_points), cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_all_have_points), cmocka_unit_test(test_classes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,7 +56,8 @@ typedef struct Problem {
     double n_total, prior;
 } Problem;
 
-/* The same by hand: loss and its gradient at step `step`, on what make_input gives the entry's params. */
+/* The same by hand: loss and its gradient at step `step`, on what make_input gives the entry's
+ * params. */
 static double by_hand(const Problem *p, double step, double grad[4][3]) {
     double loss = step, share = p->prior / p->n_total;
     for (int i = 0; i < 4; i++)
@@ -157,7 +158,8 @@ static void test_step(void **state) {
     ctx_free(ctx);
 }
 
-/* The parts are gone, and every entry with labels requires them to lie in 0 .. 2, naming the line of `y`. */
+/* The parts are gone, and every entry with labels requires them to lie in 0 .. 2, naming the line
+ * of `y`. */
 static void test_labels(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
@@ -196,11 +198,13 @@ static void test_not_finite(void **state) {
     Ctx *ctx = ctx_new(0);
     StrBuf sb = sb_new(&ctx->perm);
     const char *at = strstr(TRAINED, "%7[] - f64(%4[])");
-    sb_printf(&sb, "%.*slog(%%7[] - %%7[])%s", (int)(at - TRAINED), TRAINED, at + strlen("%7[] - f64(%4[])"));
+    sb_printf(&sb, "%.*slog(%%7[] - %%7[])%s", (int)(at - TRAINED), TRAINED,
+              at + strlen("%7[] - f64(%4[])"));
     Module *m = must_read(ctx, sb.text);
     run_passes(ctx, m, "inline estimate density ad");
     const char *status = NULL;
-    assert_null(run_graph(ctx, m, graph_func_named(m, str_of(ctx, "E.step")), DIMS, REALS, &status));
+    assert_null(
+        run_graph(ctx, m, graph_func_named(m, str_of(ctx, "E.step")), DIMS, REALS, &status));
     assert_non_null(strstr(status, "finite"));
     ctx_free(ctx);
 }
@@ -221,7 +225,8 @@ static void check_exact(const char *part, const char *body, double want, double 
                                        "  value \"v\" %%3\n}\n",
                                        part, body));
     run_passes(ctx, m, "inline estimate density ad");
-    Tensor *logp = must_run(ctx, m, "E.logp", DIMS, WHOLE), *grad = must_run(ctx, m, "E.grad", DIMS, WHOLE);
+    Tensor *logp = must_run(ctx, m, "E.logp", DIMS, WHOLE),
+           *grad = must_run(ctx, m, "E.grad", DIMS, WHOLE);
     assert_true(logp->f[0] == want);
     assert_true(grad[0].f[0] == want);
     assert_true(grad[1].f[0] == want_grad);
@@ -241,8 +246,9 @@ static void test_exact(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loss_grad), cmocka_unit_test(test_step),
-                                       cmocka_unit_test(test_labels), cmocka_unit_test(test_not_finite),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loss_grad),
+                                       cmocka_unit_test(test_step), cmocka_unit_test(test_labels),
+                                       cmocka_unit_test(test_not_finite),
                                        cmocka_unit_test(test_exact)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

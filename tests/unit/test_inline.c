@@ -34,16 +34,17 @@ static void test_calls(void **state) {
 static void test_views(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    Module *m = check_same(ctx,
-                           "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n"
-                           "  %1: f64[5, N] = input \"x\" @-\n"
-                           "  %2: f64[3] = input \"w\" @-\n"
-                           "  %3: f64[N, 5] = nest [n, i] = %1[i, n] over n<N, i<5 @-\n"
-                           "  %4: f64[N, 4] = nest [n, i] = %3[n, i + 1] over n<N, i<4 @-\n"
-                           "  %5: f64[N, 6] = nest [n, i] = %4?0.0[n, i - 1] over n<N, i<6 @-\n"
-                           "  %6: f64[N, 4] = nest [n, i] += %5[n, i + a] * %2[a] over n<N, i<4, a<3 @-\n"
-                           "  out \"y\" %6\n}\n",
-                           "inline", "f", DIMS, WHOLE, 0);
+    Module *m =
+        check_same(ctx,
+                   "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n"
+                   "  %1: f64[5, N] = input \"x\" @-\n"
+                   "  %2: f64[3] = input \"w\" @-\n"
+                   "  %3: f64[N, 5] = nest [n, i] = %1[i, n] over n<N, i<5 @-\n"
+                   "  %4: f64[N, 4] = nest [n, i] = %3[n, i + 1] over n<N, i<4 @-\n"
+                   "  %5: f64[N, 6] = nest [n, i] = %4?0.0[n, i - 1] over n<N, i<6 @-\n"
+                   "  %6: f64[N, 4] = nest [n, i] += %5[n, i + a] * %2[a] over n<N, i<4, a<3 @-\n"
+                   "  out \"y\" %6\n}\n",
+                   "inline", "f", DIMS, WHOLE, 0);
     const char *text = graph_text(ctx, m);
     /* the pad of a slice stays: outside the slice is not outside the tensor */
     assert_int_equal(count_of(text, "nest"), 2);

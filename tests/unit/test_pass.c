@@ -49,7 +49,10 @@ static void test_pipeline(void **state) {
 static void test_stop_and_dumps(void **state) {
     (void)state;
     const char *fuse = "fuse", *all = "all";
-    Ran r = run_with((PassOptions){.stop_after = "fuse", .print_before = &fuse, .n_print_before = 1, .print_after = &all,
+    Ran r = run_with((PassOptions){.stop_after = "fuse",
+                                   .print_before = &fuse,
+                                   .n_print_before = 1,
+                                   .print_after = &all,
                                    .n_print_after = 1});
     assert_true(r.ok);
     assert_null(r.u.loops);
@@ -99,7 +102,10 @@ static void test_optional(void **state) {
 static void broken_pass(void *arg) {
     Ran *r = arg;
     r->u.graph->funcs.p[0]->results.p[0].val = (Val){99};
-    *r = (Ran){.ctx = r->ctx, .u = r->u, .dumps = r->dumps, .ok = pass_run(&r->u, &(PassOptions){.dumps = &r->dumps}, &r->why)};
+    *r = (Ran){.ctx = r->ctx,
+               .u = r->u,
+               .dumps = r->dumps,
+               .ok = pass_run(&r->u, &(PassOptions){.dumps = &r->dumps}, &r->why)};
 }
 
 /* The verifier runs after each pass; what it finds is an internal error that names the pass. */
@@ -114,8 +120,9 @@ static void test_verifier(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pipeline), cmocka_unit_test(test_stop_and_dumps),
-                                       cmocka_unit_test(test_disabled_and_only), cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_optional), cmocka_unit_test(test_verifier)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pipeline),          cmocka_unit_test(test_stop_and_dumps),
+        cmocka_unit_test(test_disabled_and_only), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_optional),          cmocka_unit_test(test_verifier)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
