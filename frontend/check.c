@@ -303,8 +303,7 @@ static void walk_item(Walk *w, const Item *item) {
     w->depth--;
 }
 
-void check_file(Elab *e) {
-    const AstFile *file = e->file->ast;
+static void check_items(Elab *e, const AstFile *file) {
     for (int i = 0; i < file->n_items; i++) {
         const Item *it = file->items[i];
         for (int k = 0; k < i; k++)
@@ -317,6 +316,13 @@ void check_file(Elab *e) {
         check_bindings(e, it);
         check_dims(e, it);
     }
+}
+
+void check_file(Elab *e) {
+    for (int l = 0; l < e->libs.n; l++)
+        if (e->libs.p[l] != e->prelude)
+            check_items(e, e->libs.p[l]->ast);
+    const AstFile *file = e->file->ast;
     for (int i = 0; i < file->n_items; i++)
         if (is_function(file->items[i]) && !check_is_broken(e, file->items[i])) {
             Walk w = {.e = e};

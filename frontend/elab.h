@@ -288,6 +288,7 @@ uint64_t node_dim_open(const Elab *e, Dim d);
 const char *axes_text(Elab *e, const Axis *axes, int rank); /* "[N, 6, 24, 24]" */
 const char *axes_names(Elab *e, const Axis *axes, int rank);
 const char *value_what(Elab *e, const Value *v); /* "a real of shape [N]" */
+void axes_copy(Axis *to, const Axis *from, int n);
 Axis axis_dim(Dim name, Dim value);
 Dim dim_or_error(Elab *e, Dim d, Span span); /* reports overflow */
 

@@ -315,7 +315,7 @@ static void stmt_update(Elab *e, const Stmt *s) {
                   .rank = slot->type.rank,
                   .has_shape = slot->type.rank > 0,
                   .span = s->span};
-    memcpy(d.axes, slot->leaf->axes, sizeof *d.axes * (size_t)d.rank);
+    axes_copy(d.axes, slot->leaf->axes, d.rank);
     v = elab_convert(e, v, &d, s->value->span, "the state");
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, d.dt);
     if (!n || !e->training)

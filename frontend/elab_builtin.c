@@ -37,8 +37,8 @@ static Dim count_of(Elab *e, const Axis *axes, int rank, Span at) {
 static void reshape_error(Elab *e, const Node *x, const Axis *axes, int rank, Span at) {
     Axis old[LANG_RANK], now[LANG_RANK];
     int n_old = x->rank, n_now = rank;
-    memcpy(old, x->axes, sizeof *old * (size_t)n_old);
-    memcpy(now, axes, sizeof *now * (size_t)n_now);
+    axes_copy(old, x->axes, n_old);
+    axes_copy(now, axes, n_now);
     for (int i = 0; i < n_old; i++)
         for (int k = 0; k < n_now; k++)
             if (old[i].value == now[k].value) {
@@ -348,7 +348,7 @@ static Value call_solve(Elab *e, const Expr *x, const Expr **a) {
         return value_error();
     }
     Axis axes[LANG_RANK];
-    memcpy(axes, b->axes, sizeof *axes * (size_t)b->rank);
+    axes_copy(axes, b->axes, b->rank);
     axes[row] = m->axes[m->rank - 1];
     Val args[2] = {m->val, b->val};
     Val v = inst_result(
@@ -414,7 +414,7 @@ Node *elab_pick(Elab *e, const InitValue *init) {
     Val v = inst_result(
         graph_inst(e->m, e->f, &op_pick, args, 2, a, elab_span(e, init->span), elab_label(e)), 0);
     Axis axes[LANG_RANK];
-    memcpy(axes, x->axes, sizeof *axes * (size_t)x->rank);
+    axes_copy(axes, x->axes, x->rank);
     axes[0] = axis_dim(init->fan_out.name, init->fan_out.dim);
     return node_leaf(e, v, axes, init->span);
 }

@@ -43,6 +43,20 @@ bool elab_dim_value(Elab *e, const Expr *x, Value *out) {
 
 /* ---- operators on what is known when compiling */
 
+/* A divisor is at least 1: proved, or checked at the C entry, which knows no index. */
+static bool divisor_checked(Elab *e, Dim d, Span at) {
+    DimFacts facts = elab_facts(e);
+    if (dim_is_const(d, NULL) || dim_prove_positive(e->ctx, &facts, d))
+        return true;
+    if (node_dim_open(e, d)) {
+        elab_error(e, "E0319", at, "the divisor %s is not known to be at least 1",
+                   dim_text(e->ctx, d));
+        return false;
+    }
+    elab_check(e, dim_addk(e->ctx, d, -1), at, "the divisor %s is below 1", dim_text(e->ctx, d));
+    return true;
+}
+
 static Value fold_dims(Elab *e, AstOp op, const Value *a, const Value *b, Span at) {
     Ctx *c = e->ctx;
     Dim n = NULL, d = NULL;
@@ -63,9 +77,8 @@ static Value fold_dims(Elab *e, AstOp op, const Value *a, const Value *b, Span a
                        (long long)k);
             return value_error();
         }
-        if (!dim_is_const(b->dim, &k) && !dim_prove_positive(c, &(DimFacts){0}, b->dim))
-            elab_check(e, dim_addk(c, b->dim, -1), at, "the divisor %s is below 1",
-                       dim_text(c, b->dim));
+        if (!divisor_checked(e, b->dim, at))
+            return value_error();
         n = dim_floordiv(c, a->name, b->name), d = dim_floordiv(c, a->dim, b->dim);
         if (op == OP_MOD && n && d)
             n = dim_mod(c, a->name, b->name), d = dim_mod(c, a->dim, b->dim);
@@ -294,7 +307,7 @@ static Value matmul(Elab *e, const Value *a, const Value *b, Span at, Span whole
     DType dt = node_join(e, x->dt, y->dt);
     dt = dt == DT_BOOL ? DT_I32 : dt;
     Axis axes[LANG_RANK + 2];
-    memcpy(axes, x->axes, sizeof *axes * (size_t)m);
+    axes_copy(axes, x->axes, m);
     if (cols)
         axes[m] = y->axes[1];
     axes[m + cols] = x->axes[m];

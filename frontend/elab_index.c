@@ -308,8 +308,8 @@ static Node *view(Elab *e, Node *n, const SubPlan *p, int lead, Span span) {
 static Node *gather_rows(Elab *e, Node *table, SubPlan *p, Span span) {
     Node *index = p[0].node;
     Axis axes[LANG_RANK * 2];
-    memcpy(axes, index->axes, sizeof *axes * (size_t)index->rank);
-    memcpy(axes + index->rank, table->axes + 1, sizeof *axes * (size_t)(table->rank - 1));
+    axes_copy(axes, index->axes, index->rank);
+    axes_copy(axes + index->rank, table->axes + 1, table->rank - 1);
     Node *g = node_new(e, N_GATHER, table->dt, index->rank + table->rank - 1, axes, span);
     g->kid[0] = table;
     g->kid[1] = gen_settle(e, index);
@@ -324,6 +324,25 @@ static Node *gather_rows(Elab *e, Node *table, SubPlan *p, Span span) {
         after[index->rank + i - 1] = p[i];
     }
     return plain ? g : view(e, g, after, index->rank, span);
+}
+
+/* sum where every subscript known at run time lies in its axis, else -1, which ends the call. */
+static Node *inside_axes(Elab *e, const Node *table, const SubPlan *p, Node *sum, Span span) {
+    Value ok = value_bool(true, span);
+    for (int i = 0; i < table->rank && table->rank > 1; i++) {
+        Dim n = table->axes[i].value;
+        if (p[i].kind != SUB_GATHER || p[i].node->bound == n)
+            continue;
+        Value s = value_node(node_cast(e, DT_I64, p[i].node)), end = value_dim(n, n, span);
+        Value low = elab_binary(e, OP_GE, s, value_int(e, 0, span), span, span);
+        Value both =
+            elab_binary(e, OP_AND, low, elab_binary(e, OP_LT, s, end, span, span), span, span);
+        ok = ok.kind == V_BOOL ? both : elab_binary(e, OP_AND, ok, both, span, span);
+    }
+    if (ok.kind != V_NODE)
+        return sum;
+    Value r = elab_select(e, ok, value_node(sum), value_int(e, -1, span), span);
+    return r.kind == V_NODE ? r.node : NULL;
 }
 
 /* The row-major number of the element as an int expression over loops of the kept axes. */
@@ -358,7 +377,7 @@ static Node *gather_flat(Elab *e, Node *table, const SubPlan *p, Span span) {
     }
     Value rest = value_dim(fixed, dim_or_error(e, fixed, span), span);
     Value all = elab_binary(e, OP_ADD, value_node(sum), rest, span, span);
-    Node *index = all.kind == V_NODE ? all.node : NULL;
+    Node *index = all.kind == V_NODE ? inside_axes(e, table, p, all.node, span) : NULL;
     if (index && n)
         index = node_for(e, idx, axes, n, index, span);
     e->loops.n = loops;

@@ -44,6 +44,11 @@ bool value_const(const Value *v, double *out) {
 
 Axis axis_dim(Dim name, Dim value) { return (Axis){.name = name, .value = value}; }
 
+void axes_copy(Axis *to, const Axis *from, int n) {
+    for (int i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
 Dim dim_or_error(Elab *e, Dim d, Span span) {
     if (d)
         return d;

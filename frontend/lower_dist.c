@@ -188,7 +188,7 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
     }
     Axis axes[LANG_RANK + 1];
     int rank = x->rank, map[LANG_RANK + 1];
-    memcpy(axes, x->axes, sizeof *axes * (size_t)rank);
+    axes_copy(axes, x->axes, rank);
     if (vector) {
         if (!p->rank) {
             elab_error(e, "E0336", v->span, "%s takes a vector, and this is a scalar", d->name);
@@ -251,7 +251,7 @@ static Node *given_density(Elab *e, const Node *x, const DistValue *d) {
 /* n with axes n.axes.. and `last`, along which it is constant. */
 static Node *repeated(Elab *e, Node *n, Axis last) {
     Axis axes[LANG_RANK + 1];
-    memcpy(axes, n->axes, sizeof *axes * (size_t)n->rank);
+    axes_copy(axes, n->axes, n->rank);
     axes[n->rank] = last;
     Node *r = node_new(e, N_VIEW, n->dt, n->rank + 1, axes, n->span);
     r->n_kids = 1;

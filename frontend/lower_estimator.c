@@ -194,8 +194,11 @@ static void prior_paths(Est *t, const Stmt *s) {
 
 static Node *left_side(Est *t, const Stmt *s, const Binding *b) {
     Elab *e = t->e;
-    if (b->v.kind != V_NODE)
+    if (b->v.kind != V_NODE) {
+        elab_error(e, "E0445", s->path.span, "`%s` is neither data nor a parameter: it is %s",
+                   s->path.names[0].text, value_what(e, &b->v));
         return NULL;
+    }
     if (!s->n_subs)
         return b->kind == B_PARAM ? e->params.p[b->param].leaf : b->v.node;
     Expr name = {.kind = EXPR_NAME, .path = s->path, .span = s->path.span};

@@ -115,7 +115,7 @@ static Node *shaped(Elab *e, Value v, const Slot *s, Span at) {
                   .rank = s->type.rank,
                   .has_shape = s->type.rank > 0,
                   .span = at};
-    memcpy(d.axes, s->leaf->axes, sizeof *d.axes * (size_t)d.rank);
+    axes_copy(d.axes, s->leaf->axes, d.rank);
     v = elab_convert(e, v, &d, at, "the update");
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, d.dt);
     return n ? gen_leaf(e, n) : NULL;

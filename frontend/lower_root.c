@@ -61,8 +61,13 @@ Func *lower_begin(Elab *e, const Item *item, DType real, bool training) {
 bool lower_formals_known(const Item *item) {
     for (int i = 0; i < item->n_formals; i++) {
         const TypeExpr *t = item->formals[i].type;
-        if (!t || (t->kind.text && !strcmp(t->kind.text, "int") &&
-                   (!t->has_shape || item->kind == ITEM_MODEL) && !item->formals[i].default_))
+        if (!t)
+            return false;
+        const char *kind = t->kind.text ? t->kind.text : "real";
+        bool model = item->kind == ITEM_MODEL;
+        bool fixed =
+            (!strcmp(kind, "int") && (!t->has_shape || model)) || (!strcmp(kind, "bool") && model);
+        if (fixed && !item->formals[i].default_)
             return false;
     }
     return true;
