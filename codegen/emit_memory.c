@@ -40,16 +40,18 @@ static LLVMValueRef constant_data(FnEmit *f, const LoopBuf *b) {
     return g;
 }
 
-static LLVMValueRef argument(FnEmit *f, const LoopBuf *b) {
-    const AbiArg *a = &f->f->entry->args.p[b->arg];
-    if (a->kind != ARG_SCALAR && a->kind != ARG_SEED)
-        return byte_offset(f, emit_frame_load(f, f->layout.args + b->arg, f->e->ptr), emit_dim(f, b->offset));
+static bool is_by_value(const FnEmit *f, const LoopBuf *b) {
+    AbiArgKind kind = b->kind == BUF_ARG ? f->f->entry->args.p[b->arg].kind : ARG_EXEC;
+    return kind == ARG_SCALAR || kind == ARG_SEED;
+}
+
+/* offset: NULL where the argument is passed by value. */
+static LLVMValueRef argument(FnEmit *f, const LoopBuf *b, LLVMValueRef offset) {
+    if (offset)
+        return byte_offset(f, emit_frame_load(f, f->layout.args + b->arg, f->e->ptr), offset);
     int slot = f->layout.values;
-    for (int k = 0; f->f->bufs.p[k] != b; k++) {
-        const LoopBuf *x = f->f->bufs.p[k];
-        AbiArgKind kind = x->kind == BUF_ARG ? f->f->entry->args.p[x->arg].kind : ARG_EXEC;
-        slot += kind == ARG_SCALAR || kind == ARG_SEED;
-    }
+    for (int k = 0; f->f->bufs.p[k] != b; k++)
+        slot += is_by_value(f, f->f->bufs.p[k]);
     return emit_frame_slot(f, slot);
 }
 
@@ -67,18 +69,18 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
         LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
         CTX_ASSERT(f->e->ctx, f->job != NULL);
         offset = LLVMBuildAdd(f->b, offset, LLVMBuildMul(f->b, size, f->job, ""), "");
-    } else if (b->kind == BUF_WORK) {
-        offset = emit_dim(f, b->offset);
+    } else if (b->kind == BUF_WORK || (b->kind == BUF_ARG && !is_by_value(f, b))) {
+        offset = emit_dim(f, b->offset); /* leaves the builder at the end of its block */
     }
     LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
-    if (offset) {
+    if (b->kind == BUF_WORK || b->kind == BUF_JOB) {
         work = emit_frame_load(f, f->layout.work, f->e->ptr);
         LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
         *base = byte_offset(f, work, offset);
     } else if (b->kind == BUF_CONST) {
         *base = constant_data(f, b);
     } else {
-        *base = argument(f, b);
+        *base = argument(f, b, offset);
     }
     LLVMPositionBuilderAtEnd(f->b, here);
     return *base;

@@ -305,9 +305,10 @@ static void lower_func(Unit *u, Func *f) {
     lf->entry = f->entry;
     lf->real = f->real;
     lf->groups = u->groups;
-    for (int k = 0; k < f->dims.n; k++)
-        vec_push(u->arena, &lf->dims, f->dims.p[k]);
     e.map = abi_signature(u->graph, f);
+    for (int k = 0; k < f->entry->args.n; k++) /* an init takes only the dims that it needs */
+        if (f->entry->args.p[k].kind == ARG_DIM)
+            vec_push(u->arena, &lf->dims, f->entry->args.p[k].dim);
     BufId *buf_of = ARENA_ARRAY(&ctx->perm, BufId, f->vals.n + 1);
     e.t = (ToLoops){.u = u, .lf = lf, .lm = u->loops};
     e.lb = (LowerBuilder){.c = {.m = u->loops, .f = lf, .at = &lf->body, .span = f->span}, .graph = u->graph, .func = f};
