@@ -445,8 +445,11 @@ static bool is_contraction(Ctx *ctx, const Func *f) {
 }
 
 static DimSym rows_of(Unit *u, const Func *f) {
-    if (f->block >= 0 && u->graph->blocks.p[f->block]->using_.present)
-        return u->graph->blocks.p[f->block]->using_.rows;
+    const AbiBlock *block = f->block >= 0 ? u->graph->blocks.p[f->block] : NULL;
+    DimSym rows = block && block->using_.present ? block->using_.rows : NULL;
+    for (int k = 0; rows && k < f->dims.n; k++) /* functions of one block may have dims of their own */
+        if (f->dims.p[k]->name == rows->name)
+            return f->dims.p[k];
     if (!is_contraction(u->ctx, f))
         return NULL;
     for (int k = 0; k < f->params.n; k++) {
