@@ -214,6 +214,10 @@ static int simplify(BodyBuilder *b, ScalarOp op, const int *a) {
         if (is_number(b, a[1], -1))
             return body_op2(b, SC_div, body_real(b, inst(b, a[0])->dt, 1), a[0]);
         return -1;
+    case SC_log:
+        return is_number(b, a[0], 1) ? body_real(b, inst(b, a[0])->dt, 0) : -1;
+    case SC_exp:
+        return is_number(b, a[0], 0) ? body_real(b, inst(b, a[0])->dt, 1) : -1;
     case SC_neg:
     case SC_not:
         return inst(b, a[0])->kind == BODY_OP && inst(b, a[0])->op == op ? inst(b, a[0])->args[0]

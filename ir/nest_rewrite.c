@@ -242,6 +242,23 @@ static bool takes_over(Ctx *ctx, const NestOp *p, const Func *f, ScalarValue v) 
     return dtype_is_real(p->type.dt) ? w.f == v.f : w.i == v.i;
 }
 
+/* An operation on operands that have moved: shared and folded like what is built. */
+static int copy_op(BodyBuilder *b, const BodyInst *i, const int *to) {
+    const int *a = i->args;
+    if (i->op == SC_cast)
+        return body_cast(b, i->dt, to[a[0]]);
+    if (i->op == SC_bitcast)
+        return body_bitcast(b, i->dt, to[a[0]]);
+    switch (scalar_def(i->op)->arity) {
+    case 1:
+        return body_op1(b, i->op, to[a[0]]);
+    case 2:
+        return body_op2(b, i->op, to[a[0]], to[a[1]]);
+    default:
+        return body_op3(b, i->op, to[a[0]], to[a[1]], to[a[2]]);
+    }
+}
+
 /* Copies `from` into b with reads of p's value replaced by p's body. */
 static int import_with(BodyBuilder *b, const Body *from, const NestOp *p, const NestOp *c, Val p_val, int shift) {
     Ctx *ctx = b->ctx;
@@ -251,17 +268,8 @@ static int import_with(BodyBuilder *b, const Body *from, const NestOp *p, const 
     for (int k = 0; k < from->n; k++) {
         const BodyInst *i = &from->insts[k];
         if (i->kind != BODY_READ || c->args[i->operand].id != p_val.id) {
-            BodyInst copy = *i; /* operands of c keep their numbers */
-            int arity = i->kind == BODY_OP ? scalar_def(i->op)->arity : 0;
-            for (int j = 0; j < arity; j++)
-                copy.args[j] = to[i->args[j]];
-            if (arity == 0) {
-                Body one = {1, &copy};
-                to[k] = body_import(b, &one, NULL, 0, NULL);
-            } else {
-                vec_push(&ctx->perm, &b->insts, copy);
-                to[k] = b->insts.n - 1;
-            }
+            Body one = {1, i}; /* operands of c keep their numbers */
+            to[k] = i->kind == BODY_OP ? copy_op(b, i, to) : body_import(b, &one, NULL, 0, NULL);
             continue;
         }
         DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, p->nest.rank + 1);
@@ -350,10 +358,7 @@ static int import_after(BodyBuilder *b, const NestOp *c, Val p_val, int done, co
         if (i.kind == BODY_READ && c->args[i.operand].id == p_val.id) {
             to[k] = done;
         } else if (i.kind == BODY_OP) {
-            for (int j = 0; j < scalar_def(i.op)->arity; j++)
-                i.args[j] = to[i.args[j]];
-            vec_push(&b->ctx->perm, &b->insts, i);
-            to[k] = b->insts.n - 1;
+            to[k] = copy_op(b, &i, to);
         } else {
             Body one = {1, &i};
             to[k] = body_import(b, &one, bind, c->nest.rank, c_args);
