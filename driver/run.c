@@ -1,0 +1,122 @@
+/* cnnc run FILE FUNCTION name=value...: calls a def or a model once. */
+#include <string.h>
+
+#include "driver/call.h"
+#include "driver/model.h"
+
+static const char *unknown_function(Session *s, const AstFile *file, const char *name) {
+    const char *names[256];
+    int n = 0;
+    for (int k = 0; k < file->n_items && n < 256; k++)
+        if (file->items[k]->name.text)
+            names[n++] = file->items[k]->name.text;
+    const char *near = diag_nearest(name, names, n);
+    return near ? str_fmt(s->ctx, "; did you mean `%s`?", near) : "";
+}
+
+static bool is_defined(const AstFile *file, const char *name) {
+    for (int k = 0; k < file->n_items; k++)
+        if (file->items[k]->name.text && strcmp(file->items[k]->name.text, name) == 0)
+            return true;
+    return false;
+}
+
+/* name=value arguments, all of them, bound to the inputs of f. */
+static bool bind_inputs(Session *s, Call *c, const DataSet *given) {
+    const LoopFunc *f = c->f;
+    for (int k = 0; k < given->all.n; k++)
+        if (call_arg_named(f, given->all.p[k].name) < 0) {
+            session_usage(s, "`%s` has no input `%s`", f->entry->decl, given->all.p[k].name);
+            return false;
+        }
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < f->entry->args.n; k++) {
+            const AbiArg *a = &f->entry->args.p[k];
+            const LoopBuf *b = call_arg_buf(f, k);
+            if (a->kind != ARG_INPUT && a->kind != ARG_SCALAR)
+                continue;
+            Array *v = dataset_get(given, a->name);
+            if (!v) {
+                session_usage(s, "`%s` wants the input `%s`", f->entry->decl, a->name);
+                return false;
+            }
+            if (a->kind == ARG_SCALAR) {
+                if (v->count != 1) {
+                    session_file_error(s, (Span){0}, "%s: a number is wanted, not %s", a->name, array_shape_text(s, v));
+                    return false;
+                }
+                if (dtype_is_real(a->dt))
+                    c->args[k].f = array_get(v, 0);
+                else
+                    c->args[k].i = (int64_t)array_get(v, 0);
+            } else if (pass == 0) {
+                if (b && !bind_shape(s, &c->env, a->name, (Type){b->dt, b->rank, b->shape}, v))
+                    return false;
+            } else {
+                c->args[k].p = bind_cells(s, a->name, v, a->dt, KIND_REAL, 0);
+                if (!c->args[k].p)
+                    return false;
+            }
+        }
+    return true;
+}
+
+static void finish(Session *s, const char *name, const Array *a) {
+    if (s->o.out_file)
+        data_save(s, s->o.out_file, a);
+    else if (s->o.json)
+        print_array_json(s, &s->out, name, a);
+    else
+        print_array(s, &s->out, a);
+}
+
+static void call(Session *s, Program *p, const char *name, const DataSet *given) {
+    const LoopFunc *f = program_entry(p, ENTRY_DEF, name);
+    f = f ? f : program_entry(p, ENTRY_FORWARD, name);
+    if (!f) {
+        session_usage(s, "`%s` cannot be called by itself: its formals need types, and its int formals values", name);
+        return;
+    }
+    DimEnv env = {0};
+    Call c = call_new(p, f, &env);
+    if (!bind_inputs(s, &c, given) || (f->entry->kind == ENTRY_FORWARD && !model_bind(s, p, &c, name)))
+        return;
+    int arg = call_arg(f, ARG_OUT);
+    Array *out = call_out(&c, arg, name);
+    if (!out)
+        return;
+    c.args[arg].p = out->data;
+    int status = call_run(&c);
+    if (status) {
+        if (status != INT32_MIN)
+            session_file_error(s, (Span){0}, "%s", call_status(p, status));
+        return;
+    }
+    finish(s, name, out);
+}
+
+void command_run(Session *s) {
+    Strings values = {0};
+    DataSet given;
+    Program p = {0};
+    if (s->args.n < 3) {
+        session_usage(s, "`cnnc run` wants a file and a function");
+        return;
+    }
+    const char *path = s->args.p[1], *name = s->args.p[2];
+    for (int k = 3; k < s->args.n; k++)
+        vec_push(s->arena, &values, s->args.p[k]);
+    AstFile *file = session_parse(s, path);
+    if (!file)
+        return;
+    if (!is_defined(file, name)) {
+        session_usage(s, "%s has no function `%s`%s", path, name, unknown_function(s, file, name));
+        return;
+    }
+    if (!dataset_load(s, &values, &given))
+        return;
+    Module *m = session_lower(s, file, name);
+    if (m && program_open_module(s, &p, m, NULL))
+        call(s, &p, name, &given);
+    program_close(&p);
+}
