@@ -70,6 +70,25 @@ static void unused_dims(StrBuf *sb, Dim d, const DimSym *dims, int n) {
             sb_printf(sb, "(void)%s; ", dims[k]->name);
 }
 
+static bool tensors_mention(const AbiTensor *t, int n, DimSym s) {
+    for (int k = 0; k < n; k++)
+        for (int x = 0; x < t[k].type.rank; x++)
+            if (dim_mentions(t[k].type.shape[x], s))
+                return true;
+    return false;
+}
+
+/* The dims on which the sizes of a block's params and states depend, in order; out has room for all. */
+static int dims_of_sizes(const AbiBlock *b, DimSym *out) {
+    int n = 0;
+    for (int k = 0; k < b->dims.n; k++) {
+        DimSym s = b->dims.p[k];
+        if (tensors_mention(b->params.p, b->params.n, s) || tensors_mention(b->states.p, b->states.n, s))
+            out[n++] = s;
+    }
+    return n;
+}
+
 /* A constant as a macro, a formula as a function of the dims. */
 static void size_of_block(Ctx *ctx, StrBuf *sb, const AbiBlock *b, const char *name, Dim d, const char *suffix, const char *comment) {
     int64_t k;
@@ -78,10 +97,12 @@ static void size_of_block(Ctx *ctx, StrBuf *sb, const AbiBlock *b, const char *n
         sb_printf(sb, "#define %s %lld%s%s\n", upper, (long long)k, suffix, comment);
         return;
     }
+    DimSym *dims = ARENA_ARRAY(&ctx->perm, DimSym, b->dims.n + 1);
+    int n = dims_of_sizes(b, dims);
     sb_printf(sb, "static inline int64_t %s(", abi_lower(ctx, upper));
-    dim_params(sb, b->dims.p, b->dims.n);
+    dim_params(sb, dims, n);
     sb_put(sb, ") { ");
-    unused_dims(sb, d, b->dims.p, b->dims.n);
+    unused_dims(sb, d, dims, n);
     sb_put(sb, "return (int64_t)");
     c_dim(sb, d);
     sb_printf(sb, "; }%s\n", comment);
