@@ -36,7 +36,8 @@ static LVal new_copy(Jam *j, int u, LVal x) {
 }
 
 static const Dim *shifted(const Jam *j, const Dim *d, int n, int u) {
-    DimBinding b = {j->v->loop->index, dim_addk(j->ctx, dim_of(j->ctx, j->v->loop->index), u)};
+    const LoopStmt *loop = j->v->loop;
+    DimBinding b = {loop->index, dim_addk(j->ctx, dim_of(j->ctx, loop->index), u * loop->step)};
     Dim *to = ARENA_ARRAY(j->arena, Dim, n + 1);
     for (int k = 0; k < n; k++)
         to[k] = dim_subst(j->ctx, d[k], &b, 1);
@@ -130,10 +131,10 @@ static LoopBody jam_body(Jam *j, const LoopBody *b) {
 static bool constant_trip(const LoopStmt *s, int64_t *trip) {
     int64_t lo, hi;
     if (s->n_lo != 1 || s->n_hi != 1 || !dim_is_const(s->lo[0], &lo) ||
-        !dim_is_const(s->hi[0], &hi) || s->step != 1)
+        !dim_is_const(s->hi[0], &hi))
         return false;
-    *trip = hi - lo;
-    return *trip > 0;
+    *trip = (hi - lo) / s->step;
+    return *trip > 0 && (hi - lo) % s->step == 0;
 }
 
 /* Subscripts and lanes can be shifted: indices need no more than dims do. */
@@ -154,7 +155,7 @@ bool jam_loop(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *loop
         for (int u = 0; u < by; u++)
             j.to[u] = ARENA_ARRAY(&scratch, LVal, f->vals.n);
         loop->body = jam_body(&j, &loop->body);
-        loop->step = by;
+        loop->step *= by;
     }
     arena_free(&scratch);
     return may;

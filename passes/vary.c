@@ -188,23 +188,29 @@ static int count_in(const LoopBody *b, LVal x) {
 
 int vary_uses(const LoopStmt *loop, LVal x) { return count_in(&loop->body, x); }
 
+/* Does s gather into `sum` by op? */
+static bool gathers(const LoopStmt *s, ScalarOp op, LVal sum) {
+    if (s->kind != LOOP_LET)
+        return false;
+    if (op == SC_add && s->op == SC_fma)
+        return s->args[2].id == sum.id;
+    return s->op == op && (s->args[0].id == sum.id) != (s->args[1].id == sum.id);
+}
+
 /* Follows the sum from its phi to its yield in the body of `loop`. */
-static bool follow(const Vary *v, const LoopStmt *loop, int carried, VarySum *links) {
+static bool follow(const Vary *v, const LoopStmt *loop, int carried, ScalarOp op, VarySum *links) {
     LVal sum = loop->phi[carried];
     for (int k = 0; k < loop->body.stmts.n; k++) {
         LoopStmt *s = loop->body.stmts.p[k];
         if (s->kind == LOOP_YIELD)
             return s->args[carried].id == sum.id;
-        bool adds = s->kind == LOOP_LET &&
-                    ((s->op == SC_add && (s->args[0].id == sum.id) != (s->args[1].id == sum.id)) ||
-                     (s->op == SC_fma && s->args[2].id == sum.id));
-        if (adds && vary_uses(loop, sum) == 1) {
+        if (gathers(s, op, sum) && vary_uses(loop, sum) == 1) {
             vec_push(v->arena, links, (VaryLink){s, sum});
             sum = s->result;
         }
         for (int j = 0; j < s->n_carried; j++)
             if (s->init[j].id == sum.id) {
-                if (vary_uses(loop, sum) != 1 || !follow(v, s, j, links))
+                if (vary_uses(loop, sum) != 1 || !follow(v, s, j, op, links))
                     return false;
                 sum = s->out[j];
                 break;
@@ -213,7 +219,16 @@ static bool follow(const Vary *v, const LoopStmt *loop, int carried, VarySum *li
     return false;
 }
 
-bool vary_is_sum(const Vary *v, int k, VarySum *links) { return follow(v, v->loop, k, links); }
+ScalarOp vary_reduction(const Vary *v, int k, VarySum *links) {
+    static const ScalarOp ops[] = {SC_add, SC_max, SC_min};
+    DType dt = v->loop->carried[k].dt;
+    for (int j = 0; j < (dtype_is_real(dt) ? 1 : 3); j++) {
+        links->n = 0;
+        if (follow(v, v->loop, k, ops[j], links))
+            return ops[j];
+    }
+    return SC_NONE;
+}
 
 int64_t vary_trip(const LoopStmt *s) {
     enum { GUESS = 64 };

@@ -28,15 +28,16 @@ bool vary_coef(const Vary *v, Dim d, int64_t *coef);
 bool vary_axis(const Vary *v, const LoopStmt *access, int *axis, int64_t *coef);
 /* Do different iterations store to different cells, and load of what is stored only their own? */
 bool vary_independent(const Vary *v);
-/* Is carried value k of the loop only a sum: the phi is added to (add, or fma's third operand),
- * possibly through sums of loops inside, and yielded, and is used for nothing else? links receives
- * the adding statements. */
+/* What carried value k of the loop gathers: SC_add if it is only a sum (the phi is added to, by add
+ * or as fma's third operand, possibly through sums of loops inside, and yielded, and is used for
+ * nothing else), SC_max or SC_min of whole numbers likewise (their order does not matter), else
+ * SC_NONE. links receives the adding statements. */
 typedef struct VaryLink {
     LoopStmt *add;
     LVal sum; /* its operand that is the sum so far */
 } VaryLink;
 typedef VEC(VaryLink) VarySum;
-bool vary_is_sum(const Vary *v, int k, VarySum *links);
+ScalarOp vary_reduction(const Vary *v, int k, VarySum *links);
 /* Uses of x inside the loop's body. */
 int vary_uses(const LoopStmt *loop, LVal x);
 /* Iterations where they are constant, else a guess. */

@@ -12,6 +12,7 @@
  * fewest operations, strided accesses counting once a lane. Loops with calls, conditions or checked
  * subscripts stay as they are. Last, output loops around reductions are unrolled and jammed
  * (jam.c). It does not interchange or tile. */
+#include "passes/collapse.h"
 #include "passes/jam.h"
 #include "passes/pass.h"
 #include "passes/vary.h"
@@ -88,7 +89,7 @@ static bool may_vectorize(Vectorize *z, const Vary *v, Plan *plan) {
         return false;
     for (int k = 0; k < s->n_carried; k++) {
         VarySum links = {0};
-        if (!vary_is_sum(v, k, &links))
+        if (vary_reduction(v, k, &links) == SC_NONE)
             return false;
     }
     return accesses_allowed(v) && indices_allowed(v, &s->body) && vary_independent(v) &&
@@ -175,8 +176,9 @@ typedef struct Rewrite {
     Vectorize *z;
     const Vary *v;
     Plan plan;
-    int n_old;    /* values before the rewrite: what varies has its number below */
-    LVal *splat;  /* by value id: the same in every lane */
+    int n_old;          /* values before the rewrite: what varies has its number below */
+    ScalarOp *gathered; /* by carried value: vary_reduction */
+    LVal *splat;        /* by value id: the same in every lane */
     LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet
                    */
     bool *inside; /* by value id: defined in the loop, its splat stands there */
@@ -394,9 +396,9 @@ static VarySum unsafe_links(Rewrite *r) {
     VarySum unsafe = {0};
     for (int k = 0; r->plan.mask && k < r->v->loop->n_carried; k++) {
         VarySum links = {0};
-        vary_is_sum(r->v, k, &links);
+        ScalarOp op = vary_reduction(r->v, k, &links);
         for (int j = 0; j < links.n; j++)
-            if (!adds_zero_when_off(r, links.p[j]))
+            if (op != SC_add || !adds_zero_when_off(r, links.p[j]))
                 vec_push(r->v->arena, &unsafe, links.p[j]);
     }
     return unsafe;
@@ -437,7 +439,10 @@ static void widen_sums(Rewrite *r, LoopStmt *loop, const Around *around, int n_u
         LType scalar = top->carried[k], wide = {scalar.dt, z->lanes};
         LVal start = top->init[k], sum = top->out[k], lanes = loop_val(z->m, z->f, wide);
         c.at = before;
-        top->init[k] = loop_const(&c, wide, (ScalarValue){0});
+        bool adds =
+            r->gathered[k] == SC_add; /* else max or min: what is there at the start counts */
+        top->init[k] =
+            adds ? loop_const(&c, wide, (ScalarValue){0}) : loop_splat(&c, start, z->lanes);
         for (int u = 0; u <= n_up; u++) {
             LoopStmt *s = u ? around->loops[around->n - u] : loop;
             s->carried[k] = wide;
@@ -447,8 +452,10 @@ static void widen_sums(Rewrite *r, LoopStmt *loop, const Around *around, int n_u
         }
         top->out[k] = lanes;
         c.at = after;
-        LVal total = loop_let(&c, SC_lane_sum, &lanes, 1, DT_NONE);
-        loop_let(&c, SC_add, (LVal[]){start, total}, 2, DT_NONE);
+        ScalarOp row = adds ? SC_lane_sum : r->gathered[k] == SC_max ? SC_lane_max : SC_lane_min;
+        LVal total = loop_let(&c, row, &lanes, 1, DT_NONE);
+        if (adds)
+            loop_let(&c, SC_add, (LVal[]){start, total}, 2, DT_NONE);
         after->stmts.p[after->stmts.n - 1]->result = sum;
     }
 }
@@ -568,6 +575,11 @@ static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, cons
     LoopStmt *loop = (LoopStmt *)(uintptr_t)v->loop;
     Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n};
     r.splat = ARENA_ARRAY(v->arena, LVal, r.n_old);
+    r.gathered = ARENA_ARRAY(v->arena, ScalarOp, loop->n_carried + 1);
+    for (int k = 0; k < loop->n_carried; k++) {
+        VarySum links = {0};
+        r.gathered[k] = vary_reduction(v, k, &links);
+    }
     VarySum unsafe = unsafe_links(&r);
     bool unwraps = plan.single && may_run_always(&r, around);
     int n_up = 0;
@@ -689,6 +701,7 @@ void pass_vectorize(Unit *u) {
                        .f = f,
                        .lanes = target_lanes(u->target, f->real)};
         Around around = {.n = 0};
+        collapse_loops(u->ctx, u->arena, u->loops, f);
         visit(&z, &f->body, &around);
         Arena scratch;
         arena_init(&scratch, u->ctx);

@@ -73,9 +73,30 @@ static void sums_go_by_lanes(void **state) {
     /* the outer loop passes the sum on: lanes are added once */
     check(bufs,
           "%1 = f32 0.0\n%2 = for i in 0..M with %3 = %1 {\n %4 = for j in 0..N with %5 = %3 {\n  "
-          "%6 = load f32 a[i, j]\n  %7 = add(%5, %6)\n"
+          "%6 = load f32 a[M - i - 1, j]\n  %7 = add(%5, %6)\n"
           "  yield %7\n }\n yield %4\n}\nstore out[0, 2] = %2",
           PARTS("  }\n  %9 = lane_sum"), "    %8 = lane_sum");
+}
+
+static void greatest_whole_numbers(void **state) {
+    (void)state;
+    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\n"
+                       "buf out f32[M, 4] = arg 4 at 0 written";
+    check(bufs,
+          "%1 = i32 -2\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = cast(%4) : "
+          "i32\n"
+          " %6 = max(%3, %5)\n yield %6\n}\n%7 = cast(%2) : f32\nstore out[0, 0] = %7",
+          PARTS("splat(%1) : i32x16", "lane_max", "select("), NULL);
+    check(
+        bufs,
+        "%1 = i32 2\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = cast(%4) : i32\n"
+        " %6 = min(%5, %3)\n yield %6\n}\n%7 = cast(%2) : f32\nstore out[0, 0] = %7",
+        PARTS("lane_min"), NULL);
+    /* of reals the order decides which zero it is */
+    check(bufs,
+          "%1 = f32 0.0\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n"
+          " %5 = max(%3, %4)\n yield %5\n}\nstore out[0, 0] = %2",
+          NULL, "x16");
 }
 
 /* As in a batch: rows last, 16 of them. */
@@ -112,9 +133,8 @@ static void rows_of_a_slice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise_loops),
-        cmocka_unit_test(dependent_loops_stay),
-        cmocka_unit_test(sums_go_by_lanes),
+        cmocka_unit_test(elementwise_loops), cmocka_unit_test(dependent_loops_stay),
+        cmocka_unit_test(sums_go_by_lanes),  cmocka_unit_test(greatest_whole_numbers),
         cmocka_unit_test(rows_of_a_slice),
     };
     return cmocka_run_group_tests_name("vectorize", tests, NULL, NULL);
