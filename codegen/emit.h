@@ -58,6 +58,7 @@ typedef struct FnEmit {
     LLVMValueRef job;   /* number of the parallel iteration, or NULL */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
+    bool in_loop;
     Span span;
 } FnEmit;
 
@@ -103,6 +104,7 @@ LLVMValueRef emit_frame_slot(FnEmit *f, int slot); /* pointer */
 LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t);
 void emit_parallel(FnEmit *f, const LoopStmt *s);
 void emit_kernel(FnEmit *f, const LoopStmt *s);
+void emit_poll(FnEmit *f); /* leaves with the status `stopped` if the caller asks for it */
 void emit_entry(Emit *e, const LoopFunc *f);
 void emit_strerror(Emit *e);
 

@@ -91,7 +91,7 @@ void emit_kernel(FnEmit *f, const LoopStmt *s) {
     LLVMBuildRet(k.b, k.status);
     LLVMDisposeBuilder(k.b);
     LLVMValueRef status = LLVMBuildCall2(f->b, type, fn, args, (unsigned)(2 + outer), "");
-    if (emit_has_status(&body)) {
+    if (emit_has_status(&body) || e->o->poll_stop) {
         LLVMValueRef failed = LLVMBuildICmp(f->b, LLVMIntNE, status, LLVMConstInt(e->i32, 0, 0), "");
         emit_return_if(f, failed, status);
     }
@@ -136,6 +136,8 @@ static LLVMValueRef stop_asked(FnEmit *f) {
     return r;
 }
 
+void emit_poll(FnEmit *f) { emit_return_if(f, stop_asked(f), status_const(f, f->f->status_stop)); }
+
 /* i32 job body, then void job(void *frame, int k) that sets the mode and stores the status. */
 static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     Emit *e = f->e;
@@ -149,7 +151,7 @@ static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     b.frame = LLVMGetParam(body, 0);
     b.job = LLVMGetParam(body, 1);
     debug_function(&b, name, s->span);
-    emit_return_if(&b, stop_asked(&b), status_const(&b, f->f->status_stop));
+    emit_poll(&b);
     LLVMValueRef index = LLVMBuildAdd(b.b, LLVMBuildMul(b.b, b.job, emit_i64(e, s->step), ""), emit_dim(&b, s->lo[0]), "");
     LLVMBasicBlockRef inside = emit_block(&b, "iteration");
     Level level = {.at = LLVMBuildBr(b.b, inside), .index = s->index, .value = index};
@@ -245,7 +247,7 @@ void emit_parallel(FnEmit *f, const LoopStmt *s) {
     LLVMValueRef up = LLVMBuildAdd(f->b, span, emit_i64(e, s->step - 1), "");
     LLVMValueRef jobs = most_of(f, LLVMBuildSDiv(f->b, up, emit_i64(e, s->step), ""), zero, LLVMIntSGT);
     LLVMValueRef job = job_function(f, s);
-    emit_return_if(f, stop_asked(f), status_const(f, f->f->status_stop));
+    emit_poll(f);
     dispatch(f, job, jobs);
     LLVMValueRef statuses = emit_frame_load(f, f->layout.statuses, e->ptr);
     CountLoop c = count_loop(f, jobs);

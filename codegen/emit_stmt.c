@@ -11,6 +11,26 @@ static LLVMValueRef extreme_of(FnEmit *f, const Dim *d, int n, bool max) {
     return v;
 }
 
+/* At the end of an iteration of an outermost loop, about every 2^12 steps of its index. */
+static void poll(FnEmit *f, const LoopStmt *s, LLVMValueRef i) {
+    enum { PERIOD = 1 << 12 };
+    LLVMBuilderRef b = f->b;
+    bool leaf = true;
+    for (int k = 0; k < s->body.stmts.n; k++)
+        leaf = leaf && s->body.stmts.p[k]->kind != LOOP_FOR && s->body.stmts.p[k]->kind != LOOP_WHILE;
+    if (!leaf || s->step >= PERIOD) {
+        emit_poll(f);
+        return;
+    }
+    LLVMBasicBlockRef now = emit_block(f, "poll"), after = emit_block(f, "go");
+    LLVMValueRef phase = LLVMBuildAnd(b, i, emit_i64(f->e, PERIOD - 1), "");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntULT, phase, emit_i64(f->e, s->step), ""), now, after);
+    LLVMPositionBuilderAtEnd(b, now);
+    emit_poll(f);
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
 /* for (i = lo; i < hi; i += step): tested before, then at the bottom; carried values are phis. */
 static void emit_for(FnEmit *f, const LoopStmt *s) {
     Arena *a = &f->e->ctx->perm;
@@ -28,7 +48,12 @@ static void emit_for(FnEmit *f, const LoopStmt *s) {
     Level level = {.at = LLVMBuildBr(b, body), .index = s->index, .value = i};
     vec_push(a, &f->levels, level);
     LLVMPositionBuilderAtEnd(b, body);
+    bool outermost = !f->in_loop;
+    f->in_loop = true;
     emit_body(f, &s->body);
+    f->in_loop = !outermost;
+    if (outermost && f->e->o->poll_stop)
+        poll(f, s, i);
     const LoopStmt *last = s->body.stmts.n ? s->body.stmts.p[s->body.stmts.n - 1] : NULL;
     LLVMBasicBlockRef end = LLVMGetInsertBlock(b);
     LLVMValueRef next = LLVMBuildNSWAdd(b, i, emit_i64(f->e, s->step), "");
