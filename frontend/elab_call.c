@@ -94,6 +94,24 @@ static void bind_index(Elab *e, const TypeExpr *t, Dim bound) {
     elab_bind_axes(e, &one, &a, 1, t->span, "index");
 }
 
+static bool unknown_dim(Elab *e, Str dim, Span at) {
+    elab_error(e, "E0413", at, "the dim `%s` of `%s` is not known from these arguments", dim,
+               e->frame->item->name.text);
+    return false;
+}
+
+/* A scalar fills a formal [K] only if another argument has told K. */
+static bool axes_known(Elab *e, const TypeExpr *t, Span at) {
+    const Item *item = e->frame->item;
+    for (int k = 0; k < t->rank; k++)
+        for (int i = 0; i < item->n_dims; i++)
+            if (t->shape[k]->kind == EXPR_NAME &&
+                t->shape[k]->path.names[0].text == item->dims[i].name.text &&
+                !elab_lookup(e->frame, item->dims[i].name.text))
+                return unknown_dim(e, item->dims[i].name.text, at);
+    return true;
+}
+
 static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
     Declared d = {0};
     if (v.kind == V_ERROR)
@@ -111,6 +129,8 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
             if (!elab_bind_axes(e, f->type, as.node->axes, as.node->rank, at, what))
                 return false;
         }
+        if (!axes_known(e, f->type, at))
+            return false;
         d = elab_type(e, f->type);
         v = elab_convert(e, as.kind == V_NODE ? as : v, &d, at, what);
         if (v.kind == V_ERROR)
@@ -149,11 +169,8 @@ static bool bind_dims(Elab *e, const Item *item) {
 
 static bool dims_bound(Elab *e, const Item *item, Span at) {
     for (int i = 0; i < item->n_dims; i++)
-        if (!elab_lookup(e->frame, item->dims[i].name.text)) {
-            elab_error(e, "E0413", at, "the dim `%s` of `%s` is not known from these arguments",
-                       item->dims[i].name.text, item->name.text);
-            return false;
-        }
+        if (!elab_lookup(e->frame, item->dims[i].name.text))
+            return unknown_dim(e, item->dims[i].name.text, at);
     return true;
 }
 
