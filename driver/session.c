@@ -158,8 +158,11 @@ static const char *load_import(Ctx *ctx, void *self, const char *path, Span span
     const char *from = ctx->files[span.file].name, *slash = strrchr(from, '/');
     const char *full = path[0] == '/' || !slash ? path : str_fmt(ctx, "%.*s/%s", (int)(slash - from), from, path);
     FILE *f = fopen(full, "rb");
-    if (!f)
-        return str_fmt(ctx, "cannot read `%s`: %s", full, strerror(errno));
+    if (!f) {
+        const char *why = str_fmt(ctx, "cannot read `%s`: %s", full, strerror(errno));
+        session_fail(s, EXIT_FILE);
+        return why;
+    }
     StrBuf sb = sb_new(s->arena);
     char block[65536];
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
