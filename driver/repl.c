@@ -20,7 +20,7 @@ static void on_interrupt(int number) {
 
 bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v) {
     Compiled c;
-    return repl_compile(e, session_ast(e->s, e->ctx, NULL), x, &c) && repl_call(e, &c, v);
+    return repl_compile(e, repl_ast(e->s, e->ctx, NULL), x, &c) && repl_call(e, &c, v);
 }
 
 /* A definition that the C interface could export is checked when it is entered; others are, where
@@ -40,12 +40,12 @@ static void take_items(Eval *e, const AstFile *f, const char *text) {
         const Item *it = f->items[i];
         LowerOptions o = repl_lower_options(e->s);
         o.only = it->name.text;
-        const AstFile *all = session_ast(e->s, e->ctx, it);
+        const AstFile *all = repl_ast(e->s, e->ctx, it);
         if (is_checked_alone(it))
             frontend_lower(e->ctx, &e->arena, all, &o);
         if (diag_any_error(e->ctx))
             return;
-        session_define(e->s, e->ctx, it, text, e->name);
+        repl_define(e->s, e->ctx, it, text, e->name);
     }
 }
 
@@ -93,10 +93,10 @@ static void bind(Eval *e, const Stmt *s) {
     const Expr *x = s->type ? declared(e, s, &cast) : s->value;
     Compiled c;
     ReplValue v;
-    if (!repl_compile(e, session_ast(e->s, e->ctx, s->type ? &cast : NULL), x, &c) ||
+    if (!repl_compile(e, repl_ast(e->s, e->ctx, s->type ? &cast : NULL), x, &c) ||
         !repl_call(e, &c, &v))
         return;
-    session_bind(e->s, s->name.text, &v);
+    repl_bind(e->s, s->name.text, &v);
     if (e->s->typed)
         sb_printf(&e->out, "%s : %s\n", s->name.text, v.type_text);
 }
@@ -106,7 +106,7 @@ static void answer(Eval *e, const Expr *x) {
     if (!repl_evaluate(e, x, &v))
         return;
     repl_put_value(&e->out, &v);
-    session_bind(e->s, "_", &v);
+    repl_bind(e->s, "_", &v);
 }
 
 /* Only documentation so far: the definition comes in the next line. */
@@ -163,7 +163,7 @@ static void call_protected(void *arg) {
 static void answer_protected(void *arg) {
     Protected *p = arg;
     Eval *e = p->e;
-    Session *s = e->s;
+    ReplSession *s = e->s;
     CtxStatus status = ctx_protect(e->ctx, call_protected, p);
     if (status == CTX_INTERNAL) {
         fprintf(stderr, "internal error: %s\n", e->ctx->internal);
@@ -180,7 +180,7 @@ static void answer_protected(void *arg) {
     }
 }
 
-void repl_protected(Session *s, Eval *e, void (*fn)(void *e)) {
+void repl_protected(ReplSession *s, Eval *e, void (*fn)(void *e)) {
     Protected p = {e, fn};
     e->s = s;
     e->jit = NULL;
@@ -206,7 +206,7 @@ static bool is_blank(const char *s) { return s[strspn(s, " \t\r\n")] == 0; }
 
 /* Reads lines up to the end of an input and runs it; a line that begins with a colon or ? is one by
  * itself. */
-static void loop(Session *s, LineReader *lines, Arena *a) {
+static void loop(ReplSession *s, LineReader *lines, Arena *a) {
     StrBuf input = sb_new(a);
     Eval e = {.s = s, .name = s->typed || !s->options->file ? "input" : s->options->file};
     uint32_t lines_read = 0;
@@ -242,12 +242,12 @@ static void loop(Session *s, LineReader *lines, Arena *a) {
 }
 
 typedef struct Main {
-    Session s;
+    ReplSession s;
     Arena arena;
     int status;
 } Main;
 
-static void session_main(void *arg) {
+static void repl_main(void *arg) {
     Main *m = arg;
     const ReplOptions *o = m->s.options;
     const char *text = o->code;
@@ -280,12 +280,12 @@ int repl_run(const ReplOptions *o) {
                      old; /* without SA_RESTART: a waiting read returns */
     sigaction(SIGINT, &act, &old);
     setlocale(LC_CTYPE, "");
-    if (ctx_protect(m.s.ctx, session_main, &m) != CTX_OK) {
+    if (ctx_protect(m.s.ctx, repl_main, &m) != CTX_OK) {
         fputs("error: out of memory\n", stderr);
         m.status = 70;
     }
     sigaction(SIGINT, &old, NULL);
-    session_free(&m.s);
+    repl_free(&m.s);
     arena_free(&m.arena);
     ctx_free(m.s.ctx);
     return m.status;

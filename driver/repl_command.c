@@ -38,7 +38,7 @@ static bool is_name(const char *s) {
 /* The expression of an argument, or NULL with a diagnostic. */
 static Expr *parse_arg(Eval *e, const char *text) {
     if (!*text) {
-        diag_error(e->ctx, "E1002", nowhere, "the command needs an argument");
+        diag_error(e->ctx, "E1102", nowhere, "the command needs an argument");
         return NULL;
     }
     Expr *x = parse_expr_text(e->ctx, ctx_add_file(e->ctx, "input", text, strlen(text)));
@@ -54,7 +54,7 @@ static const Item *find_item(Eval *e, const char *name, const char **text) {
         uint32_t prelude =
             library ? ctx_add_file(e->ctx, "prelude.cnn", frontend_prelude, frontend_prelude_len)
                     : 0;
-        const AstFile *f = library ? parse_file(e->ctx, prelude) : session_ast(e->s, e->ctx, NULL);
+        const AstFile *f = library ? parse_file(e->ctx, prelude) : repl_ast(e->s, e->ctx, NULL);
         for (int i = 0; i < f->n_items; i++) {
             const Item *it = f->items[i];
             if (it->name.text && strcmp(it->name.text, name) == 0) {
@@ -92,7 +92,7 @@ static void put_head(StrBuf *out, const Item *it, const char *text) {
 static void unknown_name(Eval *e, const char *name) {
     const char *names[512];
     int n = repl_complete(e, "", names, 512);
-    Diag *d = diag_error(e->ctx, "E1005", nowhere, "nothing is known of `%s`", name);
+    Diag *d = diag_error(e->ctx, "E1105", nowhere, "nothing is known of `%s`", name);
     const char *near_one = diag_nearest(name, names, n);
     if (near_one)
         diag_help(e->ctx, d, "did you mean `%s`?", near_one);
@@ -107,12 +107,12 @@ static void do_doc(Eval *e, const char *arg) {
             sb_printf(&e->out, "%s\n", it->doc);
         return;
     }
-    const ReplValue *v = session_value(e->s, arg);
-    const char *doc = v ? NULL : frontend_doc(e->ctx, session_ast(e->s, e->ctx, NULL), arg);
+    const ReplValue *v = repl_value(e->s, arg);
+    const char *doc = v ? NULL : frontend_doc(e->ctx, repl_ast(e->s, e->ctx, NULL), arg);
     if (v)
         sb_printf(&e->out, "%s : %s\n", v->name, v->type_text);
     else if (doc)
-        sb_printf(&e->out, "%s\n", doc);
+        sb_printf(&e->out, "%s: %s\n", arg, doc);
     else
         unknown_name(e, arg);
 }
@@ -133,7 +133,7 @@ static void do_load(Eval *e, const char *arg) {
     const char *text = repl_read_file(e->ctx, arg, &len);
     if (!text)
         return;
-    Session *s = e->s;
+    ReplSession *s = e->s;
     AstFile *f = parse_file(e->ctx, ctx_add_file(e->ctx, arg, text, len));
     if (diag_any_error(e->ctx))
         return;
@@ -142,7 +142,7 @@ static void do_load(Eval *e, const char *arg) {
     if (diag_any_error(e->ctx))
         return;
     for (int i = 0; i < f->n_items; i++)
-        session_define(s, e->ctx, f->items[i], text, arg);
+        repl_define(s, e->ctx, f->items[i], text, arg);
     if (s->loaded == arg)
         return;
     Arena old = s->loaded_mem;
@@ -156,7 +156,7 @@ static void do_reload(Eval *e, const char *arg) {
     if (e->s->loaded)
         do_load(e, str_of(e->ctx, e->s->loaded));
     else
-        diag_error(e->ctx, "E1006", nowhere, "no file was loaded");
+        diag_error(e->ctx, "E1106", nowhere, "no file was loaded");
 }
 
 static void do_save(Eval *e, const char *arg) {
@@ -170,21 +170,21 @@ static void do_save(Eval *e, const char *arg) {
         error = errno;
     }
     if (!ok)
-        diag_error(e->ctx, "E1007", nowhere, "cannot write `%s`: %s", arg, strerror(error));
+        diag_error(e->ctx, "E1107", nowhere, "cannot write `%s`: %s", arg, strerror(error));
 }
 
 /* --- expressions --- */
 
 static void do_type(Eval *e, const char *arg) {
     const char *text;
-    const Item *it = is_name(arg) && !session_value(e->s, arg) ? find_item(e, arg, &text) : NULL;
+    const Item *it = is_name(arg) && !repl_value(e->s, arg) ? find_item(e, arg, &text) : NULL;
     if (it && it->kind != ITEM_CONST) {
         put_head(&e->out, it, text);
         return;
     }
     const Expr *x = parse_arg(e, arg);
     Type t;
-    const char *type = x ? repl_type(e, session_ast(e->s, e->ctx, NULL), x, &t) : NULL;
+    const char *type = x ? repl_type(e, repl_ast(e->s, e->ctx, NULL), x, &t) : NULL;
     if (type)
         sb_printf(&e->out, "%s\n", type);
 }
@@ -192,7 +192,7 @@ static void do_type(Eval *e, const char *arg) {
 static void do_shape(Eval *e, const char *arg) {
     const Expr *x = parse_arg(e, arg);
     Type t;
-    if (!x || !repl_type(e, session_ast(e->s, e->ctx, NULL), x, &t))
+    if (!x || !repl_type(e, repl_ast(e->s, e->ctx, NULL), x, &t))
         return;
     sb_putc(&e->out, '[');
     for (int i = 0; i < t.rank; i++)
@@ -206,7 +206,7 @@ static void do_grad(Eval *e, const char *arg) {
     for (const char *s = strstr(arg, " by "); s; s = strstr(s + 1, " by "))
         by = s;
     if (!by) {
-        diag_error(e->ctx, "E1008", nowhere,
+        diag_error(e->ctx, "E1108", nowhere,
                    "write `:grad E by V`: the derivative of the expression E by the value V");
         return;
     }
@@ -214,14 +214,14 @@ static void do_grad(Eval *e, const char *arg) {
     ReplValue v;
     if (x && repl_evaluate(e, x, &v)) {
         repl_put_value(&e->out, &v);
-        session_bind(e->s, "_", &v);
+        repl_bind(e->s, "_", &v);
     }
 }
 
 static void do_time(Eval *e, const char *arg) {
     const Expr *x = parse_arg(e, arg);
     Compiled c;
-    if (!x || !repl_compile(e, session_ast(e->s, e->ctx, NULL), x, &c))
+    if (!x || !repl_compile(e, repl_ast(e->s, e->ctx, NULL), x, &c))
         return;
     int calls;
     double t = repl_time(e, &c, &calls);
@@ -236,8 +236,8 @@ static void do_time(Eval *e, const char *arg) {
 
 /* The module of a definition or expression. */
 static Module *module_of(Eval *e, const char *arg) {
-    const ReplDef *d = session_def(e->s, arg);
-    const AstFile *items = session_ast(e->s, e->ctx, NULL);
+    const ReplDef *d = repl_def(e->s, arg);
+    const AstFile *items = repl_ast(e->s, e->ctx, NULL);
     LowerOptions o = repl_lower_options(e->s);
     const char *type;
     Module *m = NULL;
@@ -247,7 +247,7 @@ static Module *module_of(Eval *e, const char *arg) {
     } else {
         const Expr *x = parse_arg(e, arg);
         if (x)
-            m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+            m = frontend_expr(e->ctx, &e->arena, items, x, repl_values(e->s, e->ctx),
                               e->s->values.n, &o, &type);
     }
     return diag_any_error(e->ctx) ? NULL : m;
@@ -302,7 +302,7 @@ static void do_memory(Eval *e, const char *arg) {
 /* --- settings and help --- */
 
 static void do_set(Eval *e, const char *arg) {
-    Session *s = e->s;
+    ReplSession *s = e->s;
     char name[16] = "", value[32] = "";
     int n = sscanf(arg, "%15s %31s", name, value);
     char *end = value;
@@ -313,7 +313,7 @@ static void do_set(Eval *e, const char *arg) {
     else if (n == 2 && strcmp(name, "seed") == 0 && isdigit((unsigned char)*value) && !*end)
         s->seed = seed;
     else if (n > 0)
-        diag_help(e->ctx, diag_error(e->ctx, "E1009", nowhere, "there is no setting `%s`", arg),
+        diag_help(e->ctx, diag_error(e->ctx, "E1109", nowhere, "there is no setting `%s`", arg),
                   "`:set real f32`, `:set real f64`, `:set seed 7`");
     else
         sb_printf(&e->out, "real %s\nseed %llu\n", s->real == DT_F32 ? "f32" : "f64",
@@ -377,7 +377,7 @@ void repl_command(Eval *e, const char *line) {
         names[i] = commands[i].name;
     }
     const char *near_one = diag_nearest(name, names, N_COMMANDS);
-    diag_help(e->ctx, diag_error(e->ctx, "E1010", nowhere, "there is no command `:%s`", name),
+    diag_help(e->ctx, diag_error(e->ctx, "E1110", nowhere, "there is no command `:%s`", name),
               near_one ? "did you mean `:%s`?" : "`:help` lists them all", near_one);
 }
 

@@ -16,8 +16,7 @@ typedef struct ReplExec {
     void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg);
 } ReplExec;
 
-static const CodegenOptions codegen_options = {
-    .level = 2, .debug_lines = true, .poll_stop = true};
+static const CodegenOptions codegen_options = {.level = 2, .debug_lines = true, .poll_stop = true};
 
 bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph) {
     Unit u = {.ctx = e->ctx,
@@ -38,7 +37,7 @@ bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Modul
 const char *repl_type(Eval *e, const AstFile *items, const Expr *x, Type *type) {
     LowerOptions o = repl_lower_options(e->s);
     const char *text = NULL;
-    Module *m = frontend_expr(e->ctx, &e->arena, items, x, session_values(e->s, e->ctx),
+    Module *m = frontend_expr(e->ctx, &e->arena, items, x, repl_values(e->s, e->ctx),
                               e->s->values.n, &o, &text);
     if (!m || diag_any_error(e->ctx))
         return NULL;
@@ -59,7 +58,7 @@ bool repl_compile(Eval *e, const AstFile *items, const Expr *x, Compiled *c) {
     LowerOptions o = repl_lower_options(e->s);
     AstFile here = *items;
     here.file = x->span.file; /* named by what the call reports */
-    Module *m = frontend_expr(e->ctx, &e->arena, &here, x, session_values(e->s, e->ctx),
+    Module *m = frontend_expr(e->ctx, &e->arena, &here, x, repl_values(e->s, e->ctx),
                               e->s->values.n, &o, &c->type_text);
     if (!m || diag_any_error(e->ctx))
         return false;
@@ -96,7 +95,7 @@ static CnncArg scalar_of(const ReplValue *v) {
 }
 
 static bool too_large(Eval *e) {
-    diag_error(e->ctx, "E1003", (Span){0}, "the value, or the memory to work it out, is too large");
+    diag_error(e->ctx, "E1103", (Span){0}, "the value, or the memory to work it out, is too large");
     return false;
 }
 
@@ -133,7 +132,7 @@ static bool make_args(Eval *e, const Compiled *c, const ReplExec *exec, CnncArg 
             break;
         case ARG_SCALAR:
         case ARG_INPUT:
-            in = session_value(e->s, a->name);
+            in = repl_value(e->s, a->name);
             CTX_ASSERT(e->ctx, in);
             if (a->kind == ARG_SCALAR)
                 args[i] = scalar_of(in);
@@ -165,7 +164,7 @@ static void report_status(Eval *e, const Compiled *c, int status) {
     if (k == c->func->status_stop && *e->s->stop)
         sb_put(&e->out, "interrupted\n");
     else
-        diag_error(e->ctx, "E1004", (Span){0}, "%s",
+        diag_error(e->ctx, "E1104", (Span){0}, "%s",
                    k >= 0 && k < c->loops->statuses.n ? c->loops->statuses.p[k].text
                                                       : "the call failed");
 }

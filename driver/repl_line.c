@@ -13,7 +13,7 @@
 #include "driver/repl_priv.h"
 
 struct LineReader {
-    Session *s;
+    ReplSession *s;
     const char *text; /* the rest of a given text, or NULL: standard input */
     StrBuf line;
     bool terminal, more;
@@ -167,7 +167,7 @@ void line_close(LineReader *r) { (void)r; }
 
 #endif
 
-LineReader *line_open(Session *s, Arena *a, const char *text) {
+LineReader *line_open(ReplSession *s, Arena *a, const char *text) {
     LineReader *r = ARENA_NEW(a, LineReader);
     r->s = s;
     r->text = text;

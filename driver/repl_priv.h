@@ -32,7 +32,7 @@ typedef struct ReplValue {
     const char *type_text; /* "f64[3]" */
 } ReplValue;
 
-typedef struct Session {
+typedef struct ReplSession {
     Ctx *ctx; /* of the arenas; its diagnostics are not used */
     const ReplOptions *options;
     VEC(ReplDef) defs;
@@ -45,11 +45,11 @@ typedef struct Session {
     int errors, internal;
     bool typed; /* by someone at a terminal */
     bool quit;
-} Session;
+} ReplSession;
 
 /* One input being worked on. */
 typedef struct Eval {
-    Session *s;
+    ReplSession *s;
     Ctx *ctx;
     Arena arena;
     const char *text, *name; /* name and line: where it stands, for messages */
@@ -61,21 +61,21 @@ typedef struct Eval {
 } Eval;
 
 /* --- repl_session.c --- */
-ReplDef *session_def(const Session *s, const char *name);
-ReplValue *session_value(const Session *s, const char *name);
+ReplDef *repl_def(const ReplSession *s, const char *name);
+ReplValue *repl_value(const ReplSession *s, const char *name);
 /* Takes the item, in place of one of the same name. text: the source that its place refers to. */
-void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, const char *file);
+void repl_define(ReplSession *s, Ctx *ctx, const Item *it, const char *text, const char *file);
 /* Copies the value under this name, in place of what has it; text and data are copied. */
-void session_bind(Session *s, const char *name, const ReplValue *v);
+void repl_bind(ReplSession *s, const char *name, const ReplValue *v);
 /* All definitions parsed in ctx, as one file. extra: one more item, or NULL. */
-AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra);
+AstFile *repl_ast(const ReplSession *s, Ctx *ctx, const Item *extra);
 /* The text moved to this line by empty lines, so that messages name the right one. */
 const char *repl_at_line(Ctx *ctx, const char *text, uint32_t line);
-SessionValue *session_values(const Session *s, Ctx *ctx);
-void session_free(Session *s);
+SessionValue *repl_values(const ReplSession *s, Ctx *ctx);
+void repl_free(ReplSession *s);
 /* The text of a file, or NULL with an error diagnostic. */
 const char *repl_read_file(Ctx *ctx, const char *path, size_t *len);
-LowerOptions repl_lower_options(const Session *s);
+LowerOptions repl_lower_options(const ReplSession *s);
 
 /* --- repl_compile.c --- */
 /* Compiles an expression; false after diagnostics. type: of the result, before lowering. */
@@ -107,12 +107,12 @@ int repl_complete(Eval *e, const char *prefix, const char **names, int max);
 /* --- repl.c --- */
 bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v);
 /* Runs fn(e) in a fresh context, prints what it reports and answers. */
-void repl_protected(Session *s, Eval *e, void (*fn)(void *e));
+void repl_protected(ReplSession *s, Eval *e, void (*fn)(void *e));
 
 /* --- repl_line.c --- */
 typedef struct LineReader LineReader;
 typedef enum LineStatus { LINE_READ, LINE_END, LINE_INTERRUPTED } LineStatus;
-LineReader *line_open(Session *s, Arena *a,
+LineReader *line_open(ReplSession *s, Arena *a,
                       const char *text); /* text: its lines; NULL: standard input */
 /* One line without its end, valid until the next call. more: a continuation. */
 LineStatus line_read(LineReader *r, bool more, const char **line);

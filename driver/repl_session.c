@@ -5,33 +5,33 @@
 
 #include "driver/repl_priv.h"
 
-ReplDef *session_def(const Session *s, const char *name) {
+ReplDef *repl_def(const ReplSession *s, const char *name) {
     for (int i = 0; i < s->defs.n; i++)
         if (strcmp(s->defs.p[i].name, name) == 0)
             return &s->defs.p[i];
     return NULL;
 }
 
-ReplValue *session_value(const Session *s, const char *name) {
+ReplValue *repl_value(const ReplSession *s, const char *name) {
     for (int i = 0; i < s->values.n; i++)
         if (strcmp(s->values.p[i].name, name) == 0)
             return &s->values.p[i];
     return NULL;
 }
 
-static void drop_def(Session *s, ReplDef *d) {
+static void drop_def(ReplSession *s, ReplDef *d) {
     arena_free(&d->mem);
     *d = s->defs.p[--s->defs.n];
 }
 
-static void drop_value(Session *s, ReplValue *v) {
+static void drop_value(ReplSession *s, ReplValue *v) {
     arena_free(&v->mem);
     *v = s->values.p[--s->values.n];
 }
 
 static const char *keep(Arena *a, const char *text) { return arena_dup(a, text, strlen(text) + 1); }
 
-void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, const char *file) {
+void repl_define(ReplSession *s, Ctx *ctx, const Item *it, const char *text, const char *file) {
     if (it->kind == ITEM_TEST)
         return;
     const char *name = it->name.text ? it->name.text : "";
@@ -42,8 +42,8 @@ void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, cons
     d.text = keep(&d.mem, str_intern(ctx, text + it->from, it->to - it->from));
     for (const char *c = text + it->from; c < text + it->to && *c == '#'; c = strchr(c, '\n') + 1)
         d.line--; /* documentation stands above it */
-    ReplDef *old = *name ? session_def(s, name) : NULL;
-    ReplValue *hidden = d.is_const ? session_value(s, name) : NULL;
+    ReplDef *old = *name ? repl_def(s, name) : NULL;
+    ReplValue *hidden = d.is_const ? repl_value(s, name) : NULL;
     if (hidden)
         drop_value(s, hidden);
     if (old) { /* keeps its place in the order */
@@ -54,7 +54,7 @@ void session_define(Session *s, Ctx *ctx, const Item *it, const char *text, cons
     }
 }
 
-void session_bind(Session *s, const char *name, const ReplValue *v) {
+void repl_bind(ReplSession *s, const char *name, const ReplValue *v) {
     ReplValue n = *v;
     size_t bytes = v->count * dtype_size(v->dt);
     arena_init(&n.mem, s->ctx);
@@ -62,10 +62,10 @@ void session_bind(Session *s, const char *name, const ReplValue *v) {
     n.type_text = keep(&n.mem, v->type_text);
     n.shape = arena_dup(&n.mem, v->shape, (size_t)v->rank * sizeof *v->shape);
     n.data = arena_dup(&n.mem, v->data, bytes);
-    ReplDef *hidden = session_def(s, name);
+    ReplDef *hidden = repl_def(s, name);
     if (hidden && hidden->is_const)
         drop_def(s, hidden);
-    ReplValue *old = session_value(s, name);
+    ReplValue *old = repl_value(s, name);
     if (old) {
         arena_free(&old->mem);
         *old = n;
@@ -87,7 +87,7 @@ static AstFile *parse_def(Ctx *ctx, const ReplDef *d) {
     return parse_file(ctx, ctx_add_file(ctx, d->file, text, strlen(text)));
 }
 
-AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra) {
+AstFile *repl_ast(const ReplSession *s, Ctx *ctx, const Item *extra) {
     AstFile *all = ARENA_NEW(&ctx->perm, AstFile);
     VEC(Item *) items = {0};
     for (int i = 0; i < s->defs.n; i++) {
@@ -110,7 +110,7 @@ AstFile *session_ast(const Session *s, Ctx *ctx, const Item *extra) {
     return all;
 }
 
-SessionValue *session_values(const Session *s, Ctx *ctx) {
+SessionValue *repl_values(const ReplSession *s, Ctx *ctx) {
     SessionValue *values = ARENA_ARRAY(&ctx->perm, SessionValue, s->values.n + 1);
     for (int i = 0; i < s->values.n; i++) {
         const ReplValue *v = &s->values.p[i];
@@ -123,7 +123,7 @@ SessionValue *session_values(const Session *s, Ctx *ctx) {
     return values;
 }
 
-void session_free(Session *s) {
+void repl_free(ReplSession *s) {
     while (s->defs.n)
         drop_def(s, &s->defs.p[s->defs.n - 1]);
     while (s->values.n)
@@ -147,7 +147,7 @@ const char *repl_read_file(Ctx *ctx, const char *path, size_t *len) {
             return sb.text;
         }
     }
-    diag_error(ctx, "E1001", (Span){0}, "cannot read `%s`: %s", path, strerror(errno));
+    diag_error(ctx, "E1101", (Span){0}, "cannot read `%s`: %s", path, strerror(errno));
     return NULL;
 }
 
@@ -170,6 +170,6 @@ static const char *load_import(Ctx *ctx, void *self, const char *path, Span span
     return NULL;
 }
 
-LowerOptions repl_lower_options(const Session *s) {
+LowerOptions repl_lower_options(const ReplSession *s) {
     return (LowerOptions){.real = s->real, .load_import = load_import};
 }

@@ -14,11 +14,15 @@
 
 #include "base/diag.h"
 #include "driver/explain.h"
+#include "frontend/frontend.h"
 #include "frontend/parse.h"
 
 /* Codes without a golden file, and where they are tested instead. */
 static const char *const without_golden[] = {
-    "E0113", /* a text of 16 MiB: test_lex */
+    "E0113",          /* a text of 16 MiB: test_lex */
+    "E0590",          /* every op that the front end makes has a derivative: a new one may not */
+    "E0901", "E0902", /* a target that this machine's LLVM lacks */
+    "E0903", "E0904", "E0905", "E0906", /* a damaged installation or a full disk */
 };
 
 typedef struct Codes {
@@ -36,10 +40,8 @@ static bool has_code(const Codes *c, const char *code) {
 /* Adds what follows `before` in the text, if it is a code with `after` behind it. */
 static void add_codes(Codes *c, const char *text, char before, char after) {
     for (const char *s = text; (s = strchr(s, before)) != NULL; s++) {
-        bool covered =
-            s[1] && (s[2] == '0') && s[3] && strchr("12", s[3]); /* reading: E01xx, E02xx, W02xx */
-        if (covered && (s[1] == 'E' || s[1] == 'W') && strspn(s + 2, "0123456789") == 4 &&
-            s[6] == after && !has_code(c, s + 1)) {
+        if ((s[1] == 'E' || s[1] == 'W') && strspn(s + 2, "0123456789") == 4 && s[6] == after &&
+            !has_code(c, s + 1)) {
             assert_in_range(c->n, 0, 399);
             memcpy(c->code[c->n++], s + 1, 5);
         }
@@ -107,8 +109,7 @@ static void every_page_has_a_code_and_they_are_in_order(void **state) {
     int n;
     const ExplainPage *pages = explain_pages(&n);
     for (int i = 0; i < n; i++) {
-        bool covered = strchr("12", pages[i].code[2]) && pages[i].code[1] == '0';
-        if (covered && !has_code(c, pages[i].code))
+        if (!has_code(c, pages[i].code))
             fail_msg("no message has the code %s", pages[i].code);
         if (i > 0)
             assert_true(strcmp(pages[i - 1].code, pages[i].code) < 0);
@@ -148,10 +149,16 @@ static Codes codes_of_program(const char *text) {
     Codes c = {.n = 0};
     Ctx *ctx = ctx_new(0);
     assert_non_null(ctx);
-    parse_file(ctx, ctx_add_file(ctx, "page.cnn", text, strlen(text)));
+    AstFile *f = parse_file(ctx, ctx_add_file(ctx, "page.cnn", text, strlen(text)));
+    Arena arena;
+    arena_init(&arena, ctx);
+    LowerOptions options = {.real = DT_NONE};
+    if (!diag_any_error(ctx))
+        frontend_lower(ctx, &arena, f, &options);
     const Diags *ds = diags_of(ctx);
     for (int i = 0; i < ds->all.n; i++)
         memcpy(c.code[c.n++], ds->all.p[i]->code, 5);
+    arena_free(&arena);
     ctx_free(ctx);
     return c;
 }
@@ -161,8 +168,6 @@ static void the_programs_of_the_pages_do_what_they_say(void **state) {
     int n;
     const ExplainPage *pages = explain_pages(&n);
     for (int i = 0; i < n; i++) {
-        if (pages[i].code[1] != '0' || !strchr("12", pages[i].code[2]))
-            continue;
         if (pages[i].wrong) {
             Codes c = codes_of_program(pages[i].wrong);
             if (c.n != 1 || strcmp(c.code[0], pages[i].code) != 0)
