@@ -4,7 +4,15 @@
 
 #include "ir/graph.h"
 
-typedef enum OpFamily { FAM_NEST, FAM_SHAPE, FAM_INDEX, FAM_RANDOM, FAM_LINALG, FAM_CONTROL, FAM_DENSITY } OpFamily;
+typedef enum OpFamily {
+    FAM_NEST,
+    FAM_SHAPE,
+    FAM_INDEX,
+    FAM_RANDOM,
+    FAM_LINALG,
+    FAM_CONTROL,
+    FAM_DENSITY
+} OpFamily;
 
 enum {
     OPF_PURE = 1,   /* same operands, same value: cse may share it, dce may drop it */
@@ -36,25 +44,30 @@ typedef struct OpDef {
     OpFamily family;
     unsigned flags;
     const char *doc;
-    /* Result types from operands and attribute; returns an error text or NULL. out has room for MAX_RESULTS. A NULL
-     * rule: the types are given where the instruction is made (graph_nest, graph_inst_typed). */
-    const char *(*type)(Module *m, const Func *f, const Val *args, int n_args, const void *attr, Type *out, int *n_out);
-    /* Appends what computes the cotangents: g[k] of result k (id 0: zero). acc[j] is the cotangent that operand j has
-     * already (id 0: none; the same for operands that are the same value); d[j] receives the new total, which includes
-     * acc[j]. An operand that stands twice has one total in both places. NULL: no derivative. */
+    /* Result types from operands and attribute; returns an error text or NULL. out has room for
+     * MAX_RESULTS. A NULL rule: the types are given where the instruction is made (graph_nest,
+     * graph_inst_typed). */
+    const char *(*type)(Module *m, const Func *f, const Val *args, int n_args, const void *attr,
+                        Type *out, int *n_out);
+    /* Appends what computes the cotangents: g[k] of result k (id 0: zero). acc[j] is the cotangent
+     * that operand j has already (id 0: none; the same for operands that are the same value); d[j]
+     * receives the new total, which includes acc[j]. An operand that stands twice has one total in
+     * both places. NULL: no derivative. */
     void (*vjp)(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d);
     /* The reference meaning, f64; false: a run-time status with a message in the interpreter. */
-    bool (*eval)(struct Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out);
+    bool (*eval)(struct Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
+                 Tensor *out);
     /* Appends loops (ir/lower.h); NULL for ops that an earlier pass removes. */
     void (*lower)(struct LowerBuilder *lb, const Inst *i);
-    void (*print)(StrBuf *sb, const Module *m, const Func *f, const Inst *i); /* the attribute, "{...}"; NULL: none */
-    const void *(*read)(struct IrReader *r);                                  /* of the same text */
+    /* The attribute, "{...}", and what reads it; NULL: none. */
+    void (*print)(StrBuf *sb, const Module *m, const Func *f, const Inst *i);
+    const void *(*read)(struct IrReader *r);
     /* Substitutes dims in the attribute (splice, batch); NULL: it holds none. */
     const void *(*subst)(Ctx *ctx, const void *attr, const DimBinding *b, int n);
-    /* What the type rule does not say: the first broken invariant or NULL; the column may be NULL. */
+    /* What the type rule does not say: the first broken invariant or NULL. May be NULL. */
     const char *(*verify)(const Module *m, const Func *f, const Inst *i);
-    /* Appends to m a function without params that are not its samples' inputs: generated tests. n: sample number;
-     * returns NULL when there are no more. */
+    /* Appends to m a function without params that are not its samples' inputs: generated tests. n:
+     * sample number; returns NULL when there are no more. */
     Func *(*sample)(Module *m, int n);
 } OpDef;
 
@@ -71,37 +84,72 @@ typedef struct ConstAttr { /* const: a tensor of the program text */
     Type type;             /* constant shape */
     const ScalarValue *values;
 } ConstAttr;
-typedef struct ReshapeAttr { Type type; } ReshapeAttr;         /* reshape(x): same count, row-major */
-/* gather(x, i): out[r.., s.., t..] = x[i[s..], r.., t..], i an int tensor of shape s.., r.. the `at` axes after the first
- * of x. A subscript out of range ends the call with a status. */
-typedef struct GatherAttr { int at; } GatherAttr;
-/* scatter_add(x, i, u): x with u[r.., s.., t..] added to x[i[s..], r.., t..], in row-major order of s. GatherAttr too. */
-/* pick(x, seed): k rows of x [n, ..] as start of a clustering (k-means++, Arthur and Vassilvitskii 2007), [k, ..] */
-typedef struct PickAttr { Dim k; int64_t site; } PickAttr;
-/* cholesky(a): lower factor of the symmetric part (a + a')/2. trisolve(l, b), l lower: l x = b, or l' x = b; b of rank
- * one less than l is a vector. solve(a, b) likewise. lstsq(a, b): x of least |a x - b|. Leading axes are a batch. */
-typedef struct TriAttr { bool transposed; } TriAttr;
-typedef struct CallAttr { FuncId func; } CallAttr;             /* call(args...) */
-typedef struct VjpAttr { int n_wrt; } VjpAttr;                 /* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it */
-typedef struct RandomAttr {                                    /* random(seed, step): i64 scalars -> shape */
-    enum { RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT } kind;   /* [0, 1), N(0, 1), 0..k-1 */
-    int64_t site;                                              /* number of the call site: part of the key */
-    Dim k;                                                     /* RANDOM_INT */
-    Dim row0;                                                  /* added to the first index when counting (0 outside batch) */
-    int row_axis;                                              /* axis that counts rows, 0; last in batch bodies */
+
+/* reshape(x): same count, row-major */
+typedef struct ReshapeAttr {
+    Type type;
+} ReshapeAttr;
+
+/* gather(x, i): out[r.., s.., t..] = x[i[s..], r.., t..], i an int tensor of shape s.., r.. the
+ * `at` axes after the first of x. A subscript out of range ends the call with a status.
+ * scatter_add(x, i, u): x with u[r.., s.., t..] added to x[i[s..], r.., t..], in row-major order of
+ * s. */
+typedef struct GatherAttr {
+    int at;
+} GatherAttr;
+
+/* pick(x, seed): k rows of x [n, ..] to start a clustering from, [k, ..] (k-means++, Arthur and
+ * Vassilvitskii 2007) */
+typedef struct PickAttr {
+    Dim k;
+    int64_t site;
+} PickAttr;
+
+/* cholesky(a): lower factor of the symmetric part (a + a')/2. trisolve(l, b), l lower: x of l x =
+ * b, or of l' x = b; b of rank one less than l is a vector. solve(a, b) likewise. lstsq(a, b): x of
+ * least |a x - b|. Leading axes are a batch. */
+typedef struct TriAttr {
+    bool transposed;
+} TriAttr;
+
+typedef struct CallAttr { /* call(args...) */
+    FuncId func;
+} CallAttr;
+
+/* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it */
+typedef struct VjpAttr {
+    int n_wrt;
+} VjpAttr;
+
+typedef struct RandomAttr { /* random(seed, step): i64 scalars -> shape */
+    enum { RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT } kind; /* [0, 1), N(0, 1), 0..k-1 */
+    int64_t site; /* number of the call site: part of the key */
+    Dim k;        /* RANDOM_INT */
+    Dim row0;     /* added to the first index when counting (0 outside batch) */
+    int row_axis; /* axis that counts rows, 0; last in batch bodies */
     Type type;
 } RandomAttr;
-typedef struct RequireAttr {                                   /* require(bool scalar): else the call ends with a status */
+
+typedef struct RequireAttr { /* require(bool scalar): else the call ends with a status */
     Str message;
     Span span; /* whose line the status text names */
 } RequireAttr;
-typedef struct DensityAttr { const struct DistDef *dist; int form; Type type; } DensityAttr; /* density(x, p1, ..) -> log density, real, of type; form: which of the alternative parameters */
+
+/* density(x, p1, ..) -> log density, real, of type; form: which of the alternative parameters */
+typedef struct DensityAttr {
+    const struct DistDef *dist;
+    int form;
+    Type type;
+} DensityAttr;
+
 typedef enum BatchArg { BATCH_CUT, BATCH_WHOLE } BatchArg;
 typedef enum BatchRes { BATCH_CAT, BATCH_SUM } BatchRes;
-/* batch(args...): calls body once a slice of `rows` rows of dim `n`. A CUT operand [n, ...] arrives as [..., rows]
- * (row axis last, rows past the end are 0), CAT results [..., rows] leave as [n, ...], SUM results are added in
- * slice order within each of `groups` groups of consecutive slices, then over groups in a fixed tree (see
- * docs/internals.md). The body's last two dims are row0 (first row) and rows (valid rows of this slice). */
+
+/* batch(args...): calls body once a slice of `rows` rows of dim `n`. A CUT operand [n, ...] arrives
+ * as [..., rows] (row axis last, rows past the end are 0), CAT results [..., rows] leave as [n,
+ * ...], SUM results are added in slice order within each of `groups` groups of consecutive slices,
+ * then over groups in a fixed tree (see docs/internals.md). The body's last two dims are row0
+ * (first row) and rows (valid rows of this slice). */
 typedef struct BatchAttr {
     FuncId body;
     Dim n;
@@ -110,6 +158,9 @@ typedef struct BatchAttr {
     const BatchArg *args;
     const BatchRes *results;
 } BatchAttr;
-typedef struct FusedAttr { FuncId body; } FusedAttr; /* fused(args...): one loop structure for several nests */
+
+typedef struct FusedAttr { /* fused(args...): one loop structure for several nests */
+    FuncId body;
+} FusedAttr;
 
 #endif
