@@ -4,31 +4,19 @@
  *   %s: f64 = nest += %y[n, j] over n<N j<4
  * becomes
  *   %y, %s = batch{n = N, rows = 16} @body(cut %x, whole %w)  with, in the body,
- *   %y: f32[4, 16] = nest += %x[k, n] * %w[k, j] over n<16 j<4 k<8
- *   %s: f64 = nest += %y[j, n] over n<16 j<4 where 0 <= n < rows
+ *   %y: f32[4, 16] = nest += %x[k, n] * %w[k, j] over n<16 j<4 k<8 then select(n < rows, acc, 0)
+ *   %s: f64 = nest += %y[j, n] over n<16 j<4
  *
- * The rows are the estimator's batch dim, else the symbolic first axis of an input of rank 2 or
- * more. An instruction belongs to a region if its row index stands alone on the first axis of
- * everything with rows that it touches; a sum over rows that rows depend on again ends the region.
- * What does not fit stays outside, over all rows. */
-#include "passes/rewrite.h"
-
-typedef enum Place { OUTSIDE, BY_ROW, SUM_OF_ROWS } Place;
-
-typedef struct Batch {
-    Rewrite r;
-    const Func *f;
-    DimSym rows_of; /* the symbol N */
-    Dim n;
-    Place *place; /* by instruction */
-    int *region;  /* by instruction: region, or for OUTSIDE the first region that may follow it */
-    int *stage;   /* by value: first region whose body may use it */
-    int n_regions;
-} Batch;
+ * Rows past the end of the last slice add 0 to sums, or are left out of them by a guard
+ * (batch_mask.c). The rows are the estimator's batch dim, else the symbolic first axis of an input
+ * of rank 2 or more. An instruction belongs to a region if its row index stands alone on the first
+ * axis of everything with rows that it touches; a sum over rows that rows depend on again ends the
+ * region. What does not fit stays outside, over all rows. */
+#include "passes/batch_priv.h"
 
 static Ctx *ctx_of(const Batch *b) { return b->r.u->ctx; }
 
-static bool has_rows(const Batch *b, Val v) {
+bool batch_has_rows(const Batch *b, Val v) {
     Type t = graph_type(b->f, v);
     return t.rank && t.shape[0] == b->n;
 }
@@ -49,7 +37,7 @@ static bool body_fits(const Batch *b, const Inst *i, const Body *body, DimSym ro
         const BodyInst *x = &body->insts[k];
         if (x->kind != BODY_READ)
             continue;
-        bool rows = has_rows(b, i->args[x->operand]);
+        bool rows = batch_has_rows(b, i->args[x->operand]);
         if (mentions_rows(b, graph_type(b->f, i->args[x->operand]), rows) ||
             (rows && dim_as_symbol(x->map[0]) != row))
             return false;
@@ -87,7 +75,7 @@ static Place place_nest(const Batch *b, const Inst *i) {
     if (!row || !guards_fit(b, n, row) || !body_fits(b, i, &n->body, row) ||
         !nest_outputs(ctx_of(b), n, &out))
         return OUTSIDE;
-    bool by_row = has_rows(b, i->first) && dim_as_symbol(n->map[0]) == row;
+    bool by_row = batch_has_rows(b, i->first) && dim_as_symbol(n->map[0]) == row;
     for (int a = by_row; a < n->rank; a++)
         if (dim_mentions(n->map[a], row))
             return OUTSIDE;
@@ -100,11 +88,11 @@ static Place place_nest(const Batch *b, const Inst *i) {
 static Place place_of(const Batch *b, const Inst *i) {
     if (i->op == &op_nest)
         return place_nest(b, i);
-    bool rows = i->n_results == 1 && has_rows(b, i->first) &&
+    bool rows = i->n_results == 1 && batch_has_rows(b, i->first) &&
                 !mentions_rows(b, graph_type(b->f, i->first), 1);
     if (i->op == &op_random)
         return rows && ((const RandomAttr *)i->attr)->row_axis == 0 ? BY_ROW : OUTSIDE;
-    if ((i->op->flags & OPF_VIEW) && rows && has_rows(b, i->args[0]) &&
+    if ((i->op->flags & OPF_VIEW) && rows && batch_has_rows(b, i->args[0]) &&
         !mentions_rows(b, graph_type(b->f, i->args[0]), 1))
         return BY_ROW;
     return OUTSIDE;
@@ -179,7 +167,7 @@ static Val in_body(BodyMaker *m, Val v) {
     if (m->to[v.id].id)
         return m->to[v.id];
     Batch *b = m->b;
-    bool cut = has_rows(b, v);
+    bool cut = batch_has_rows(b, v);
     Type t = graph_type(b->f, v);
     Param p = {
         .name = b->f->vals.p[v.id].name, .role = ROLE_LOCAL, .tensor = -1, .span = b->f->span};
@@ -206,7 +194,7 @@ static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row
     DimBinding global = {row,
                          dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
     for (int k = 0; k < from->n; k++) {
-        if (insts[k].kind == BODY_READ && has_rows(b, i->args[insts[k].operand]))
+        if (insts[k].kind == BODY_READ && batch_has_rows(b, i->args[insts[k].operand]))
             insts[k].map = rotated(b->r.u->arena, insts[k].map, insts[k].rank);
         else if (insts[k].kind == BODY_INDEX)
             insts[k].dim = dim_subst(ctx_of(b), insts[k].dim, &global, 1);
@@ -230,12 +218,17 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
         n.nest.post = slice_body(m, i, &n.nest.post, row);
         n.nest.map = rotated(arena, n.nest.map, n.nest.rank);
         n.type = sliced(b, n.type);
-    } else { /* rows past the end are left out; init and post are applied to the total, outside */
-        NestGuard *guards = ARENA_ARRAY(arena, NestGuard, n.nest.n_guards + 1);
-        for (int k = 0; k < n.nest.n_guards; k++)
-            guards[k] = n.nest.guards[k];
-        guards[n.nest.n_guards++] = (NestGuard){dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->rows)};
-        n.nest.guards = guards;
+        if (b->masked[i->first.id])
+            batch_mask(ctx_of(b), &n, row, m->rows);
+    } else { /* init and post are applied to the total, outside */
+        if (!b->vanishes[i->first.id]) {
+            NestGuard *guards = ARENA_ARRAY(arena, NestGuard, n.nest.n_guards + 1);
+            for (int k = 0; k < n.nest.n_guards; k++)
+                guards[k] = n.nest.guards[k];
+            guards[n.nest.n_guards++] =
+                (NestGuard){dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->rows)};
+            n.nest.guards = guards;
+        }
         n.nest.post = (Body){0};
         n.nest.init = -1;
         n.type = type_with(n.type, n.nest.body.insts[n.nest.body.n - 1].dt);
@@ -447,7 +440,8 @@ static bool is_contraction(Ctx *ctx, const Func *f) {
 static DimSym rows_of(Unit *u, const Func *f) {
     const AbiBlock *block = f->block >= 0 ? u->graph->blocks.p[f->block] : NULL;
     DimSym rows = block && block->using_.present ? block->using_.rows : NULL;
-    for (int k = 0; rows && k < f->dims.n; k++) /* functions of one block may have dims of their own */
+    for (int k = 0; rows && k < f->dims.n;
+         k++) /* functions of one block may have dims of their own */
         if (f->dims.p[k]->name == rows->name)
             return f->dims.p[k];
     if (!is_contraction(u->ctx, f))
@@ -483,9 +477,14 @@ static void batch_func(Unit *u, Func *f) {
     b.place = ARENA_ARRAY(u->arena, Place, f->insts.n + 1);
     b.region = ARENA_ARRAY(u->arena, int, f->insts.n + 1);
     b.stage = ARENA_ARRAY(u->arena, int, f->vals.n + 1);
+    b.masked = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    b.vanishes = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     assign_regions(&b);
     if (!b.n_regions)
         return;
+    for (int k = 0; k < f->insts.n; k++)
+        if (b.place[k] == SUM_OF_ROWS)
+            batch_choose_masks(&b, k);
     bool *done = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
     for (int region = 0; region < b.n_regions; region++) {
         emit_outside(&b, region, done);

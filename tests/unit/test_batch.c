@@ -81,8 +81,9 @@ static void test_net(void **state) {
     const char *soft = replaced(ctx, SOFTMAX_NET, "ACT", "sigmoid(%6[n, c, i] + %4[c])");
     text = check_rows(ctx, soft, "f", REALS, 1e-13);
     assert_int_equal(count_of(text, "batch{"), 1);
-    assert_null(strstr(text, "f64[N, 2")); /* no activation of all rows is left */
-    assert_true(outside(ctx, text) <= 1);  /* the scale of the cotangent */
+    assert_null(strstr(text, "where 0 <= n < rows")); /* rows past the end are 0 in all sums */
+    assert_null(strstr(text, "f64[N, 2"));            /* no activation of all rows is left */
+    assert_true(outside(ctx, text) <= 1);             /* the scale of the cotangent */
     ctx_free(ctx);
 }
 
@@ -188,10 +189,43 @@ static void test_names_and_defs(void **state) {
     ctx_free(ctx);
 }
 
+/* A sum that rows of zeros would add to, or whose rows cannot be made 0, leaves them out by a
+ * guard. */
+static void test_rows_past_the_end(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *text = check_rows(
+        ctx,
+        HEAD(ESTIMATOR(
+            "  param \"w\" W f64[4, 3] real @-\n")) "  %1: f64[N, 4] = input \"x\" @-\n"
+                                                    "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
+                                                    "  %3: i64 = seed \"seed\" @-\n"
+                                                    "  %4: f64[N, 4] = random{uniform site 7 row0 "
+                                                    "0 axis 0}(%3, %3) @-\n"
+                                                    "  %5: f64[N, 3] = nest [n, k] += %1[n, i] * "
+                                                    "%2[i, k] over n<N, k<3, i<4 @-\n"
+                                                    "  %6: f64 = nest [] += %5[n, k] + 1.0 over "
+                                                    "n<N, k<3 @-\n"
+                                                    "  %7: f64 = nest [] += %1[n, i] * f64({n}) "
+                                                    "over n<N, i<4 @-\n"
+                                                    "  %8: f64 = nest [] += %1[n, i] * "
+                                                    "select(%4[n, i] < 2.0, 1.0, 0.0) over n<N, "
+                                                    "i<4 @-\n"
+                                                    "  %9: f64 = nest [] += log(%1[n, i] - 4.0 + "
+                                                    "8.0) * 0.0 over n<N, i<4 @-\n"
+                                                    "  out \"a\" %6\n  out \"b\" %7\n  out \"c\" "
+                                                    "%8\n  out \"d\" %9\n}\n",
+        "f", WHOLE, 0);
+    assert_int_equal(count_of(text, "< rows"), 2 + 1); /* a, d and the random one */
+    ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_net), cmocka_unit_test(test_mean_over_rows),
-        cmocka_unit_test(test_row_numbers), cmocka_unit_test(test_init_and_post),
-        cmocka_unit_test(test_names_and_defs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
+                                       cmocka_unit_test(test_mean_over_rows),
+                                       cmocka_unit_test(test_row_numbers),
+                                       cmocka_unit_test(test_init_and_post),
+                                       cmocka_unit_test(test_names_and_defs),
+                                       cmocka_unit_test(test_rows_past_the_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

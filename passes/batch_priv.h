@@ -1,0 +1,29 @@
+/* What the files of the pass batch share. */
+#ifndef CNNC_PASSES_BATCH_PRIV_H
+#define CNNC_PASSES_BATCH_PRIV_H
+
+#include "passes/rewrite.h"
+
+typedef enum Place { OUTSIDE, BY_ROW, SUM_OF_ROWS } Place;
+
+typedef struct Batch {
+    Rewrite r;
+    const Func *f;
+    DimSym rows_of; /* the symbol N */
+    Dim n;
+    Place *place;   /* by instruction */
+    int *region;    /* by instruction: region, or for OUTSIDE the first region that may follow it */
+    int *stage;     /* by value: first region whose body may use it */
+    bool *masked;   /* by value: 0 in the rows past the end of the slice */
+    bool *vanishes; /* by value, of sums of rows: such rows add 0, no guard is needed */
+    int n_regions;
+} Batch;
+
+bool batch_has_rows(const Batch *b, Val v);
+
+/* Can the sum of rows `inst` do without a guard? Then the values it reads are marked as masked. */
+void batch_choose_masks(Batch *b, int inst);
+/* Makes the sliced nest n yield 0 where its row index is not below `rows`. */
+void batch_mask(Ctx *ctx, NestOp *n, DimSym row, DimSym rows);
+
+#endif
