@@ -200,12 +200,32 @@ static void hostile_texts_are_errors(void **state) {
     ctx_free(ctx);
 }
 
+static void read_all(void *arg) {
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+        print(arg, read(arg, texts[k]));
+}
+
+static void every_failing_allocation_unwinds(void **state) {
+    (void)state;
+    for (long n = 2;; n++) {
+        Ctx *ctx = ctx_new(n);
+        CtxStatus s = ctx_protect(ctx, read_all, ctx);
+        ctx_free(ctx);
+        if (s == CTX_OK) {
+            assert_true(n > 5);
+            return;
+        }
+        assert_int_equal(s, CTX_OOM);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_read_back),
         cmocka_unit_test(samples_read_back),
         cmocka_unit_test(malformed_lines_are_named),
         cmocka_unit_test(hostile_texts_are_errors),
+        cmocka_unit_test(every_failing_allocation_unwinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
