@@ -97,6 +97,10 @@ static void note_calls(Elab *e, Diag *d, Span at) {
     }
 }
 
+const char *elab_count(Elab *e, int n, const char *one, const char *many) {
+    return str_fmt(e->ctx, "%d %s", n, n == 1 ? one : many);
+}
+
 Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) {
     Span at = elab_span(e, span);
     va_list ap;

@@ -245,6 +245,7 @@ Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *
 /* An error about the user's text. Inside the library the place is that of the user's call. A second
  * error of the same code at the same place is dropped. */
 Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5);
+const char *elab_count(Elab *e, int n, const char *one, const char *many); /* "2 axes" */
 Span elab_span(const Elab *e, Span span); /* the user's place for it */
 Str elab_label(const Elab *e);
 const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where);

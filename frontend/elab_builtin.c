@@ -141,7 +141,8 @@ static bool pad_amounts(Elab *e, const Expr *x, int rank, Value *out) {
     for (int i = 0; ok && i < rank; i++)
         ok = out->items[i].kind == V_DIM && !node_dim_open(e, out->items[i].dim);
     if (!ok)
-        elab_error(e, "E0358", x->span, "pad takes a list of %d ints, one for each axis", rank);
+        elab_error(e, "E0358", x->span, "pad takes a list of %s, one for each axis",
+                   elab_count(e, rank, "int", "ints"));
     for (int i = 0; ok && i < rank; i++) {
         int64_t k;
         Dim d = out->items[i].dim;

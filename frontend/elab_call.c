@@ -32,8 +32,8 @@ static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *na
     } else {
         k = (*next)++;
         if (k >= n) {
-            elab_error(e, "E0408", a->span, "`%s` takes %d arguments, and this is one more", callee,
-                       n);
+            elab_error(e, "E0408", a->span, "`%s` takes %s, and this is one more", callee,
+                       elab_count(e, n, "argument", "arguments"));
             return false;
         }
     }

@@ -443,8 +443,8 @@ Value elab_index(Elab *e, const Expr *x) {
     if (!n)
         return value_error();
     if (x->n_subs > n->rank) {
-        elab_error(e, "E0310", x->subs[n->rank].span, "%d subscripts on %s, which has %d axes",
-                   x->n_subs, value_what(e, &v), n->rank);
+        elab_error(e, "E0310", x->subs[n->rank].span, "%d subscripts on %s, which has %s",
+                   x->n_subs, value_what(e, &v), elab_count(e, n->rank, "axis", "axes"));
         return value_error();
     }
     n = gen_settle(e, n);

@@ -90,8 +90,8 @@ static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at) {
 bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,
                     const char *what) {
     if (t->rank != rank) {
-        Diag *d = elab_error(e, "E0310", at, "%s needs %d axes, got %s", what, t->rank,
-                             axes_text(e, actual, rank));
+        Diag *d = elab_error(e, "E0310", at, "%s needs %s, got %s", what,
+                             elab_count(e, t->rank, "axis", "axes"), axes_text(e, actual, rank));
         diag_note(e->ctx, d, elab_span(e, t->span), "declared here");
         return false;
     }
@@ -140,8 +140,9 @@ static bool type_kind(Elab *e, const TypeExpr *t, Declared *d) {
 static bool type_args(Elab *e, const TypeExpr *t, Declared *d) {
     int want = d->kind == KIND_INDEX ? 1 : d->kind == KIND_INTERVAL ? 2 : 0;
     if (t->n_args != want) {
-        elab_error(e, "E0341", t->span, "`%s` takes %d arguments, got %d",
-                   t->kind.text ? t->kind.text : "real", want, t->n_args);
+        elab_error(e, "E0341", t->span, "`%s` takes %s, got %d",
+                   t->kind.text ? t->kind.text : "real",
+                   elab_count(e, want, "argument", "arguments"), t->n_args);
         return false;
     }
     Value v;
@@ -178,7 +179,8 @@ Declared elab_type(Elab *e, const TypeExpr *t) {
                 : d.kind == KIND_SIMPLEX || d.kind == KIND_ORDERED ? 1
                                                                    : 0;
     if (!d.bad && d.rank < least) {
-        elab_error(e, "E0343", t->span, "`%s` needs %d axes", t->kind.text, least);
+        elab_error(e, "E0343", t->span, "`%s` needs %s", t->kind.text,
+                   elab_count(e, least, "axis", "axes"));
         d.bad = true;
     }
     return d;
