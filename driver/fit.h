@@ -1,0 +1,52 @@
+/* What fit, predict and gradcheck share: an estimator with data, parameters and its hyper struct. */
+#ifndef CNNC_DRIVER_FIT_H
+#define CNNC_DRIVER_FIT_H
+
+#include <stdlib.h>
+
+#include "driver/model.h"
+
+enum { HYPER_MOST = 64 };
+
+/* As in the generated header: every field 8 bytes. */
+typedef struct Hyper {
+    size_t size;
+    double prior;
+    int64_t n_total, epoch;
+    uint64_t seed;
+    union {
+        double f;
+        int64_t i;
+    } formals[HYPER_MOST];
+} Hyper;
+
+typedef struct FitColumn { /* one `data` */
+    const AbiData *data;
+    void *cells;      /* in the declared storage; NULL: not given */
+    size_t row_bytes; /* of one row, or of all if it has none */
+    bool by_row;
+} FitColumn;
+
+typedef struct FitData {
+    FitColumn *columns;
+    int n;
+    int64_t rows;
+} FitData;
+
+typedef struct Fit {
+    Program p;
+    const AbiBlock *block;
+    DimEnv env;
+    ModelValues v;
+    Hyper hyper;
+} Fit;
+
+/* FILE [ESTIMATOR] of the command line, compiled. */
+bool fit_open(Session *s, Fit *f, const volatile int *stop);
+bool fit_bind_data(Session *s, const AbiBlock *b, const DataSet *given, DimEnv *env, FitData *out, bool need_all);
+void fit_set_inputs(Call *c, const FitData *d);
+void fit_hyper(Session *s, const AbiBlock *b, Hyper *h);
+/* Parameters from --init or from the estimator's initial values. */
+bool fit_init(Session *s, Fit *f, const FitData *d);
+
+#endif

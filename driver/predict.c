@@ -1,0 +1,66 @@
+/* cnnc predict FILE ESTIMATOR --init W --data X=...: the mean of each likelihood. */
+#include "driver/fit.h"
+
+static void put(Session *s, const char *name, const Array *a, bool many) {
+    if (s->o.out_file && many)
+        session_usage(s, "--out takes one prediction; `--json` prints all");
+    else if (s->o.out_file)
+        data_save(s, s->o.out_file, a);
+    else if (s->o.json)
+        print_array_json(s, &s->out, name, a);
+    else
+        print_array(s, &s->out, a);
+}
+
+static void predict(Session *s, Fit *f) {
+    const LoopFunc *lf = program_entry(&f->p, ENTRY_PREDICT, f->block->name);
+    DataSet given;
+    FitData d;
+    if (!s->o.init) {
+        session_usage(s, "`cnnc predict` wants --init FILE: the parameters");
+        return;
+    }
+    if (!lf) {
+        session_usage(s, "`%s` has no likelihood to predict by", f->block->name);
+        return;
+    }
+    if (!dataset_load(s, &s->o.data, &given) || !fit_bind_data(s, f->block, &given, &f->env, &d, false))
+        return;
+    for (int k = 0; k < d.n; k++)
+        if (!d.columns[k].cells && call_arg_named(lf, d.columns[k].data->name) >= 0) {
+            session_usage(s, "the data `%s` of `%s` are not given: --data %s=FILE", d.columns[k].data->name, f->block->name, d.columns[k].data->name);
+            return;
+        }
+    fit_hyper(s, f->block, &f->hyper);
+    if (!fit_init(s, f, &d))
+        return;
+    Call c = call_new(&f->p, lf, &f->env);
+    fit_set_inputs(&c, &d);
+    call_set(&c, ARG_HYPER, &f->hyper);
+    call_set(&c, ARG_PARAMS, f->v.params);
+    call_set(&c, ARG_STATE, f->v.state);
+    VEC(NamedArray) outs = {0};
+    for (int k = 0; k < lf->entry->args.n; k++) {
+        if (lf->entry->args.p[k].kind != ARG_OUT)
+            continue;
+        Array *a = call_out(&c, k, lf->entry->args.p[k].name);
+        if (!a)
+            return;
+        c.args[k].p = a->data;
+        vec_push(s->arena, &outs, (NamedArray){lf->entry->args.p[k].name, a});
+    }
+    int status = call_run(&c);
+    if (status) {
+        session_file_error(s, (Span){0}, "%s", call_status(&f->p, status));
+        return;
+    }
+    for (int k = 0; k < outs.n; k++)
+        put(s, outs.p[k].name, outs.p[k].array, outs.n > 1);
+}
+
+void command_predict(Session *s) {
+    Fit f;
+    if (fit_open(s, &f, NULL))
+        predict(s, &f);
+    program_close(&f.p);
+}
