@@ -121,8 +121,14 @@ typedef struct VjpAttr {
     int n_wrt;
 } VjpAttr;
 
+typedef enum RandomKind { /* [0, 1), N(0, 1), 0..k-1 */
+                          RANDOM_UNIFORM,
+                          RANDOM_NORMAL,
+                          RANDOM_INT
+} RandomKind;
+
 typedef struct RandomAttr { /* random(seed, step): i64 scalars -> shape */
-    enum { RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT } kind; /* [0, 1), N(0, 1), 0..k-1 */
+    RandomKind kind;
     int64_t site; /* number of the call site: part of the key */
     Dim k;        /* RANDOM_INT */
     Dim row0;     /* added to the first index when counting (0 outside batch) */

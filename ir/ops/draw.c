@@ -152,8 +152,8 @@ static Val sample_i64(Module *m, Func *f, int64_t v) {
 static Func *random_sample(Module *m, int n) {
     if (n > 4)
         return NULL;
-    static const int kind[] = {RANDOM_UNIFORM, RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT,
-                               RANDOM_UNIFORM};
+    static const RandomKind kind[] = {RANDOM_UNIFORM, RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_INT,
+                                      RANDOM_UNIFORM};
     DType dt = n == 0 ? DT_F32 : n == 3 ? DT_I32 : DT_F64;
     Func *f = sample_func(m, "random_sample", NULL, 0, NULL);
     RandomAttr a = {.site = n,
