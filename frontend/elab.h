@@ -18,7 +18,7 @@
 #include "ir/graph.h"
 #include "ir/op.h"
 
-enum { LANG_RANK = 8 }; /* axes of a tensor of the language */
+enum { LANG_RANK = 8, NODE_KIDS = 5 }; /* axes of a tensor of the language */
 
 typedef struct Axis {
     Dim name, value;
@@ -26,20 +26,22 @@ typedef struct Axis {
 } Axis;
 
 typedef enum NodeKind {
-    N_LEAF,   /* val */
-    N_DATA,   /* data: a constant tensor of the program */
-    N_CONST,  /* k, in every cell */
-    N_DIM,    /* dim, i64 */
-    N_OP,     /* op of kids; axis a of kid j is axis map[j][a] of the node */
-    N_CAST,   /* kid[0] as dt, same axes */
-    N_VIEW,   /* kid[0] at forms of own axes at[]; fill k outside if has_fill */
-    N_FOR,    /* axes of the indices at[], then those of kid[0] */
-    N_REDUCE, /* kid[0] without the axes in reduced */
-    N_GATHER  /* kid[0] (a leaf): rows: row kid[1] of its first axis; else element kid[1] in
-                 row-major order */
+    N_LEAF,    /* val */
+    N_DATA,    /* data: a constant tensor of the program */
+    N_CONST,   /* k, in every cell */
+    N_DIM,     /* dim, i64 */
+    N_OP,      /* op of kids; axis a of kid j is axis map[j][a] of the node */
+    N_CAST,    /* kid[0] as dt, same axes */
+    N_VIEW,    /* kid[0] at forms of own axes at[]; fill k outside if has_fill */
+    N_FOR,     /* axes of the indices at[], then those of kid[0] */
+    N_REDUCE,  /* kid[0] without the axes in reduced */
+    N_DENSITY, /* log density of kid[0] under dist with the other kids; maps as of N_OP */
+    N_GATHER   /* kid[0] (a leaf): rows: row kid[1] of its first axis; else element kid[1] in
+                  row-major order */
 } NodeKind;
 
 typedef struct Node Node;
+typedef struct DistValue DistValue;
 struct Node {
     NodeKind kind;
     DType dt;
@@ -54,8 +56,9 @@ struct Node {
     Dim dim;
     ScalarOp op;
     int n_kids;
-    Node *kid[3];
-    int map[3][LANG_RANK];
+    Node *kid[NODE_KIDS];
+    int map[NODE_KIDS][LANG_RANK];
+    const DistValue *dist;
     DimSym *at;
     int n_at;
     Dim *form;
@@ -78,7 +81,6 @@ typedef enum ValueKind {
 } ValueKind;
 
 typedef struct Value Value;
-typedef struct DistValue DistValue;
 typedef struct InitValue InitValue;
 struct Value {
     ValueKind kind;
@@ -341,6 +343,7 @@ bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, c
 
 /* ---- elab_block.c */
 void elab_stmt(Elab *e, const Stmt *s);
+void elab_rebind(Elab *e, const Stmt *s, Binding *b); /* computes a binding anew */
 Val elab_seed(Elab *e);
 Val elab_random(Elab *e, int kind, Dim k, Type t, Val step, Span at);
 Val elab_rng_step(Elab *e); /* the step that keys random numbers */

@@ -332,6 +332,18 @@ static Value settled(Elab *e, Value v) {
     return v;
 }
 
+void elab_rebind(Elab *e, const Stmt *s, Binding *b) {
+    Str saved = e->frame->binding, name = b->name;
+    e->frame->binding = s->name.text;
+    Value v = elab_expr(e, s->value);
+    if (s->type && v.kind != V_ERROR) {
+        Declared d = elab_type(e, s->type);
+        v = elab_convert(e, v, &d, s->value->span, str_fmt(e->ctx, "`%s`", name));
+    }
+    e->frame->binding = saved;
+    elab_lookup(e->frame, name)->v = settled(e, v);
+}
+
 static void stmt_bind(Elab *e, const Stmt *s) {
     Frame *fr = e->frame;
     const Binding *old = elab_lookup(fr, s->name.text);

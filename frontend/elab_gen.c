@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "frontend/elab.h"
+#include "ir/dist.h"
 
 typedef struct Guard { /* an enclosing condition */
     const Node *cond;
@@ -143,6 +144,17 @@ static int gen_op(Gen *g, const Node *n, const Dim *forms) {
     default:
         return body_op3(&g->b, n->op, a[0], a[1], a[2]);
     }
+}
+
+static int gen_density(Gen *g, const Node *n, const Dim *forms) {
+    int a[NODE_KIDS];
+    Dim kid[LANG_RANK + 4];
+    for (int j = 0; j < n->n_kids; j++) {
+        for (int k = 0; k < n->kid[j]->rank; k++)
+            kid[k] = forms[n->map[j][k]];
+        a[j] = gen(g, n->kid[j], kid);
+    }
+    return n->dist->def->body(&g->b, n->dist->form, a[0], a + 1);
 }
 
 static int gen_view(Gen *g, const Node *n, const Dim *forms) {
@@ -358,6 +370,8 @@ static int gen(Gen *g, const Node *n, const Dim *forms) {
         return gen_for(g, n, forms);
     case N_REDUCE:
         return gen_reduce(g, n, forms);
+    case N_DENSITY:
+        return gen_density(g, n, forms);
     case N_GATHER:
         return gen_gather(g, n, forms);
     }

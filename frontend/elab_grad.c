@@ -1,6 +1,6 @@
 /* The special forms grad, vjp, jvp, hessian and stop (rule 21). They stay instructions until the
  * pass `ad`. */
-#include "frontend/elab.h"
+#include "frontend/lower.h"
 
 #include <string.h>
 
@@ -124,41 +124,105 @@ static Value call_jvp(Elab *e, const Expr *x, const Expr **a) {
     return value_node(jvp(e, y, w, v->val, x->span));
 }
 
-/* Row r is the gradient of grad . unit(r), for a vector or scalar of a constant number of elements.
- */
+/* ---- hessian: e for the rows of a matrix W that all equal w. Row p of the gradient of their sum
+ * depends on row p of W alone, so the gradient of its diagonal's sum is the Hessian. */
+
+/* The vector w in every row. */
+static Node *copies(Elab *e, Node *w, Axis axis) {
+    Axis axes[2] = {axis, axis};
+    Node *m = node_new(e, N_VIEW, w->dt, 2, axes, w->span);
+    m->kid[0] = w;
+    m->n_kids = 1;
+    m->n_at = 2;
+    m->at = ARENA_ARRAY(e->arena, DimSym, 2);
+    m->form = ARENA_ARRAY(e->arena, Dim, 1);
+    m->at[0] = nest_index(e->ctx, "p");
+    m->at[1] = nest_index(e->ctx, "i");
+    m->form[0] = dim_of(e->ctx, m->at[1]);
+    return gen_leaf(e, m);
+}
+
+/* Row `index` of the matrix, or its only element if w is a scalar. */
+static Node *row_of(Elab *e, Node *m, const Node *w, DimSym index) {
+    Node *r = node_new(e, N_VIEW, m->dt, w->rank, w->axes, m->span);
+    r->kid[0] = m;
+    r->n_kids = 1;
+    r->n_at = w->rank;
+    r->at = ARENA_ARRAY(e->arena, DimSym, 1);
+    r->form = ARENA_ARRAY(e->arena, Dim, 2);
+    r->form[0] = r->form[1] = dim_of(e->ctx, index);
+    if (w->rank) {
+        r->at[0] = nest_index(e->ctx, "i");
+        r->form[1] = dim_of(e->ctx, r->at[0]);
+    }
+    r->open = node_dim_open(e, r->form[0]);
+    return r;
+}
+
+/* The bindings before this one that depend on w, anew for the row. */
+static void rebind_all(Elab *e, Val w) {
+    const Item *item = e->frame->item;
+    for (int i = 0; i < item->n_body; i++) {
+        Binding *b = item->body[i]->kind == STMT_BIND
+                         ? elab_lookup(e->frame, item->body[i]->name.text)
+                         : NULL;
+        if (b && b->kind == B_LOCAL && b->v.kind == V_NODE && !b->v.node->open &&
+            lower_reaches(e, e->f, w, gen_value(e, b->v.node)))
+            elab_rebind(e, item->body[i], b);
+    }
+}
+
+/* e at every row of m. */
+static Node *at_rows(Elab *e, const Expr *x, Binding *b, Node *w, Node *m) {
+    LoopIndex idx = {nest_index(e->ctx, "p"), m->axes[0].value};
+    Frame *fr = e->frame;
+    int n = fr->names.n;
+    Binding *saved = arena_dup(e->arena, fr->names.p, sizeof *saved * (size_t)n);
+    vec_push(e->arena, &e->loops, idx);
+    b->v = value_node(row_of(e, m, w, idx.sym));
+    rebind_all(e, w->val);
+    Value v = elab_expr(e, x);
+    Node *y = node_of(e, &v, w->dt);
+    Axis axis = m->axes[0];
+    Node *all = y ? node_for(e, &idx, &axis, 1, y, x->span) : NULL;
+    e->loops.n--;
+    for (int i = 0; i < n; i++)
+        fr->names.p[i] = saved[i];
+    return all ? gen_leaf(e, all) : NULL;
+}
+
+static Node *diagonal(Elab *e, Node *m) {
+    LoopIndex idx = {nest_index(e->ctx, "p"), m->axes[0].value};
+    vec_push(e->arena, &e->loops, idx);
+    Node *cell = row_of(e, m, &(Node){.rank = 0}, idx.sym);
+    Node *d = node_for(e, &idx, m->axes, 1, cell, m->span);
+    e->loops.n--;
+    return gen_leaf(e, node_reduce(e, NEST_SUM, d, 1, m->span));
+}
+
 static Value call_hessian(Elab *e, const Expr *x, const Expr **a) {
     Node *y, *w;
-    int64_t n = 1;
     if (!differentiated(e, a[0], true, &y) || !wrt(e, a[1], &w))
         return value_error();
-    if (w->rank > 1 || (w->rank && (!dim_is_const(w->axes[0].value, &n) || n > 256))) {
+    Binding *b = a[1]->path.n == 1 ? elab_lookup(e->frame, a[1]->path.names[0].text) : NULL;
+    if (w->rank > 1 || !b) {
         elab_error(e, "E0424", x->path.span,
-                   "hessian is available for a vector of at most 256 elements, a number known when "
-                   "compiling");
+                   "hessian is with respect to a vector or scalar that has a name of its own here");
         return value_error();
     }
-    Val g = emit_vjp(e, y->val, ones(e, y)->val, w->val, x->span);
-    if (!w->rank)
-        return value_node(
-            node_leaf(e, emit_vjp(e, g, ones(e, w)->val, w->val, x->span), NULL, x->span));
-    Value rows = {.kind = V_LIST,
-                  .span = x->span,
-                  .n_items = (int)n,
-                  .items = ARENA_ARRAY(e->arena, Value, n + 1)};
-    for (int64_t r = 0; r < n; r++) {
-        Value unit = {.kind = V_LIST,
-                      .span = x->span,
-                      .n_items = (int)n,
-                      .items = ARENA_ARRAY(e->arena, Value, n + 1)};
-        for (int64_t k = 0; k < n; k++)
-            unit.items[k] = value_real(k == r, x->span);
-        Val u = gen_value(e, node_of(e, &unit, w->dt));
-        rows.items[r] =
-            value_node(node_leaf(e, emit_vjp(e, g, u, w->val, x->span), w->axes, x->span));
+    if (!w->rank) {
+        Val g = emit_vjp(e, y->val, ones(e, y)->val, w->val, x->span);
+        Val h = emit_vjp(e, g, ones(e, w)->val, w->val, x->span);
+        return value_node(node_leaf(e, h, NULL, x->span));
     }
-    Node *h = node_of(e, &rows, w->dt);
-    h->axes[0] = h->axes[1] = w->axes[0];
-    return value_node(h);
+    Node *m = copies(e, w, w->axes[0]);
+    Node *all = at_rows(e, a[0], b, w, m);
+    if (!all)
+        return value_error();
+    Val g = emit_vjp(e, all->val, ones(e, all)->val, m->val, x->span);
+    Node *d = diagonal(e, node_leaf(e, g, m->axes, x->span));
+    Val h = emit_vjp(e, d->val, ones(e, d)->val, m->val, x->span);
+    return value_node(node_leaf(e, h, m->axes, x->span));
 }
 
 static Value call_stop(Elab *e, const Expr *x, const Expr **a) {

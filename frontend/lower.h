@@ -35,6 +35,7 @@ typedef struct Slice {
 } Slice;
 Func *lower_slice(Elab *e, const Func *from, const Slice *s);
 /* Does v depend on a param of this role? */
+bool lower_reaches(Elab *e, const Func *f, Val from, Val to); /* is `to` computed from `from`? */
 bool lower_depends(Elab *e, const Func *f, Val v, Role role);
 
 /* ---- lower_estimator.c, lower_optimizer.c, lower_dist.c */

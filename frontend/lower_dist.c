@@ -334,6 +334,33 @@ static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at) {
     return p ? reduced(e, NEST_SUM, p, 1u << x->rank, at) : NULL;
 }
 
+/* Where it depends on an index of a comprehension: a formula in place. */
+static Node *open_density(Elab *e, Node *x, const DistValue *d, Span at) {
+    DType dt = density_real(e, x);
+    Node *n = node_new(e, N_DENSITY, dt, x->rank, x->axes, at);
+    n->dist = d;
+    n->n_kids = d->n_args + 1;
+    n->kid[0] = d->def->support == SUPPORT_BOOL ? x : node_cast(e, dt, x);
+    n->open = x->open;
+    for (int i = 0; i < x->rank; i++)
+        n->map[0][i] = i;
+    for (int k = 0; k < d->n_args; k++) {
+        Node *p = node_of(e, &d->args[k], dt);
+        if (!p)
+            return NULL;
+        n->kid[k + 1] = p = node_cast(e, dt, p);
+        n->open |= p->open;
+        if (p->rank > x->rank || (p->rank && !node_align(e, p, x, n->map[k + 1], at, "~", true))) {
+            if (p->rank > x->rank)
+                elab_error(e, "E0312", at,
+                           "the two sides of `~` have different shapes: left %s, right %s",
+                           axes_text(e, x->axes, x->rank), axes_text(e, p->axes, p->rank));
+            return NULL;
+        }
+    }
+    return n;
+}
+
 Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     if (!strcmp(d->name, "LogDensity"))
         return given_density(e, x, d);
@@ -346,6 +373,11 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     }
     if (!kind_of_x(e, x, d, at))
         return NULL;
+    bool open = x->open != 0;
+    for (int k = 0; k < d->n_args; k++)
+        open |= d->args[k].kind == V_NODE && d->args[k].node->open;
+    if (open && d->def->body)
+        return open_density(e, x, d, at);
     if (x->open) {
         elab_error(e, "E0356", at,
                    "a density inside a comprehension: compute it outside, for the whole tensor");

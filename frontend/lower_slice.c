@@ -10,6 +10,12 @@ static void mark(const Func *f, Val v, bool *live) {
         mark(f, i->args[k], live);
 }
 
+bool lower_reaches(Elab *e, const Func *f, Val from, Val to) {
+    bool *live = ARENA_ARRAY(e->arena, bool, f->vals.n + 1);
+    mark(f, to, live);
+    return live[from.id];
+}
+
 bool lower_depends(Elab *e, const Func *f, Val v, Role role) {
     bool *live = ARENA_ARRAY(e->arena, bool, f->vals.n + 1);
     mark(f, v, live);

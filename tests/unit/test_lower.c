@@ -81,6 +81,12 @@ static Tensor call(Run *r, const char *name, const int64_t *dims, const double *
     return out[0];
 }
 
+static void expect_near(const Tensor *t, const double *want, int n, double tol) {
+    assert_int_equal(t->count, n);
+    for (int k = 0; k < n; k++)
+        assert_true(fabs(t->f[k] - want[k]) <= tol * (1 + fabs(want[k])));
+}
+
 static void expect_values(const Tensor *t, const double *want, int n) {
     assert_int_equal(t->count, n);
     for (int k = 0; k < n; k++) {
@@ -205,6 +211,32 @@ static void library(void **state) {
     close_run(&r);
 }
 
+static void hessians(void **state) {
+    (void)state;
+    Run r;
+    open_good(&r, "def h[D](x: [D]) -> [D, D] {\n  u = x * x\n  s = sum(u)\n"
+                  "  return hessian(s * s, x)\n}\n"
+                  "def n[N, D](w: [D], X: [N, D], y: bool[N]) -> [D, D] {\n"
+                  "  L = sum(logpdf(Bernoulli(logit = X @ w), y))\n  return hessian(L, w)\n}\n");
+    Tensor t = call(&r, "h", (int64_t[]){2}, (double[]){1, 2});
+    expect_near(&t, (double[]){8 * 1 + 20, 8 * 2, 8 * 2, 8 * 4 + 20}, 4, 1e-5);
+    t = call(&r, "n", (int64_t[]){1, 2}, (double[]){0, 0, 1, 2, 1});
+    expect_near(&t, (double[]){-0.25, -0.5, -0.5, -1}, 4, 1e-5);
+    close_run(&r);
+}
+
+static void mixtures(void **state) {
+    (void)state;
+    Run r;
+    open_good(&r, "estimator e[N, K = 2] {\n  data y: [N]\n  param w: simplex[K]\n  param m: [K]\n"
+                  "  y ~ Mixture(w, Normal(m, 1))\n}\n");
+    Tensor t = call(&r, "e.loglik", (int64_t[]){2}, (double[]){0, 1, 0.25, 0.75, 0, 2});
+    double c = log(1 / sqrt(2 * acos(-1)));
+    double want = log(0.25 + 0.75 * exp(-2)) + log(exp(-0.5)) + 2 * c;
+    expect_near(&t, &want, 1, 1e-12);
+    close_run(&r);
+}
+
 /* ---- models and estimators */
 
 static const char *const coin =
@@ -309,7 +341,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filters),        cmocka_unit_test(nested_sums),
         cmocka_unit_test(views),          cmocka_unit_test(reductions),
-        cmocka_unit_test(library),        cmocka_unit_test(terms),
+        cmocka_unit_test(library),
+        cmocka_unit_test(hessians),
+        cmocka_unit_test(mixtures),        cmocka_unit_test(terms),
         cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
         cmocka_unit_test(wrong_programs),
     };
