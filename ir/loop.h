@@ -232,6 +232,9 @@ typedef struct LoopRun {
 /* run may be NULL. A failed bounds check, an undefined callee: INT_MIN, with *why. */
 int loop_run(Ctx *ctx, const LoopModule *m, const LoopFunc *f, const LoopArg *args, LoopRun *run,
              const char **why);
+/* loop_scalar.c: a row of scalar.def on one lane; f32_mode: with FTZ and DAZ. */
+ScalarValue loop_eval_row(bool f32_mode, ScalarOp op, DType dt, DType to, const ScalarValue *args,
+                          int n);
 /* loop_layout.c: gives BUF_WORK and BUF_JOB buffers without offsets distinct 64-byte aligned
  * places, and sets work_fixed, work_job, jobs and entry->work_bytes of every function that has
  * none. */

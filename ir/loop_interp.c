@@ -1,15 +1,6 @@
-/* The loop interpreter: what native code does, bit for bit.
- *
- * Reals of both widths are held in f64; an f32 operation rounds as float arithmetic does. Where the
- * function's real type is f32, native code runs with FTZ and DAZ, which flush subnormal operands
- * and results of f32 and f64 arithmetic to zeros of their sign; moves (loads, stores, select, neg,
- * abs, bitcast) keep them. x86 decides "subnormal" after rounding with an unbounded exponent, so a
- * result that rounds up to the least normal number may be flushed too: see is_tiny. Operands of
- * libm functions are flushed before the call. */
-#include <float.h>
+/* The loop interpreter: what native code does, bit for bit. Arithmetic: loop_scalar.c. */
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,54 +135,7 @@ static bool eval_dim(Interp *in, Dim d, int64_t *out) {
     return error(in, "the value of `%s` overflows", dim_text(in->ctx, d));
 }
 
-/* ---- scalars */
-
-static bool subnormal(DType dt, double x) {
-    return x != 0 && fabs(x) < (dt == DT_F32 ? (double)FLT_MIN : DBL_MIN);
-}
-
-static double flushed(DType dt, double x) {
-    return dtype_is_real(dt) && subnormal(dt, x) ? copysign(0, x) : x;
-}
-
-/* Does r = +-(least normal) come from an exact result that is below it after rounding to its
- * precision? The operation is repeated with its result scaled up; other rows cannot get there. */
-static bool is_tiny(ScalarOp op, DType dt, DType to, const ScalarValue *v, double r) {
-    DType result = op == SC_cast ? to : dt;
-    double least = result == DT_F32 ? (double)FLT_MIN : DBL_MIN;
-    if (fabs(r) != least)
-        return false;
-    double scale = 0x1p64;
-    ScalarValue s[3] = {v[0], v[1], v[2]};
-    if (op == SC_cast)
-        return dt == DT_F64 && fabs((double)(float)(v[0].f * scale)) < least * scale;
-    if (op != SC_mul && op != SC_div && op != SC_fma)
-        return false;
-    int small = op == SC_div || fabs(s[0].f) < fabs(s[1].f) ? 0 : 1;
-    s[small].f *= scale;
-    s[2].f *= op == SC_fma ? scale : 1;
-    return fabs(scalar_eval(op, dt, to, s).f) < least * scale;
-}
-
-static bool is_move(ScalarOp op) {
-    return op == SC_select || op == SC_neg || op == SC_abs || op == SC_bitcast || op == SC_splat;
-}
-
-static ScalarValue eval_row(const Interp *in, ScalarOp op, DType dt, DType to,
-                            const ScalarValue *args, int n) {
-    ScalarValue v[3] = {{0, 0}, {0, 0}, {0, 0}};
-    memcpy(v, args, (size_t)n * sizeof *v);
-    bool flush = in->flush && dtype_is_real(dt) && !is_move(op);
-    for (int k = 0; flush && k < n; k++)
-        v[k].f = flushed(dt, v[k].f);
-    ScalarValue r = scalar_eval(op, dt, to, v);
-    DType result = scalar_def(op)->result == SR_BOOL   ? DT_BOOL
-                   : scalar_def(op)->result == SR_ATTR ? to
-                                                       : dt;
-    if (flush && dtype_is_real(result))
-        r.f = is_tiny(op, dt, to, v, r.f) ? copysign(0, r.f) : flushed(result, r.f);
-    return r;
-}
+/* ---- values */
 
 /* Room for n values until the next call, so that long loops need no memory. */
 static ScalarValue *temporary(Interp *in, int n) {
@@ -209,7 +153,7 @@ static ScalarValue reduce_lanes(Interp *in, ScalarOp op, LType t, const ScalarVa
     for (int half = t.lanes / 2; half > 0; half /= 2)
         for (int k = 0; k < half; k++) {
             ScalarValue pair[2] = {w[k], w[k + half]};
-            w[k] = eval_row(in, row, t.dt, t.dt, pair, 2);
+            w[k] = loop_eval_row(in->flush, row, t.dt, t.dt, pair, 2);
         }
     return w[0];
 }
@@ -225,8 +169,9 @@ static void exec_let(Interp *in, const LoopStmt *s) {
         ScalarValue args[3];
         for (int k = 0; k < s->n_args; k++)
             args[k] = in->vals[s->args[k].id][s->op == SC_splat ? 0 : lane];
-        out[lane] =
-            s->op == SC_splat ? args[0] : eval_row(in, s->op, from.dt, s->type.dt, args, s->n_args);
+        out[lane] = s->op == SC_splat
+                        ? args[0]
+                        : loop_eval_row(in->flush, s->op, from.dt, s->type.dt, args, s->n_args);
     }
 }
 

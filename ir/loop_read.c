@@ -3,15 +3,17 @@
  *
  *     module = "loops" STRING ["for" STRING] { "status" INT STRING } { block } { func }
  *     func   = "func" STRING dtype "groups" INT span "{" { fact } [entry] { buf } { stmt } "}"
- *     fact   = "dims" dim {"," dim} | "status" ... | "check" DIM "else" INT | "plan" "fixed" DIM
- * "job" DIM "jobs" DIM buf    = "buf" NAME TYPE "=" ("arg" INT | "work" | "job" | "alias" NAME |
- * "const" "[" numbers "]")
- *              ["at" DIM] ["written"] [span]
+ *     fact   = "dims" dim {"," dim} | "status" statuses | "check" DIM "else" INT
+ *            | "plan" "fixed" DIM "job" DIM "jobs" DIM
+ *     buf    = "buf" NAME TYPE "=" memory ["at" DIM] ["written"] [span]
+ *     memory = "arg" INT | "work" | "job" | "alias" NAME | "const" "[" numbers "]"
  *     stmt   = [values "="] form [span] [body ["else" body]]
- *     form   = ltype NUMBER | "index" ltype DIM ["by" INT] | "load" ltype element access | "store"
- * element "=" value access | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements and values
- * ")" [":" ltype] | "require" value "else" INT | "if" value | "yield" values | "while" [with] |
- * "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"] ["unroll" INT] [STRING]
+ *     form   = ltype NUMBER | "index" ltype DIM ["by" INT]
+ *            | "load" ltype element access | "store" element "=" value access
+ *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
+ *            | "require" value "else" INT | "if" value | "yield" values | "while" [with]
+ *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"]
+ *              ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,19 @@
 /* Unroll-and-jam: several iterations of an output loop share the loops inside.
  *
- *   for k in 0..6 { for x in 0..28 { %a = for c in 0..3 with %p = 0 { fma(w[k, c], in[c, x], %p) }
- * store out[k, x] = %a } } becomes, by 2 in k, for k in 0..6 step 2 { for x in 0..28 { %a, %b = for
- * c in 0..3 with %p = 0, %q = 0 { fma(w[k, c], in[c, x], %p)  fma(w[k + 1, c], in[c, x], %q) }
- * store out[k, x] = %a  store out[k + 1, x] = %b } }
+ *   for k in 0..6 {
+ *     for x in 0..28 {
+ *       %1 = for c in 0..3 with %2 = 0 { yield fma(w[k, c], in[c, x], %2) }
+ *       store out[k, x] = %1
+ *
+ * becomes, by 2 in k,
+ *
+ *   for k in 0..6 step 2 {
+ *     for x in 0..28 {
+ *       %1, %3 = for c in 0..3 with %2 = 0, %4 = 0 {
+ *         yield fma(w[k, c], in[c, x], %2), fma(w[k + 1, c], in[c, x], %4)
+ *       }
+ *       store out[k, x] = %1
+ *       store out[k + 1, x] = %3
  *
  * What does not depend on k is computed once for all of them, and the sums of one step do not wait
  * for each other. At most two loops of a nest are taken, by factors of at most 8 that divide their

@@ -1,43 +1,33 @@
 /* vectorize: one loop of every nest runs on vectors of the target's width.
  *
- *   for j in 0..4 { for row in 0..16 { %a = for k in 0..8 with %p = 0 { fma(w[j, k], x[k, row], %p)
- * } y[j, row] = %a } } becomes (16 lanes; the row loop has one iteration, so it is gone) for j in
- * 0..4 { %a = for k in 0..8 with %p = f32x16 0 { fma(splat(w[j, k]), load f32x16 x[k, 0], %p) }
- * store y[j, 0] = %a }
+ *   for j in 0..4 {
+ *     for row in 0..16 {
+ *       %1 = for k in 0..8 with %2 = 0 { yield fma(w[j, k], x[k, row], %2) }
+ *       store y[j, row] = %1
+ *
+ * becomes (16 lanes; the row loop has one iteration, so it is gone)
+ *
+ *   for j in 0..4 {
+ *     %1 = for k in 0..8 with %2 = f32x16 0 { yield fma(splat(w[j, k]), f32x16 x[k, 0], %2) }
+ *     store y[j, 0] = %1
  *
  * Any loop whose iterations are independent may be taken, with the loops inside it; or one whose
  * carried values are sums: each lane adds up its own, also through the loops around that only pass
  * the sum on, and the lanes are added once at the end (the order of that sum is lane_sum's). Lanes
  * past the end are masked by `active`. Of the loops of a nest the one is taken that needs the
  * fewest operations, strided accesses counting once a lane. Loops with calls, conditions or checked
- * subscripts stay as they are. Last, output loops around reductions are unrolled and jammed
- * (jam.c). It does not interchange or tile. */
+ * subscripts stay as they are. Before, loops over neighbouring axes become one (collapse.c); last,
+ * output loops around reductions are unrolled and jammed (jam.c). It does not interchange or tile.
+ */
 #include "passes/collapse.h"
 #include "passes/jam.h"
 #include "passes/pass.h"
-#include "passes/vary.h"
-
-typedef struct Vectorize {
-    Ctx *ctx;
-    Arena *arena; /* of the module */
-    LoopModule *m;
-    LoopFunc *f;
-    int lanes;
-} Vectorize;
-
-/* One candidate. */
-typedef struct Plan {
-    LoopStmt *loop;
-    Dim mask;    /* lanes from here on lie past the end; NULL: none do */
-    bool single; /* at most one iteration */
-    bool closed; /* constant bounds lo, hi hold whole vectors; the mask may end the loop earlier */
-    int64_t lo, hi;
-} Plan;
+#include "passes/widen.h"
 
 /* ---- may a loop run on vectors, and what does it cost? */
 
 /* At most one upper bound may fall inside a vector: that of `active`. */
-static bool plan_mask(Vectorize *z, const LoopStmt *s, Plan *plan) {
+static bool plan_mask(Vectorize *z, const LoopStmt *s, WidenPlan *plan) {
     plan->mask = NULL;
     plan->single = plan->closed = false;
     int open = 0;
@@ -83,7 +73,7 @@ static bool indices_allowed(const Vary *v, const LoopBody *b) {
     return true;
 }
 
-static bool may_vectorize(Vectorize *z, const Vary *v, Plan *plan) {
+static bool may_vectorize(Vectorize *z, const Vary *v, WidenPlan *plan) {
     const LoopStmt *s = v->loop;
     if (s->parallel || s->step != 1 || !v->plain || !v->accesses.n)
         return false;
@@ -117,7 +107,7 @@ static double vector_cost(Vectorize *z, const Vary *v) {
     return (double)steps * body_cost(z, &s->body, v) + 3.0 * s->n_carried;
 }
 
-static double loop_cost(Vectorize *z, LoopStmt *s, bool *take, Plan *plan) {
+static double loop_cost(Vectorize *z, LoopStmt *s, bool *take, WidenPlan *plan) {
     Arena scratch;
     arena_init(&scratch, z->ctx);
     Vary v = vary_of(z->ctx, &scratch, z->f, s);
@@ -137,7 +127,7 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
         bool take;
-        Plan plan;
+        WidenPlan plan;
         switch (s->kind) {
         case LOOP_FOR:
             cost += v ? (double)vary_trip(s) * body_cost(z, &s->body, v)
@@ -170,467 +160,13 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
     return cost;
 }
 
-/* ---- rewriting: types, accesses and operands in place; splats where scalars are defined */
-
-typedef struct Rewrite {
-    Vectorize *z;
-    const Vary *v;
-    Plan plan;
-    int n_old;          /* values before the rewrite: what varies has its number below */
-    ScalarOp *gathered; /* by carried value: vary_reduction */
-    LVal *splat;        /* by value id: the same in every lane */
-    LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet
-                   */
-    bool *inside; /* by value id: defined in the loop, its splat stands there */
-} Rewrite;
-
-static bool varies(const Rewrite *r, LVal x) {
-    return x.id < (uint32_t)r->n_old && r->v->varies[x.id];
-}
-
-static LVal vector_of(Rewrite *r, LVal x) {
-    if (varies(r, x))
-        return x;
-    if (!r->splat[x.id].id)
-        r->splat[x.id] = loop_val(r->z->m, r->z->f, (LType){loop_type(r->z->f, x).dt, r->z->lanes});
-    return r->splat[x.id];
-}
-
-static void widen(Rewrite *r, LVal x) { r->z->f->vals.p[x.id].lanes = r->z->lanes; }
-
-/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads
- * there. */
-static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
-    const LoopBuf *b = loop_bufp(r->z->f, s->buf);
-    int axis;
-    int64_t coef, extent, first;
-    if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 ||
-        !dim_is_const(b->shape[axis], &extent))
-        return r->plan.mask != NULL;
-    DimBinding at = {r->v->loop->index, dim_const(r->z->ctx, r->plan.lo)};
-    Dim start = dim_subst(r->z->ctx, s->subs[axis], &at, 1);
-    if ((s->sub_vals && s->sub_vals[axis].id) || !start || !dim_is_const(start, &first))
-        return true;
-    int64_t last = first + coef * (r->plan.hi - 1 - r->plan.lo);
-    return first < 0 || first >= extent || last < 0 || last >= extent;
-}
-
-static void rewrite_access(Rewrite *r, LoopStmt *s) {
-    int axis;
-    int64_t coef;
-    bool masked = s->kind == LOOP_STORE || load_is_masked(r, s);
-    vary_axis(r->v, s, &axis, &coef);
-    s->type.lanes = r->z->lanes;
-    s->lane_axis = axis >= 0 ? axis : s->rank - 1;
-    s->lane_step = axis >= 0 ? coef : 0;
-    s->active = masked ? r->plan.mask : NULL;
-    if (s->kind == LOOP_STORE)
-        s->args[0] = vector_of(r, s->args[0]);
-    else
-        widen(r, s->result);
-}
-
-static void rewrite_body(Rewrite *r, LoopBody *b);
-
-static void rewrite_loop(Rewrite *r, LoopStmt *s) {
-    LoopStmt *yield = s->n_carried ? s->body.stmts.p[s->body.stmts.n - 1] : NULL;
-    for (int k = 0; k < s->n_carried; k++) {
-        if (!varies(r, s->phi[k]))
-            continue;
-        s->init[k] = vector_of(r, s->init[k]);
-        yield->args[k] = vector_of(r, yield->args[k]);
-        s->carried[k].lanes = r->z->lanes;
-        widen(r, s->phi[k]);
-        widen(r, s->out[k]);
-    }
-    rewrite_body(r, &s->body);
-}
-
-static void rewrite_body(Rewrite *r, LoopBody *b) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        int64_t coef;
-        if (s->kind == LOOP_FOR) {
-            rewrite_loop(r, s);
-        } else if (s->kind == LOOP_STORE) {
-            rewrite_access(r, s);
-        } else if (s->result.id && varies(r, s->result)) {
-            if (s->kind == LOOP_LOAD) {
-                rewrite_access(r, s);
-                continue;
-            }
-            s->type.lanes = r->z->lanes;
-            widen(r, s->result);
-            if (s->kind == LOOP_INDEX && vary_coef(r->v, s->subs[0], &coef))
-                s->lane_step = coef;
-            for (int j = 0; j < s->n_args; j++)
-                s->args[j] = vector_of(r, s->args[j]);
-        }
-    }
-}
-
-/* def: the statement that defines x if it is known; a constant is written with its lanes. */
-static LoopStmt *splat_stmt(Rewrite *r, LVal x, const LoopStmt *def, Span span) {
-    LoopBody none = {0};
-    LoopCursor c = {.m = r->z->m, .f = r->z->f, .at = &none, .span = span};
-    bool constant = def && def->kind == LOOP_CONST;
-    LoopStmt *s = loop_stmt(&c, constant ? LOOP_CONST : LOOP_LET);
-    if (constant) {
-        s->k = def->k;
-    } else {
-        s->op = SC_splat;
-        s->n_args = 1;
-        s->args = arena_dup(r->z->arena, &x, sizeof x);
-    }
-    s->result = r->splat[x.id];
-    s->type = loop_type(r->z->f, s->result);
-    return s;
-}
-
-static bool wants_splat(const Rewrite *r, LVal x) {
-    return x.id && x.id < (uint32_t)r->n_old && r->splat[x.id].id;
-}
-
-static void place_splat(Rewrite *r, LoopBody *to, LVal x, const LoopStmt *def) {
-    if (wants_splat(r, x)) {
-        vec_push(r->z->arena, &to->stmts, splat_stmt(r, x, def, def->span));
-        r->inside[x.id] = true;
-    }
-}
-
-/* Every splat right after the definition of its scalar; those of scalars from outside remain
- * marked. */
-static void place_splats(Rewrite *r, LoopBody *b) {
-    LoopBody to = {0};
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        vec_push(r->z->arena, &to.stmts, s);
-        if (s->kind == LOOP_FOR) {
-            place_splats(r, &s->body);
-            LoopBody phis = {0};
-            for (int j = 0; j < s->n_carried; j++)
-                place_splat(r, &phis, s->phi[j], s);
-            for (int j = 0; phis.stmts.n && j < s->body.stmts.n; j++)
-                vec_push(r->z->arena, &phis.stmts, s->body.stmts.p[j]);
-            if (phis.stmts.n)
-                s->body = phis;
-        }
-        place_splat(r, &to, s->result, s);
-        for (int j = 0; j < s->n_carried; j++)
-            place_splat(r, &to, s->out[j], s);
-    }
-    *b = to;
-}
-
-/* ---- sums */
-
-static const LoopStmt *defining(const LoopBody *b, LVal x) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k], *inner;
-        if (s->result.id == x.id)
-            return s;
-        if ((inner = defining(&s->body, x)))
-            return inner;
-    }
-    return NULL;
-}
-
-/* Is x zero in the lanes that are off? Masked loads give 0 there. */
-static bool zero_when_off(const Rewrite *r, LVal x) {
-    const LoopStmt *s = varies(r, x) ? defining(&r->v->loop->body, x) : NULL;
-    if (s && s->kind == LOOP_LOAD)
-        return load_is_masked(r, s);
-    if (!s || s->kind != LOOP_LET)
-        return false;
-    if (s->op == SC_cast || s->op == SC_neg)
-        return zero_when_off(r, s->args[0]);
-    return (s->op == SC_mul || s->op == SC_add) && zero_when_off(r, s->args[0]) &&
-           zero_when_off(r, s->args[1]);
-}
-
-static bool adds_zero_when_off(const Rewrite *r, VaryLink l) {
-    const LVal *a = l.add->args;
-    if (l.add->op == SC_fma)
-        return zero_when_off(r, a[0]) && zero_when_off(r, a[1]);
-    return zero_when_off(r, a[0].id == l.sum.id ? a[1] : a[0]);
-}
-
-/* Puts `next = select(on, sum + x, sum)` after the link. */
-static bool guard_in(Rewrite *r, LoopBody *b, LoopStmt *link, LVal old) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        if (b->stmts.p[k] != link) {
-            if (guard_in(r, &b->stmts.p[k]->body, link, old))
-                return true;
-            continue;
-        }
-        LoopBody to = {0};
-        LoopCursor c = {.m = r->z->m, .f = r->z->f, .at = &to, .span = link->span};
-        for (int j = 0; j <= k; j++)
-            vec_push(r->z->arena, &to.stmts, b->stmts.p[j]);
-        LVal result = link->result, sum = loop_val(r->z->m, r->z->f, loop_type(r->z->f, result));
-        link->result = sum;
-        loop_let(&c, SC_select, (LVal[]){r->lane_on, sum, old}, 3, DT_NONE);
-        to.stmts.p[to.stmts.n - 1]->result = result;
-        for (int j = k + 1; j < b->stmts.n; j++)
-            vec_push(r->z->arena, &to.stmts, b->stmts.p[j]);
-        *b = to;
-        return true;
-    }
-    return false;
-}
-
-/* The lanes that are on, for a loop that starts at `first` (NULL: at its index). */
-static void compute_lane_on(Rewrite *r, LoopBody *at, Dim first, Span span) {
-    Vectorize *z = r->z;
-    LoopCursor c = {.m = z->m, .f = z->f, .at = at, .span = span};
-    DimBinding b = {r->v->loop->index, first};
-    Dim mask = first ? dim_subst(z->ctx, r->plan.mask, &b, 1) : r->plan.mask;
-    LVal lane = loop_index(&c, dim_const(z->ctx, 0), z->lanes, 1), end = loop_index(&c, mask, 1, 0);
-    LVal args[2] = {lane, loop_splat(&c, end, z->lanes)};
-    r->lane_on = loop_let(&c, SC_lt, args, 2, DT_NONE);
-}
-
-/* The links whose terms are not zero by themselves in lanes that are off. Called before the
- * rewrite. */
-static VarySum unsafe_links(Rewrite *r) {
-    VarySum unsafe = {0};
-    for (int k = 0; r->plan.mask && k < r->v->loop->n_carried; k++) {
-        VarySum links = {0};
-        ScalarOp op = vary_reduction(r->v, k, &links);
-        for (int j = 0; j < links.n; j++)
-            if (op != SC_add || !adds_zero_when_off(r, links.p[j]))
-                vec_push(r->v->arena, &unsafe, links.p[j]);
-    }
-    return unsafe;
-}
-
-/* ---- one loop */
-
-/* The loops around, outermost first. */
-typedef struct Around {
-    LoopStmt *loops[64];
-    LoopBody *bodies[64]; /* that hold them */
-    int n;
-} Around;
-
-static const LVal *yields_of(const LoopStmt *s) {
-    return s->body.stmts.p[s->body.stmts.n - 1]->args;
-}
-
-/* Does `up` only pass the sums of the loop inside it on? */
-static bool passes_on(const LoopStmt *up, const LoopStmt *loop) {
-    if (up->kind != LOOP_FOR || up->parallel || up->n_carried != loop->n_carried)
-        return false;
-    for (int k = 0; k < loop->n_carried; k++)
-        if (up->phi[k].id != loop->init[k].id || yields_of(up)[k].id != loop->out[k].id ||
-            vary_uses(up, up->phi[k]) != 1 || vary_uses(up, loop->out[k]) != 1)
-            return false;
-    return true;
-}
-
-/* The sums become sums of lanes in `loop` and the loops around it up to `top`; before and after
- * receive what stands before and after top. */
-static void widen_sums(Rewrite *r, LoopStmt *loop, const Around *around, int n_up, LoopBody *before,
-                       LoopBody *after) {
-    Vectorize *z = r->z;
-    LoopStmt *top = n_up ? around->loops[around->n - n_up] : loop;
-    LoopCursor c = {.m = z->m, .f = z->f, .at = before, .span = top->span};
-    for (int k = 0; k < loop->n_carried; k++) {
-        LType scalar = top->carried[k], wide = {scalar.dt, z->lanes};
-        LVal start = top->init[k], sum = top->out[k], lanes = loop_val(z->m, z->f, wide);
-        c.at = before;
-        bool adds =
-            r->gathered[k] == SC_add; /* else max or min: what is there at the start counts */
-        top->init[k] =
-            adds ? loop_const(&c, wide, (ScalarValue){0}) : loop_splat(&c, start, z->lanes);
-        for (int u = 0; u <= n_up; u++) {
-            LoopStmt *s = u ? around->loops[around->n - u] : loop;
-            s->carried[k] = wide;
-            widen(r, s->phi[k]);
-            if (s != top)
-                widen(r, s->out[k]);
-        }
-        top->out[k] = lanes;
-        c.at = after;
-        ScalarOp row = adds ? SC_lane_sum : r->gathered[k] == SC_max ? SC_lane_max : SC_lane_min;
-        LVal total = loop_let(&c, row, &lanes, 1, DT_NONE);
-        if (adds)
-            loop_let(&c, SC_add, (LVal[]){start, total}, 2, DT_NONE);
-        after->stmts.p[after->stmts.n - 1]->result = sum;
-    }
-}
-
-static void put_all(Vectorize *z, LoopBody *to, const LoopBody *from) {
-    for (int k = 0; k < from->stmts.n; k++)
-        vec_push(z->arena, &to->stmts, from->stmts.p[k]);
-}
-
-/* Replaces statement s of b by before, with, after. */
-static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody *before,
-                    const LoopBody *with, const LoopBody *after) {
-    LoopBody to = {0};
-    for (int k = 0; k < b->stmts.n; k++) {
-        if (b->stmts.p[k] != s) {
-            vec_push(z->arena, &to.stmts, b->stmts.p[k]);
-            continue;
-        }
-        put_all(z, &to, before);
-        put_all(z, &to, with);
-        put_all(z, &to, after);
-    }
-    *b = to;
-}
-
-/* Facts inside the loops around. */
-static DimFacts facts_of(Vectorize *z, const Around *around) {
-    VEC(Dim) when = {0};
-    for (int n = 0; n < around->n; n++) {
-        const LoopStmt *s = around->loops[n];
-        Dim i = dim_of(z->ctx, s->index);
-        for (int k = 0; k < s->n_lo; k++)
-            vec_push(z->arena, &when, dim_sub(z->ctx, i, s->lo[k]));
-        for (int k = 0; k < s->n_hi; k++)
-            vec_push(z->arena, &when, dim_sub(z->ctx, dim_addk(z->ctx, s->hi[k], -1), i));
-    }
-    int n = 0;
-    for (int k = 0; k < when.n; k++)
-        if (when.p[k])
-            when.p[n++] = when.p[k];
-    return (DimFacts){.when = when.p, .n_when = n};
-}
-
-/* May a loop of at most one iteration run its body always? If nothing inside touches memory of its
- * own accord (what varies is masked), or it surely runs. */
-static bool may_run_always(Rewrite *r, const Around *around) {
-    const LoopStmt *s = r->v->loop;
-    bool masked = true, runs = true;
-    for (int k = 0; k < r->v->accesses.n; k++)
-        masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
-                            varies(r, r->v->accesses.p[k]->result));
-    DimFacts facts = facts_of(r->z, around);
-    for (int k = 0; k < s->n_hi && runs; k++) {
-        Dim span = dim_sub(r->z->ctx, s->hi[k], s->lo[0]);
-        runs = span && dim_prove_positive(r->z->ctx, &facts, span);
-    }
-    return (masked && r->plan.mask) || runs;
-}
-
-static const Dim *subst_all(Vectorize *z, const Dim *d, int n, const DimBinding *b) {
-    Dim *to = ARENA_ARRAY(z->arena, Dim, n + 1);
-    for (int k = 0; k < n; k++)
-        to[k] = dim_subst(z->ctx, d[k], b, 1);
-    return to;
-}
-
-static void subst_body(Vectorize *z, LoopBody *b, const DimBinding *binding) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        s->subs = s->subs ? subst_all(z, s->subs, s->rank, binding) : NULL;
-        s->active = s->active ? dim_subst(z->ctx, s->active, binding, 1) : NULL;
-        s->lo = s->lo ? subst_all(z, s->lo, s->n_lo, binding) : NULL;
-        s->hi = s->hi ? subst_all(z, s->hi, s->n_hi, binding) : NULL;
-        subst_body(z, &s->body, binding);
-    }
-}
-
-static void rename_in(LVal *v, int n, LVal from, LVal to) {
-    for (int k = 0; k < n; k++)
-        if (v[k].id == from.id)
-            v[k] = to;
-}
-
-static void rename_body(LoopBody *b, LVal from, LVal to) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        rename_in(s->args, s->n_args, from, to);
-        rename_in(s->init, s->n_carried, from, to);
-        rename_body(&s->body, from, to);
-        rename_body(&s->orelse, from, to);
-    }
-}
-
-/* The loop's body in the place of the loop. */
-static LoopBody unwrap(Rewrite *r, LoopStmt *loop, LoopBody *around) {
-    DimBinding first = {loop->index, loop->lo[0]};
-    LoopBody body = loop->body;
-    subst_body(r->z, &body, &first);
-    for (int k = 0; k < loop->n_carried; k++) {
-        rename_body(&body, loop->phi[k], loop->init[k]);
-        rename_body(around, loop->out[k], yields_of(loop)[k]);
-    }
-    if (loop->n_carried)
-        body.stmts.n--;
-    return body;
-}
-
-/* Does the mask of a loop's only iteration mention none of the loops that pass its sums on? */
-static bool mask_is_known_before(const Rewrite *r, const Around *around, int n_up) {
-    for (int u = 1; u <= n_up; u++)
-        if (dim_mentions(r->plan.mask, around->loops[around->n - u]->index))
-            return false;
-    return true;
-}
-
-static void apply(Vectorize *z, const Vary *v, Plan plan, LoopBody *parent, const Around *around) {
-    LoopStmt *loop = (LoopStmt *)(uintptr_t)v->loop;
-    Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n};
-    r.splat = ARENA_ARRAY(v->arena, LVal, r.n_old);
-    r.gathered = ARENA_ARRAY(v->arena, ScalarOp, loop->n_carried + 1);
-    for (int k = 0; k < loop->n_carried; k++) {
-        VarySum links = {0};
-        r.gathered[k] = vary_reduction(v, k, &links);
-    }
-    VarySum unsafe = unsafe_links(&r);
-    bool unwraps = plan.single && may_run_always(&r, around);
-    int n_up = 0;
-    while (loop->n_carried && n_up < around->n &&
-           passes_on(around->loops[around->n - 1 - n_up],
-                     n_up ? around->loops[around->n - n_up] : loop))
-        n_up++;
-    LoopBody before = {0}, after = {0}, splats = {0}, with = {0}, none = {0};
-    rewrite_body(&r, &loop->body);
-    widen_sums(&r, loop, around, n_up, &before, &after);
-    if (unsafe.n && unwraps && mask_is_known_before(&r, around, n_up)) {
-        compute_lane_on(&r, &before, loop->lo[0], loop->span);
-    } else if (unsafe.n) {
-        LoopBody first = {0};
-        compute_lane_on(&r, &first, NULL, loop->span);
-        put_all(z, &first, &loop->body);
-        loop->body = first;
-    }
-    for (int k = 0; k < unsafe.n; k++)
-        guard_in(&r, &loop->body, unsafe.p[k].add, unsafe.p[k].sum);
-    r.inside = ARENA_ARRAY(v->arena, bool, r.n_old);
-    place_splats(&r, &loop->body);
-    for (uint32_t id = 1; id < (uint32_t)r.n_old; id++)
-        if (r.splat[id].id && !r.inside[id])
-            vec_push(z->arena, &splats.stmts, splat_stmt(&r, (LVal){id}, NULL, loop->span));
-    LoopBody *top_body = n_up ? around->bodies[around->n - n_up] : parent;
-    LoopStmt *top = n_up ? around->loops[around->n - n_up] : loop;
-    LoopBody self = {0};
-    vec_push(z->arena, &self.stmts, top);
-    if (n_up)
-        replace(z, top_body, top, &before, &self, &after);
-    else
-        put_all(z, &splats, &before);
-    if (unwraps) {
-        LoopBody rest = after;
-        with = unwrap(&r, loop, n_up ? parent : &rest);
-        after = rest;
-    } else {
-        loop->step = z->lanes;
-        vec_push(z->arena, &with.stmts, loop);
-    }
-    replace(z, parent, loop, &splats, &with, n_up ? &none : &after);
-}
-
 /* ---- the function */
 
 static void visit(Vectorize *z, LoopBody *b, Around *around) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
         bool take = false;
-        Plan plan;
+        WidenPlan plan;
         if (s->kind == LOOP_FOR && !s->parallel)
             loop_cost(z, s, &take, &plan);
         if (take) {
@@ -638,7 +174,7 @@ static void visit(Vectorize *z, LoopBody *b, Around *around) {
             arena_init(&scratch, z->ctx);
             Vary v = vary_of(z->ctx, &scratch, z->f, s);
             int n = b->stmts.n;
-            apply(z, &v, plan, b, around);
+            widen_loop(z, &v, plan, b, around);
             k += b->stmts.n - n;
             arena_free(&scratch);
             continue;

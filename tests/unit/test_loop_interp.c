@@ -229,7 +229,9 @@ static void subnormals_are_flushed_as_by_the_processor(void **state) {
         "f32\n store out[11*i + 6] = %13\n"
         " %14 = abs(%1)\n %15 = sqrt(%14)\n store out[11*i + 7] = %15\n"
         " %16 = f64 1e-300\n %17 = mul(%16, %16)\n %18 = f64 1e10\n %19 = mul(%17, %18)\n %20 = "
-        "cast(%19) : f32\n store out[11*i + 8] = %20\n}");
+        "cast(%19) : f32\n store out[11*i + 8] = %20\n"
+        " %21 = max(%1, %2)\n store out[11*i + 9] = %21\n %22 = min(%1, %2)\n store out[11*i + 10] "
+        "= %22\n}");
     for (int round = 0; round < 400; round++) {
         float x[N] = {0}, out[N] = {0}, want[N] = {0};
         for (int k = 0; k < N; k++)
@@ -249,6 +251,8 @@ static void subnormals_are_flushed_as_by_the_processor(void **state) {
             __m128d d = _mm_mul_sd(_mm_cvtss_sd(_mm_setzero_pd(), a), _mm_set_sd(0.9999999999));
             _mm_store_ss(&want[k + 6], _mm_cvtsd_ss(_mm_setzero_ps(), d));
             _mm_store_ss(&want[k + 7], _mm_sqrt_ss(_mm_andnot_ps(_mm_set_ss(-0.0f), a)));
+            _mm_store_ss(&want[k + 9], _mm_comile_ss(b, a) ? a : b);
+            _mm_store_ss(&want[k + 10], _mm_comile_ss(a, b) ? a : b);
             _mm_setcsr(csr);
         }
         for (int k = 0; k < N; k++)
