@@ -43,11 +43,12 @@ static void predict(Session *s, Fit *f) {
     for (int k = 0; k < lf->entry->args.n; k++) {
         if (lf->entry->args.p[k].kind != ARG_OUT)
             continue;
-        Array *a = call_out(&c, k, lf->entry->args.p[k].name);
+        const char *name = call_arg_buf(lf, k)->name; /* of the likelihood: "y" */
+        Array *a = call_out(&c, k, name);
         if (!a)
             return;
         c.args[k].p = a->data;
-        vec_push(s->arena, &outs, (NamedArray){lf->entry->args.p[k].name, a});
+        vec_push(s->arena, &outs, (NamedArray){name, a});
     }
     int status = call_run(&c);
     if (status) {

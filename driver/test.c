@@ -1,4 +1,5 @@
 /* cnnc test FILE: the test blocks, each compiled and run; exit status 4 if an expectation does not hold. */
+#include <stdio.h>
 #include <string.h>
 
 #include "driver/call.h"
@@ -21,8 +22,11 @@ static void run_test(Session *s, Program *p, const LoopFunc *f, int *passed, int
         const AbiArg *a = &f->entry->args.p[k];
         if (a->kind != ARG_OUT || held[out++])
             continue;
-        Span at = a->span.line ? a->span : f->span;
-        diag_error(s->ctx, "E1102", at, "test \"%s\": the expectation at %s does not hold", f->entry->decl, a->name);
+        Span at = f->span;
+        unsigned line, col;
+        if (sscanf(call_arg_buf(f, k)->name, "%u:%u", &line, &col) == 2)
+            at = (Span){f->span.file, line, col, line, col + 6}; /* the word expect */
+        diag_error(s->ctx, "E1102", at, "test \"%s\": this expectation does not hold", f->entry->decl);
         wrong++;
     }
     *passed += wrong == 0;

@@ -86,6 +86,7 @@ static void lower_test(Elab *e, const Item *item) {
     Func *f = lower_begin(e, item, real, false);
     f->name = item->text;
     f->entry = lower_entry_named(e, item, ENTRY_DEF, str_fmt(e->ctx, "test_%u", f->id.id));
+    f->entry->decl = item->text;
     e->in_model = false;
     for (int i = 0; i < item->n_body; i++) {
         if (item->body[i]->kind == STMT_EXPECT)
