@@ -12,6 +12,7 @@
  * of rank 2 or more. An instruction belongs to a region if its row index stands alone on the first
  * axis of everything with rows that it touches; a sum over rows that rows depend on again ends the
  * region. What does not fit stays outside, over all rows. */
+#include "ir/build.h"
 #include "passes/batch_priv.h"
 
 static Ctx *ctx_of(const Batch *b) { return b->r.u->ctx; }
@@ -147,7 +148,8 @@ typedef struct BodyMaker {
     int region;
     Func *body;
     DimSym row0, rows;
-    Val *to; /* by value id of the function: in the body */
+    Val *to;     /* by value id of the function: in the body */
+    Val *turned; /* likewise: with rows on the first axis */
     VEC(Val) args;
     VEC(BatchArg) arg_kinds;
     VEC(Val) results; /* of the function */
@@ -178,6 +180,27 @@ static Val in_body(BodyMaker *m, Val v) {
     return m->to[v.id] = graph_param(b->r.m, m->body, p, cut ? sliced(b, t) : t);
 }
 
+/* A copy of the value in the body with its rows on the first axis. */
+static Val rows_first(BodyMaker *m, Val v) {
+    if (m->turned[v.id].id)
+        return m->turned[v.id];
+    Batch *b = m->b;
+    Val x = in_body(m, v);
+    Type t = graph_type(m->body, x);
+    NestMaker n = nest_maker(b->r.m, m->body, NEST_STORE);
+    Dim at[MAX_RANK], map[MAX_RANK], shape[MAX_RANK];
+    for (int k = 0; k < t.rank; k++) {
+        int from = k ? k - 1 : t.rank - 1;
+        shape[k] = t.shape[from];
+        map[k] = at[from] = maker_index(&n, "i", shape[k]);
+    }
+    const Inst *def = graph_def(b->f, v);
+    Span span = def ? def->span : b->f->span;
+    int body = maker_read(&n, x, at);
+    return m->turned[v.id] =
+               maker_done(&n, body, t.rank, map, shape, span, b->f->vals.p[v.id].name);
+}
+
 static const Dim *rotated(Arena *arena, const Dim *map, int rank) {
     Dim *r = ARENA_ARRAY(arena, Dim, rank + 1);
     for (int k = 1; k < rank; k++)
@@ -186,7 +209,8 @@ static const Dim *rotated(Arena *arena, const Dim *map, int rank) {
     return r;
 }
 
-static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row) {
+/* rows_first: the operand that keeps its rows on the first axis, or -1. */
+static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row, int rows_first) {
     Batch *b = m->b;
     if (!from->n)
         return *from;
@@ -194,7 +218,8 @@ static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row
     DimBinding global = {row,
                          dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
     for (int k = 0; k < from->n; k++) {
-        if (insts[k].kind == BODY_READ && batch_has_rows(b, i->args[insts[k].operand]))
+        if (insts[k].kind == BODY_READ && insts[k].operand != rows_first &&
+            batch_has_rows(b, i->args[insts[k].operand]))
             insts[k].map = rotated(b->r.u->arena, insts[k].map, insts[k].rank);
         else if (insts[k].kind == BODY_INDEX)
             insts[k].dim = dim_subst(ctx_of(b), insts[k].dim, &global, 1);
@@ -212,10 +237,13 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
         if (box[k].sym == row)
             box[k].extent = dim_const(ctx_of(b), b->r.u->rows);
     n.nest.box = box;
-    n.nest.body = slice_body(m, i, &n.nest.body, row);
+    int first =
+        place == SUM_OF_ROWS && b->vanishes[i->first.id] ? batch_outer_factor(b, &n, row) : -1;
+    Val kept = first >= 0 ? i->args[first] : (Val){0};
+    n.nest.body = slice_body(m, i, &n.nest.body, row, first);
     Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
     if (place == BY_ROW) {
-        n.nest.post = slice_body(m, i, &n.nest.post, row);
+        n.nest.post = slice_body(m, i, &n.nest.post, row, -1);
         n.nest.map = rotated(arena, n.nest.map, n.nest.rank);
         n.type = sliced(b, n.type);
         if (b->masked[i->first.id])
@@ -236,7 +264,7 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
     n.args = i->args;
     n = nestop_compact(ctx_of(b), &n);
     for (int k = 0; k < n.n_args; k++)
-        args[k] = in_body(m, n.args[k]);
+        args[k] = n.args[k].id == kept.id ? rows_first(m, kept) : in_body(m, n.args[k]);
     n.args = args;
     m->to[i->first.id] = nestop_emit(b->r.m, m->body, &n);
 }
@@ -396,6 +424,7 @@ static void emit_region(Batch *b, int region) {
     vec_push(arena, &m.body->dims, m.row0);
     vec_push(arena, &m.body->dims, m.rows);
     m.to = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
+    m.turned = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
     for (int k = 0; k < b->f->insts.n; k++) {
         const Inst *i = b->f->insts.p[k];
         if (b->place[k] == OUTSIDE || b->region[k] != region)

@@ -111,3 +111,47 @@ void batch_mask(Ctx *ctx, NestOp *n, DimSym row, DimSym rows) {
     int zero = dtype_is_real(dt) ? body_real(&b, dt, 0) : body_int(&b, dt, 0);
     *body = body_done(&b, body_op3(&b, SC_select, inside, v, zero));
 }
+
+/* ---- sums of outer products */
+
+/* Is the row index the only one of more than one value that is summed over? */
+static bool sums_rows_alone(const Batch *b, const Nest *n, DimSym row) {
+    uint64_t out;
+    int64_t extent;
+    if (!nest_outputs(b->r.u->ctx, n, &out))
+        return false;
+    for (int k = 0; k < n->n_box; k++)
+        if (!(out >> k & 1) && n->box[k].sym != row &&
+            !(dim_is_const(n->box[k].extent, &extent) && extent == 1))
+            return false;
+    return true;
+}
+
+/* The index of the last axis of the result that has more than one cell; NULL: it is no index. */
+static DimSym fastest_index(const NestOp *n) {
+    int64_t extent;
+    for (int k = n->nest.rank - 1; k >= 0; k--)
+        if (!dim_is_const(n->type.shape[k], &extent) || extent != 1)
+            return dim_as_symbol(n->nest.map[k]);
+    return NULL;
+}
+
+int batch_outer_factor(const Batch *b, const NestOp *n, DimSym row) {
+    const Body *body = &n->nest.body;
+    DimSym fastest = fastest_index(n);
+    int found = -1;
+    if (!fastest || body->n != 3 || body->insts[2].kind != BODY_OP || body->insts[2].op != SC_mul ||
+        !sums_rows_alone(b, &n->nest, row))
+        return -1;
+    for (int k = 0; k < 2; k++) {
+        const BodyInst *x = &body->insts[k];
+        if (x->kind != BODY_READ || !batch_has_rows(b, n->args[x->operand]))
+            return -1;
+        bool has = false;
+        for (int a = 0; a < x->rank; a++)
+            has |= dim_mentions(x->map[a], fastest);
+        if (has)
+            found = found < 0 ? x->operand : -1;
+    }
+    return found;
+}

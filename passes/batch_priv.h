@@ -25,5 +25,9 @@ bool batch_has_rows(const Batch *b, Val v);
 void batch_choose_masks(Batch *b, int inst);
 /* Makes the sliced nest n yield 0 where its row index is not below `rows`. */
 void batch_mask(Ctx *ctx, NestOp *n, DimSym row, DimSym rows);
+/* In a sum over rows alone of a product, the operand that has the fastest axis of the result: with
+ * its rows first, that axis is contiguous in both and takes the vectors. -1: another kind of sum.
+ */
+int batch_outer_factor(const Batch *b, const NestOp *n, DimSym row);
 
 #endif

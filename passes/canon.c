@@ -6,6 +6,7 @@
  * + a - 1 < N max= tanh(x[2*i + a]) over i<N a<3                     ->  t = tanh(x[i]);  max=
  * t[2*i + a] t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M      ->  += t[i,
  * j]
+ *   += x[c, a + i] * w[c, a] over i<1 c<C a<A              ->  += x[c, a] * w[c, a] over c<C a<A
  *
  * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box
  * has more points than x. */
@@ -70,11 +71,44 @@ static NestOp share(const Rewrite *r, const NestOp *n) {
     return *n;
 }
 
+/* What a reducing nest reads does not mention indices of one value; those that no axis of the
+ * result has are dropped. */
+static void drop_single(Ctx *ctx, NestOp *n) {
+    Nest *x = &n->nest;
+    DimBinding *zero = ARENA_ARRAY(&ctx->perm, DimBinding, x->n_box + 1);
+    NestIndex *box = ARENA_ARRAY(&ctx->perm, NestIndex, x->n_box + 1);
+    int n_zero = 0, n_box = 0;
+    for (int k = 0; k < x->n_box; k++) {
+        int64_t extent;
+        bool single = dim_is_const(x->box[k].extent, &extent) && extent == 1, in_map = false;
+        for (int a = 0; a < x->rank; a++)
+            in_map |= dim_mentions(x->map[a], x->box[k].sym);
+        if (single)
+            zero[n_zero++] = (DimBinding){x->box[k].sym, dim_const(ctx, 0)};
+        if (!single || in_map)
+            box[n_box++] = x->box[k];
+    }
+    if (!n_zero || nest_elementwise(ctx, n))
+        return;
+    NestGuard *guards = ARENA_ARRAY(&ctx->perm, NestGuard, x->n_guards + 1);
+    for (int k = 0; k < x->n_guards; k++)
+        guards[k] =
+            (NestGuard){dim_subst(ctx, x->guards[k].form, zero, n_zero), x->guards[k].extent};
+    BodyBuilder b = body_new(ctx);
+    x->body = body_done(&b, body_import(&b, &x->body, zero, n_zero, NULL));
+    x->guards = guards;
+    x->box = box;
+    x->n_box = n_box;
+    *x = nest_tidy(ctx, x);
+    *n = nestop_compact(ctx, n);
+}
+
 static void canon_nest(Rewrite *r, const Inst *i) {
     Ctx *ctx = r->u->ctx;
     NestOp n = rewrite_nestop(r, i), producer, consumer;
     n = nest_lift(ctx, &n, r->to);
     n = share(r, &n);
+    drop_single(ctx, &n);
     if (!nest_canon(ctx, &n, r->to, &producer, &consumer)) {
         r->map.to[i->first.id] = nestop_emit(r->m, r->to, &n);
         return;

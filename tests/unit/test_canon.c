@@ -53,6 +53,17 @@ static void test_share(void **state) {
           "canon", WHOLE, 0, 2, "[b] += %2[a, b] * (1.0 - %1[a, b])");
 }
 
+/* Indices of one value leave what is read; an axis of the result keeps its own. */
+static void test_single(void **state) {
+    (void)state;
+    check(
+        HEAD
+        "  %1: f64[3, N] = input \"x\" @-\n  %2: f64[3, N] = input \"w\" @-\n"
+        "  %3: f64[3, 1] = nest [c, i] += %1[c, a + i + j] * %2[c, a] over i<1, c<3, a<N, j<1 @-\n"
+        "  out \"y\" %3\n}\n",
+        "canon", WHOLE, 0, 1, "[c, i] += %1[c, a] * %2[c, a] over i<1, c<3, a<N @-");
+}
+
 /* Sum, bias, activation: one nest; a producer of two tensors with two readers stays stored. */
 static void test_fuse(void **state) {
     (void)state;
@@ -89,8 +100,9 @@ static void test_derivative_reads_value(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_guards), cmocka_unit_test(test_window),
-                                       cmocka_unit_test(test_share), cmocka_unit_test(test_fuse),
-                                       cmocka_unit_test(test_derivative_reads_value)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_guards), cmocka_unit_test(test_window),
+        cmocka_unit_test(test_share),  cmocka_unit_test(test_single),
+        cmocka_unit_test(test_fuse),   cmocka_unit_test(test_derivative_reads_value)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
