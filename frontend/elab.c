@@ -119,12 +119,54 @@ Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) {
 
 /* ---- functions */
 
-static const char *const builtins[] = {
-    "sum",      "mean",    "var",  "sd",      "max",    "min",     "argmax",  "prod",
-    "any",      "all",     "pad",  "zeropad", "concat", "reshape", "fill",    "eye",
-    "cholesky", "solve",   "mask", "glorot",  "he",     "pick",    "uniform", "randint",
-    "grad",     "hessian", "jvp",  "vjp",     "stop",   "logpdf",  "close",   "polygamma"};
+static const struct {
+    const char *name, *doc;
+} builtins[] = {
+    {"sum", "sum(x): the sum of all elements; `over = N` or `axis = 1`: of these axes"},
+    {"mean", "mean(x): the mean; `over`, `axis` as in sum"},
+    {"var",
+     "var(x): the mean squared deviation from the mean (divides by n); `over`, `axis` as in sum"},
+    {"sd", "sd(x): the square root of var"},
+    {"max", "max(x): the greatest element; max(a, b): elementwise"},
+    {"min", "min(x): the least element; min(a, b): elementwise"},
+    {"argmax", "argmax(x, axis = 1): the number of the first greatest element, of kind index"},
+    {"prod", "prod(x): the product of at most 16 elements"},
+    {"any", "any(x): does one of the bools hold?"},
+    {"all", "all(x): do all of the bools hold?"},
+    {"softmax", "softmax(x, axis = 1): exp(x) over its sum"},
+    {"logsumexp", "logsumexp(x, axis = 1): log(sum(exp(x))), without overflow"},
+    {"pad", "pad(x, before, after, fill = 0): elements added to each axis"},
+    {"zeropad", "zeropad(x, p): p zeros around the last two axes"},
+    {"concat", "concat(a, b, axis = 0): one after the other"},
+    {"reshape", "reshape(x, [N, M]): the same elements in row-major order"},
+    {"fill", "fill([N, M], v): v in every element"},
+    {"eye", "eye(n): the unit matrix"},
+    {"cholesky", "cholesky(a): the lower factor of a symmetric positive definite matrix"},
+    {"solve", "solve(a, b): x with a @ x == b"},
+    {"mask", "mask(\"X.\", \".X\"): a table of bools, X is true"},
+    {"glorot",
+     "glorot(fan_in, fan_out, gain = 1): an initial value, uniform (Glorot and Bengio 2010)"},
+    {"he", "he(fan_in): an initial value, Normal with sd sqrt(2 / fan_in)"},
+    {"pick", "pick(x, K): an initial value, K rows of x by k-means++"},
+    {"uniform", "uniform(x): random numbers in 0 .. 1, shaped like x"},
+    {"randint", "randint(k, [N]): random numbers of kind index(k)"},
+    {"grad", "grad(e, w): the gradient of the scalar e"},
+    {"hessian", "hessian(e, w): the matrix of second derivatives of the scalar e"},
+    {"jvp", "jvp(e, w, v): the derivative of e in the direction v of w"},
+    {"vjp", "vjp(e, w, v): the gradient of sum(v * e)"},
+    {"stop", "stop(e): e, held constant by derivatives"},
+    {"logpdf", "logpdf(D, x): the log density of x"},
+    {"close", "close(a, b, tol): do all elements agree up to rounding?"},
+    {"polygamma", "polygamma(n, x): derivatives of lgamma, n = 0 or 1"},
+};
 enum { N_BUILTINS = sizeof builtins / sizeof builtins[0] };
+
+const char *elab_builtin_doc(const char *name) {
+    for (int i = 0; i < N_BUILTINS; i++)
+        if (!strcmp(builtins[i].name, name))
+            return builtins[i].doc;
+    return NULL;
+}
 
 static bool scalar_function(const ScalarDef *d) {
     return !d->infix && !(d->flags & (SF_INTERNAL | SF_LANES)) && strcmp(d->name, "neg") &&
@@ -133,7 +175,7 @@ static bool scalar_function(const ScalarDef *d) {
 
 bool elab_is_builtin(Str name) {
     for (int i = 0; i < N_BUILTINS; i++)
-        if (!strcmp(builtins[i], name))
+        if (!strcmp(builtins[i].name, name))
             return true;
     ScalarOp op = scalar_named(name);
     return op != SC_NONE && scalar_function(scalar_def(op));
@@ -180,7 +222,7 @@ const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where
 const char *elab_suggest_function(Elab *e, Str name) {
     VEC(const char *) all = {0};
     for (int i = 0; i < N_BUILTINS; i++)
-        vec_push(e->arena, &all, builtins[i]);
+        vec_push(e->arena, &all, builtins[i].name);
     for (int op = SC_NONE + 1; op < SC_COUNT; op++)
         if (scalar_function(scalar_def((ScalarOp)op)))
             vec_push(e->arena, &all, scalar_def((ScalarOp)op)->name);

@@ -258,6 +258,7 @@ Binding *elab_bind(Elab *e, Name name, BindKind kind, Value v);
 const char *elab_suggest_value(Elab *e, Str name);
 const char *elab_suggest_function(Elab *e, Str name);
 bool elab_is_builtin(Str name);
+const char *elab_builtin_doc(const char *name); /* NULL if it is none */
 
 /* ---- elab_node.c: values and nodes */
 Value value_error(void);

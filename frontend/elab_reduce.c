@@ -239,7 +239,68 @@ static Value reduce_call(Elab *e, const Expr *x, int which) {
     return value_node(reduction(e, which, n, mask, x->span));
 }
 
+/* ---- logsumexp and softmax: shifted by the maximum, so that nothing overflows */
+
+/* r, reduced over axes of x, beside x again. */
+static Node *spread(Elab *e, Node *r, const Node *x, unsigned mask) {
+    Node *v = node_new(e, N_VIEW, r->dt, x->rank, x->axes, r->span);
+    v->kid[0] = r;
+    v->n_kids = 1;
+    v->n_at = x->rank;
+    v->open = r->open;
+    v->at = ARENA_ARRAY(e->arena, DimSym, x->rank + 1);
+    v->form = ARENA_ARRAY(e->arena, Dim, r->rank + 1);
+    for (int i = 0, k = 0; i < x->rank; i++) {
+        v->at[i] = nest_index(e->ctx, "i");
+        if (!(mask >> i & 1))
+            v->form[k++] = dim_of(e->ctx, v->at[i]);
+    }
+    return v;
+}
+
+/* Its derivative cancels: it is held. */
+static Node *held_max(Elab *e, Node *x, unsigned mask, Span at) {
+    Node *m = node_reduce(e, NEST_MAX, x, mask, at);
+    if (m->open)
+        return m;
+    Val v = gen_value(e, m);
+    v = inst_result(graph_inst(e->m, e->f, &op_stop, &v, 1, NULL, elab_span(e, at), elab_label(e)),
+                    0);
+    return node_leaf(e, v, m->axes, at);
+}
+
+static Value exp_call(Elab *e, const Expr *x, bool soft) {
+    static const char *const names[] = {"x", "over", "axis", NULL};
+    const Expr *args[3];
+    unsigned mask;
+    Span at = x->span;
+    if (!elab_args(e, x, names, 1, args))
+        return value_error();
+    Value v = elab_expr(e, args[0]);
+    Node *n = node_of(e, &v, DT_NONE);
+    if (!n || !pick_axes(e, n, args[1], args[2], &mask))
+        return value_error();
+    if (!mask) {
+        elab_error(e, "E0336", args[0]->span, "softmax and logsumexp need an axis, and this is %s",
+                   value_what(e, &v));
+        return value_error();
+    }
+    n = gen_settle(e, dtype_is_real(n->dt) ? n : node_cast(e, e->real, n));
+    Node *m = held_max(e, n, mask, at);
+    Node *u = node_op1(e, SC_exp, elab_op2(e, SC_sub, n, spread(e, m, n, mask), at), at);
+    if (soft)
+        u = gen_settle(e, u);
+    Node *sum = node_reduce(e, NEST_SUM, u, mask, at);
+    if (soft)
+        return value_node(elab_op2(e, SC_div, u, spread(e, gen_settle(e, sum), n, mask), at));
+    return value_node(elab_op2(e, SC_add, m, node_op1(e, SC_log, sum, at), at));
+}
+
 bool elab_reduction(Elab *e, const Expr *x, Value *out) {
+    if (!strcmp(x->path.names[0].text, "softmax") || !strcmp(x->path.names[0].text, "logsumexp")) {
+        *out = exp_call(e, x, x->path.names[0].text[0] == 's');
+        return true;
+    }
     for (int i = 0; i < N_REDUCTIONS; i++)
         if (!strcmp(x->path.names[0].text, reductions[i])) {
             *out = reduce_call(e, x, i);

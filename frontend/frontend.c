@@ -157,6 +157,8 @@ const char *frontend_doc(Ctx *ctx, const AstFile *file, const char *name) {
         if (lib->items[i]->name.text && !strcmp(lib->items[i]->name.text, name))
             doc = lib->items[i]->doc;
     arena_free(&scratch);
+    if (!doc)
+        doc = elab_builtin_doc(name);
     ScalarOp op = scalar_named(str_of(ctx, name));
     return doc                                                   ? doc
            : op != SC_NONE && elab_is_builtin(str_of(ctx, name)) ? scalar_def(op)->doc

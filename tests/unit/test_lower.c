@@ -211,6 +211,23 @@ static void library(void **state) {
     close_run(&r);
 }
 
+static void normalised(void **state) {
+    (void)state;
+    Run r;
+    open_good(&r, "def s[N, K](x: [N, K]) -> [K, N] = softmax(x, over = K)'\n"
+                  "def l[N, K](x: [N, K]) -> [N] = for n < N => logsumexp(x[n])\n"
+                  "model u(x: [1, 1, 2, 2]) -> [1, 1, 4, 4] {\n"
+                  "  y = convtranspose(x, 1, 2, stride = 2)\n  return y\n}\n");
+    Tensor t = call(&r, "s", (int64_t[]){2, 2}, (double[]){0, log(3), 5, 5});
+    expect_near(&t, (double[]){0.25, 0.5, 0.75, 0.5}, 4, 1e-12);
+    t = call(&r, "l", (int64_t[]){1, 2}, (double[]){1000, 1000});
+    expect_near(&t, (double[]){1000 + log(2)}, 1, 1e-12);
+    t = call(&r, "u.forward", NULL, (double[]){1, 2, 3, 4, 1, 10, 100, 1000, 0});
+    expect_near(&t, (double[]){1, 10, 2, 20, 100, 1000, 200, 2000, 3, 30, 4, 40, 300, 3000, 400, 4000},
+                16, 1e-12);
+    close_run(&r);
+}
+
 static void hessians(void **state) {
     (void)state;
     Run r;
@@ -342,6 +359,7 @@ int main(void) {
         cmocka_unit_test(filters),        cmocka_unit_test(nested_sums),
         cmocka_unit_test(views),          cmocka_unit_test(reductions),
         cmocka_unit_test(library),
+        cmocka_unit_test(normalised),
         cmocka_unit_test(hessians),
         cmocka_unit_test(mixtures),        cmocka_unit_test(terms),
         cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
