@@ -370,6 +370,8 @@ static int import_after(BodyBuilder *b, const NestOp *c, Val p_val, int done, co
 bool nest_fuse_epilogue(Ctx *ctx, const NestOp *p, const NestOp *c, Val p_val, const Func *f, NestOp *out) {
     FuseArg a = {ctx, p, c, f};
     int n = 0;
+    if (!type_equal(type_with(c->type, p->type.dt), p->type)) /* c reads a part of the cells */
+        return false;
     if (!nest_elementwise(ctx, c) || !nest_covers(ctx, p) || !reads_are(&c->nest.body, c, p_val, reads_own_cell, &a, &n) || n == 0)
         return false;
     DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, c->nest.rank + 1);
