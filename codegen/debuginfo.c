@@ -50,8 +50,10 @@ void debug_function(FnEmit *f, Str name, Span span) {
 
 void debug_location(FnEmit *f, Span span) {
     Emit *e = f->e;
-    if (!e->di || !f->scope || !span.line || span.file != f->span.file)
+    if (!e->di || !f->scope)
         return;
+    if (!span.line || span.file != f->span.file) /* the library's text: the line of the function */
+        span = f->span;
     LLVMSetCurrentDebugLocation2(f->b, LLVMDIBuilderCreateDebugLocation(e->c, span.line, span.col, f->scope, NULL));
 }
 

@@ -28,6 +28,7 @@ static LLVMValueRef symbol(FnEmit *f, DimSym s) {
             continue;
         if (!f->dims[k]) {
             LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b);
+            LLVMMetadataRef line = LLVMGetCurrentDebugLocation2(f->b);
             LLVMValueRef next = f->at;
             LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
             f->dims[k] = emit_frame_load(f, f->layout.dims + k, f->e->i64);
@@ -35,6 +36,7 @@ static LLVMValueRef symbol(FnEmit *f, DimSym s) {
                 LLVMPositionBuilderBefore(f->b, next);
             else
                 LLVMPositionBuilderAtEnd(f->b, here);
+            LLVMSetCurrentDebugLocation2(f->b, line); /* positioning takes that of the instruction there */
         }
         return f->dims[k];
     }
@@ -113,11 +115,13 @@ LLVMValueRef emit_dim(FnEmit *f, Dim d) {
         }
     }
     LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b);
+    LLVMMetadataRef line = LLVMGetCurrentDebugLocation2(f->b);
     LLVMPositionBuilderBefore(f->b, f->at = f->levels.p[level].at);
     LLVMValueRef v = sum_value(f, own);
     if (outer)
         v = LLVMBuildAdd(f->b, outer, v, "");
     LLVMPositionBuilderAtEnd(f->b, here);
+    LLVMSetCurrentDebugLocation2(f->b, line);
     f->at = NULL;
     vec_push(&f->e->ctx->perm, &f->levels.p[level].cache, (Cached){d, v});
     return v;

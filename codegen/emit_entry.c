@@ -375,10 +375,12 @@ void emit_entry(Emit *e, const LoopFunc *lf) {
     FnEmit f = emit_open(e, lf, fn, lf->entry->span);
     debug_function(&f, lf->entry->cname, lf->entry->span);
     LLVMBasicBlockRef body = LLVMGetInsertBlock(f.b);
+    LLVMMetadataRef line = LLVMGetCurrentDebugLocation2(f.b);
     LLVMPositionBuilderBefore(f.b, f.levels.p[0].at);
     f.frame = LLVMBuildAlloca(f.b, LLVMArrayType2(e->i64, (uint64_t)f.layout.n), "frame");
     fill_frame(&f);
     LLVMPositionBuilderAtEnd(f.b, body);
+    LLVMSetCurrentDebugLocation2(f.b, line);
     check_arguments(&f);
     align_work(&f);
     LLVMValueRef mode = set_mode(&f);

@@ -61,6 +61,7 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
     if (*base)
         return *base;
     LLVMBasicBlockRef here = LLVMGetInsertBlock(f->b);
+    LLVMMetadataRef line = LLVMGetCurrentDebugLocation2(f->b);
     LLVMValueRef work = NULL, offset = NULL;
     if (b->kind == BUF_JOB) {
         Dim fixed = dim_add(f->e->ctx, f->f->work_fixed, b->offset);
@@ -83,6 +84,7 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
         *base = argument(f, b, offset);
     }
     LLVMPositionBuilderAtEnd(f->b, here);
+    LLVMSetCurrentDebugLocation2(f->b, line);
     return *base;
 }
 
