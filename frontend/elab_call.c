@@ -142,8 +142,8 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
     }
     if (v.kind == V_NODE)
         v.node = gen_settle(e, v.node);
-    if (v.kind == V_NODE && v.node->kind == N_VIEW && !v.node->open && v.node->n_kids &&
-        v.node->kid[0]->kind == N_LEAF)
+    /* A tensor of reals stands as a value of its own: the body may differentiate by it. */
+    if (v.kind == V_NODE && v.node->rank && dtype_is_real(v.node->dt) && !v.node->open)
         v.node = gen_leaf(e, v.node);
     Binding *b = elab_bind(e, f->name, B_FORMAL, v);
     if (v.kind == V_NODE)

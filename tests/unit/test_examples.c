@@ -1,0 +1,78 @@
+/* The examples are tests: each file's test blocks hold, and the C program trains and predicts with what cnnc made. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CNNC CNNC_BINARY_DIR "/cnnc"
+#define EXAMPLES CNNC_SOURCE_DIR "/examples"
+#define OUT CNNC_BINARY_DIR "/examples.out"
+
+static int run(const char *command, char *out, size_t size) {
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    size_t n = fread(out, 1, size - 1, p);
+    out[n] = 0;
+    return pclose(p);
+}
+
+static void holds(const char *file) {
+    char command[1024], out[8192];
+    snprintf(command, sizeof command, "%s test %s/%s 2>&1", CNNC, EXAMPLES, file);
+    if (run(command, out, sizeof out))
+        fail_msg("%s: %s", file, out);
+    assert_non_null(strstr(out, " passed, 0 failed"));
+    assert_null(strstr(out, "\n0 passed"));
+}
+
+static void lecture_5_filters(void **state) { (void)state, holds("filters.cnn"); }
+static void lecture_6_padding(void **state) { (void)state, holds("padding.cnn"); }
+static void lecture_7_pooling(void **state) { (void)state, holds("pooling.cnn"); }
+static void lecture_8_stride(void **state) { (void)state, holds("stride.cnn"); }
+static void lecture_9_feedforward(void **state) { (void)state, holds("feedforward.cnn"); }
+static void lecture_10_channels(void **state) { (void)state, holds("channels.cnn"); }
+
+static void lecture_10_counts_its_parameters(void **state) {
+    char out[65536];
+    (void)state;
+    assert_int_equal(run("mkdir -p " OUT " && " CNNC " " EXAMPLES "/channels.cnn -o " OUT "/channels.so 2>&1 && cat " OUT "/channels.h", out, sizeof out), 0);
+    assert_non_null(strstr(out, "#define ONE_MAP_PARAMS 21 "));
+    assert_non_null(strstr(out, "#define FIVE_MAPS_PARAMS 105 "));
+}
+
+/* Table I: C3 stores 2,416 and learns 1,516; LeNet-5 stores 61,706 and learns 60,806. */
+static void lecture_11_counts_its_parameters(void **state) {
+    char out[65536];
+    (void)state;
+    assert_int_equal(run("mkdir -p " OUT " && " CNNC " " EXAMPLES "/lenet5.cnn -o " OUT "/lenet5.so 2>&1 && cat " OUT "/lenet5.h", out, sizeof out), 0);
+    assert_non_null(strstr(out, "#define LENET5_PARAMS 61706 "));
+    assert_non_null(strstr(out, "#define LENET5_LEARNED 60806 "));
+    assert_non_null(strstr(out, "#define LENET5_C3_W 156 "));
+    assert_non_null(strstr(out, "#define LENET5_C5_W 2572 "));
+}
+
+static void a_c_program_trains_and_predicts(void **state) {
+    char out[8192];
+    double error = 100;
+    (void)state;
+    assert_int_equal(run("cd " OUT " && cc -std=c11 -O2 -Wall -Wextra -Werror -I. -I" EXAMPLES " " EXAMPLES "/train.c " EXAMPLES
+                         "/digits.c ./lenet5.so -lm -Wl,-rpath,'$ORIGIN' -o train 2>&1 && ./train 3", out, sizeof out), 0);
+    const char *last = strstr(out, "epoch 3");
+    assert_non_null(last);
+    assert_int_equal(sscanf(strstr(last, "test error") + 10, "%lf", &error), 1);
+    if (!(error < 10)) /* digits that the program draws: 90 % would be chance */
+        fail_msg("%s", out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lecture_5_filters), cmocka_unit_test(lecture_6_padding), cmocka_unit_test(lecture_7_pooling), cmocka_unit_test(lecture_8_stride),
+        cmocka_unit_test(lecture_9_feedforward), cmocka_unit_test(lecture_10_channels), cmocka_unit_test(lecture_10_counts_its_parameters),
+        cmocka_unit_test(lecture_11_counts_its_parameters), cmocka_unit_test(a_c_program_trains_and_predicts),
+    };
+    return cmocka_run_group_tests_name("examples", tests, NULL, NULL);
+}
