@@ -83,6 +83,16 @@ static void test_fuse(void **state) {
         "fuse", WHOLE, 0, 3, "[i] += %3[i, j]");
 }
 
+/* The first cells of a sum are no epilogue of it: the result would have the shape of the sum. */
+static void test_slice(void **state) {
+    (void)state;
+    check(HEAD
+          "  %1: f64[N, 4] = input \"x\" @-\n  %2: f64[4, 3] = input \"w\" @-\n"
+          "  %3: f64[N, 3] = nest [n, o] += %1[n, i] * %2[i, o] over n<N, o<3, i<4 @-\n"
+          "  %4: f64[N, 2] = nest [n, o] = neg(%3[n, o]) over n<N, o<2 @-\n  out \"y\" %4\n}\n",
+          "fuse", WHOLE, 0, 2, "%4: f64[N, 2] = nest");
+}
+
 /* One exp for a value and its derivative. */
 static void test_derivative_reads_value(void **state) {
     (void)state;
@@ -100,9 +110,12 @@ static void test_derivative_reads_value(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guards), cmocka_unit_test(test_window),
-        cmocka_unit_test(test_share),  cmocka_unit_test(test_single),
-        cmocka_unit_test(test_fuse),   cmocka_unit_test(test_derivative_reads_value)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_guards),
+                                       cmocka_unit_test(test_window),
+                                       cmocka_unit_test(test_share),
+                                       cmocka_unit_test(test_single),
+                                       cmocka_unit_test(test_fuse),
+                                       cmocka_unit_test(test_slice),
+                                       cmocka_unit_test(test_derivative_reads_value)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
