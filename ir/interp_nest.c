@@ -248,7 +248,8 @@ static bool prepare(RunNest *r) {
     const Nest *n = r->n;
     Interp *in = r->in;
     r->env = ARENA_ARRAY(in->arena, DimValue, in->n_dims + n->n_box + 1);
-    memcpy(r->env, in->dims, (size_t)in->n_dims * sizeof *in->dims);
+    if (in->n_dims)
+        memcpy(r->env, in->dims, (size_t)in->n_dims * sizeof *in->dims);
     r->n_env = in->n_dims;
     for (int k = 0; k < n->n_box; k++)
         r->extent[k] = eval_at(r, n->box[k].extent);
