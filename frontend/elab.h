@@ -314,6 +314,8 @@ bool elab_dim_value(Elab *e, const Expr *x,
                     Value *out); /* an int known when compiling; false after a message */
 
 /* ---- elab_type.c */
+/* The user's text of a dim with the facts put in, if that says more than its value; else NULL. */
+const char *elab_why(Elab *e, const Expr *x, Dim value);
 Declared elab_type(Elab *e, const TypeExpr *t);
 /* Dims of the definition that have no value yet and stand alone, or with a factor, in an axis of t
  * get theirs. */

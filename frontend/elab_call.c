@@ -326,6 +326,10 @@ static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
         e->params.n + e->states.n > params + states)
         vec_push(e->arena, &e->subs, (SubMark){fr->path, item->name.text, params, states});
     v = leave(e, fr, v);
+    if (v.kind == V_NODE && lib->is_prelude && x->span.file != lib->ast->file) {
+        v.node = arena_dup(e->arena, v.node, sizeof *v.node);
+        v.node->span = x->span;
+    }
     if (v.kind != V_ERROR)
         v.span = x->span;
     return v;

@@ -461,7 +461,7 @@ static bool for_bounds(Elab *e, const Expr *x, LoopIndex *idx, Axis *axes) {
         if (!elab_dim_value(e, ix->bound, &v) || !elab_extent(e, v.dim, ix->bound->span))
             return false;
         idx[i] = (LoopIndex){nest_index(e->ctx, ix->name.text), v.dim};
-        axes[i] = (Axis){v.name, v.dim, NULL};
+        axes[i] = (Axis){v.name, v.dim, elab_why(e, ix->bound, v.dim)};
     }
     return true;
 }

@@ -426,12 +426,35 @@ Node *node_of(Elab *e, const Value *v, DType want) {
 
 /* ---- rule 4 */
 
+/* "left: [N, 6, 24, 24]   24 = (28 + 0 - 4) // 1 + 1" */
+static void label_side(Elab *e, Diag *d, const char *side, const Node *n) {
+    StrBuf sb = sb_new(e->arena);
+    sb_printf(&sb, "%s: %s", side, axes_text(e, n->axes, n->rank));
+    for (int i = 0; i < n->rank; i++) {
+        bool shown = false; /* H and W often have one story */
+        for (int k = 0; k < i; k++)
+            shown |= n->axes[k].why && n->axes[k].value == n->axes[i].value;
+        if (n->axes[i].why && !shown)
+            sb_printf(&sb, "   %s = %s", dim_text(e->ctx, n->axes[i].value), n->axes[i].why);
+    }
+    diag_label(e->ctx, d, elab_span(e, n->span), "%s", sb.text);
+}
+
+static const char *differing(Elab *e, const Node *l, const Node *r) {
+    StrBuf sb = sb_new(e->arena);
+    int n = 0;
+    for (int i = 0; l->rank == r->rank && i < l->rank; i++)
+        if (l->axes[i].value != r->axes[i].value)
+            sb_printf(&sb, n++ ? ", %d" : "%d", i);
+    return !n ? "" : str_fmt(e->ctx, n > 1 ? ": axes %s differ" : ": axis %s differs", sb.text);
+}
+
 static Diag *shapes_differ(Elab *e, const Node *l, const Node *r, Span op, const char *what) {
     Diag *d = elab_error(e, "E0312", op, "the two sides of `%s` have different shapes", what);
-    diag_here(e->ctx, d, "left %s, right %s", axes_text(e, l->axes, l->rank),
-              axes_text(e, r->axes, r->rank));
-    diag_note(e->ctx, d, elab_span(e, l->span), "left: %s", axes_text(e, l->axes, l->rank));
-    diag_note(e->ctx, d, elab_span(e, r->span), "right: %s", axes_text(e, r->axes, r->rank));
+    diag_here(e->ctx, d, "left %s, right %s%s", axes_text(e, l->axes, l->rank),
+              axes_text(e, r->axes, r->rank), differing(e, l, r));
+    label_side(e, d, "left", l);
+    label_side(e, d, "right", r);
     return d;
 }
 

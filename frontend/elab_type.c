@@ -22,7 +22,7 @@ static void why_put(Elab *e, StrBuf *sb, const Expr *x, int level) {
     sb_printf(sb, paren ? "(%s)" : "%s", t);
 }
 
-static const char *why_text(Elab *e, const Expr *x, Dim value) {
+const char *elab_why(Elab *e, const Expr *x, Dim value) {
     if (x->kind != EXPR_BINARY)
         return NULL;
     StrBuf sb = sb_new(e->arena);
@@ -34,7 +34,7 @@ static bool axis_of(Elab *e, const Expr *x, Axis *out) {
     Value v;
     if (!elab_dim_value(e, x, &v))
         return false;
-    *out = (Axis){v.name, v.dim, why_text(e, x, v.dim)};
+    *out = (Axis){v.name, v.dim, elab_why(e, x, v.dim)};
     int64_t k;
     if (dim_is_const(v.dim, &k) && k < 0) {
         elab_error(e, "E0324", x->span, "the extent %lld is negative", (long long)k);
