@@ -168,6 +168,7 @@ static void run(void *arg) {
         r->failure = why;
         return;
     }
+    loop_assign_offsets(u.loops); /* where the pass plan is left out */
     run_compiled(r, u.loops, &in, &want);
 }
 
