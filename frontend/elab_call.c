@@ -273,53 +273,69 @@ static bool model_frame(Elab *e, Frame *fr, const Expr *share) {
     return false;
 }
 
-static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
-    Span at = x->path.span;
-    if (check_is_broken(e, item) || item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER) {
-        if (!check_is_broken(e, item))
-            elab_error(e, "E0415", at, "`%s` is an %s, which cannot be called", item->name.text,
-                       item_keyword(item->kind));
-        return value_error();
+static bool callable(Elab *e, const Item *item, Span at) {
+    if (check_is_broken(e, item))
+        return false;
+    if (item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER) {
+        elab_error(e, "E0415", at, "`%s` is an %s, which cannot be called", item->name.text,
+                   item_keyword(item->kind));
+        return false;
     }
     if (item->kind == ITEM_MODEL && !e->in_model) {
         elab_error(e, "E0504", at, "`%s` is a model: only models and estimators call models",
                    item->name.text);
-        return value_error();
+        return false;
     }
-    if (calls_itself(e, item, at))
-        return value_error();
+    return !calls_itself(e, item, at);
+}
+
+/* The expressions of the arguments by formal (after the formals: `share`), and their values. */
+static bool call_args(Elab *e, const Expr *x, const Item *item, const Expr **args, Value *values) {
     int n = item->n_formals;
     const char **names = ARENA_ARRAY(e->arena, const char *, n + 2);
-    const Expr **args = ARENA_ARRAY(e->arena, const Expr *, n + 2);
-    Value *values = ARENA_ARRAY(e->arena, Value, n + 1);
     for (int i = 0; i < n; i++)
         names[i] = item->formals[i].name.text;
     if (item->kind == ITEM_MODEL)
         names[n] = "share";
     if (!elab_args(e, x, names, 0, args))
-        return value_error();
+        return false;
     for (int i = 0; i < n; i++) {
-        if (args[i])
-            values[i] = elab_expr(e, args[i]);
-        else if (!item->formals[i].default_) {
-            elab_error(e, "E0412", at, "`%s` needs its argument `%s`", item->name.text, names[i]);
-            return value_error();
+        if (!args[i] && !item->formals[i].default_) {
+            elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`", item->name.text,
+                       names[i]);
+            return false;
         }
-        if (args[i] && values[i].kind == V_ERROR)
-            return value_error();
+        if (args[i] && (values[i] = elab_expr(e, args[i])).kind == V_ERROR)
+            return false;
     }
+    return true;
+}
+
+/* In the callee's frame: binds dims and formals, and runs the body. */
+static Value enter(Elab *e, Frame *fr, const Expr **args, const Value *values, Span at) {
+    const Item *item = fr->item;
+    bool ok = bind_dims(e, item);
+    for (int i = 0; i < item->n_formals && ok; i++) {
+        const Formal *f = &item->formals[i];
+        ok = args[i] ? bind_formal(e, f, values[i], args[i]->span)
+                     : bind_formal(e, f, elab_expr(e, f->default_), f->span);
+    }
+    return ok && dims_bound(e, item, at) ? elab_run(e, fr) : value_error();
+}
+
+static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
+    Span at = x->path.span;
+    int n = item->n_formals, params = e->params.n, states = e->states.n;
+    const Expr **args = ARENA_ARRAY(e->arena, const Expr *, n + 2);
+    Value *values = ARENA_ARRAY(e->arena, Value, n + 1);
+    if (!callable(e, item, at) || !call_args(e, x, item, args, values))
+        return value_error();
     Frame *fr = elab_frame(e, item, lib, elab_span(e, at)), *up = e->frame;
     if (item->kind == ITEM_MODEL && !model_frame(e, fr, args[n]))
         return value_error();
-    int params = e->params.n, states = e->states.n;
     e->frame = fr;
     e->depth++;
-    bool ok = bind_dims(e, item);
-    for (int i = 0; i < n && ok; i++)
-        ok = args[i] ? bind_formal(e, &item->formals[i], values[i], args[i]->span)
-                     : bind_formal(e, &item->formals[i], elab_expr(e, item->formals[i].default_),
-                                   item->formals[i].span);
-    Value v = ok && dims_bound(e, item, at) ? elab_run(e, fr) : value_error();
+    Value v = enter(e, fr, args, values, at);
     e->depth--;
     e->frame = up;
     if (item->kind == ITEM_MODEL && up->binding && !args[n] &&
