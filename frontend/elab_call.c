@@ -325,7 +325,7 @@ static Value enter(Elab *e, Frame *fr, const Expr **args, const Value *values, S
 
 static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
     Span at = x->path.span;
-    int n = item->n_formals, params = e->params.n, states = e->states.n;
+    int n = item->n_formals;
     const Expr **args = ARENA_ARRAY(e->arena, const Expr *, n + 2);
     Value *values = ARENA_ARRAY(e->arena, Value, n + 1);
     if (!callable(e, item, at) || !call_args(e, x, item, args, values))
@@ -333,6 +333,7 @@ static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
     Frame *fr = elab_frame(e, item, lib, elab_span(e, at)), *up = e->frame;
     if (item->kind == ITEM_MODEL && !model_frame(e, fr, args[n]))
         return value_error();
+    int params = e->params.n, states = e->states.n;
     e->frame = fr;
     e->depth++;
     Value v = enter(e, fr, args, values, at);

@@ -137,27 +137,26 @@ static void add_term(Est *t, const Stmt *s, Str name, bool prior, Node *x, Node 
     vec_push(e->arena, &t->terms, term);
 }
 
-static bool path_matches(Elab *e, const Path *p, Str slot) {
-    const char *at = slot;
+/* `*` is any path, also an empty one where more follows. */
+static bool path_matches(const Path *p, const char *at) {
     for (int i = 0; i < p->n; i++) {
         const char *want = p->names[i].text, *dot = strchr(at, '.');
         bool last = i == p->n - 1;
         if (!strcmp(want, "*")) {
-            if (last)
-                return *at;
-            /* `*` is any path: try every tail */
             Path rest = {p->names + i + 1, p->n - i - 1, p->span};
-            for (const char *tail = strchr(at, '.'); tail; tail = strchr(tail + 1, '.'))
-                if (path_matches(e, &rest, str_of(e->ctx, tail + 1)))
+            for (; at && !last; dot = at ? strchr(at, '.') : NULL) {
+                if (path_matches(&rest, at))
                     return true;
-            return false;
+                at = dot ? dot + 1 : NULL;
+            }
+            return last && *at;
         }
         size_t len = dot ? (size_t)(dot - at) : strlen(at);
-        if (strlen(want) != len || strncmp(want, at, len) || last != !dot)
+        if (strlen(want) != len || strncmp(want, at, len) != 0 || last != !dot)
             return false;
         at += len + 1;
     }
-    return false;
+    return true;
 }
 
 static const DistValue *dist_of(Est *t, const Stmt *s) {
@@ -179,7 +178,7 @@ static void prior_paths(Est *t, const Stmt *s) {
     bool any = false;
     for (int i = 0; d && i < e->params.n; i++) {
         Slot slot = e->params.p[i];
-        if (!path_matches(e, &s->path, slot.path))
+        if (!path_matches(&s->path, slot.path))
             continue;
         any = true;
         if (t->b)

@@ -305,6 +305,31 @@ static void training(void **state) {
     close_run(&r);
 }
 
+static void prior_paths(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int densities; /* of z.w, z.a.w, z.a.b, z.c.w, z.c.b */
+    } rows[] = {{"z.*", 5}, {"z.*.w", 3}, {"z.a.b", 1}, {"z.*.b", 2}, {"z.c.*", 2}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Run r;
+        Ctx *scratch = ctx_new(0);
+        open_good(&r, str_fmt(scratch,
+                              "model m[N, D](x: [N, D]) -> [N, 2] {\n  param w: [D]\n"
+                              "  a = dense(x * w, 4)\n  c = dense(a, 2)\n  return c\n}\n"
+                              "estimator e[N] {\n  data x: [N, 3]\n  data y: [N, 2]\n  z = m(x)\n"
+                              "  y ~ Normal(z, 1)\n  %s ~ Normal(0, 1)\n}\n",
+                              rows[k].path));
+        const Func *f = graph_func_named(r.m, str_of(r.ctx, "e.logprior"));
+        int n = 0;
+        for (int i = 0; i < f->insts.n; i++)
+            n += f->insts.p[i]->op == &op_density;
+        assert_int_equal(n, rows[k].densities);
+        close_run(&r);
+        ctx_free(scratch);
+    }
+}
+
 static void tests_of_files(void **state) {
     (void)state;
     Run r;
@@ -361,7 +386,8 @@ int main(void) {
         cmocka_unit_test(library),
         cmocka_unit_test(normalised),
         cmocka_unit_test(hessians),
-        cmocka_unit_test(mixtures),        cmocka_unit_test(terms),
+        cmocka_unit_test(mixtures),
+        cmocka_unit_test(prior_paths),        cmocka_unit_test(terms),
         cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
         cmocka_unit_test(wrong_programs),
     };
