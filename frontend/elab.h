@@ -239,6 +239,7 @@ typedef struct Elab {
     Val seed, rng_step;
     const Frame *wide; /* whose sums accumulate in f64: a report's or minimize's */
     int64_t sites;
+    bool in_place; /* scalars are computed where they are used */
     bool in_model; /* calls of models are allowed */
 } Elab;
 

@@ -131,10 +131,13 @@ static Node *random_init(Elab *e, const InitValue *init, const Declared *d) {
 static Node *initial(Elab *e, const Stmt *s, const Declared *d) {
     if (!s->value)
         return neutral_init(e, d, s->span);
+    bool in_place = e->in_place; /* an init gets no work memory: no scalar is computed apart */
+    e->in_place = true;
     Value v = elab_expr(e, s->value);
     if (v.kind == V_INIT)
         v = value_node(random_init(e, v.init, d));
     v = elab_convert(e, v, d, s->value->span, "the initial value");
+    e->in_place = in_place;
     Node *n = v.kind == V_ERROR ? NULL : node_of(e, &v, d->dt);
     return n ? node_cast(e, d->dt, n) : NULL;
 }

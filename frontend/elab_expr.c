@@ -329,7 +329,7 @@ static void hoist_scalars(Elab *e, Node **kids, int n) {
     bool many = false;
     for (int i = 0; i < n; i++)
         many |= kids[i]->rank > 0 || kids[i]->open;
-    for (int i = 0; i < n && many && !e->conditions; i++) {
+    for (int i = 0; i < n && many && !e->conditions && !e->in_place; i++) {
         const Node *k = kids[i];
         while (k->kind == N_CAST)
             k = k->kid[0];

@@ -498,6 +498,8 @@ static void emit_outside(Batch *b, int region, bool *done) {
 }
 
 static void batch_func(Unit *u, Func *f) {
+    if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
+        return;
     DimSym rows = f->entry ? rows_of(u, f) : NULL;
     if (!rows)
         return;

@@ -330,6 +330,22 @@ static void prior_paths(void **state) {
     }
 }
 
+/* An init gets no work memory: beside the results there are only the step's zero and the draws. */
+static void initial_values(void **state) {
+    (void)state;
+    Run r;
+    open_good(&r, "estimator e[N, D] {\n  data X: [N, D]\n  data y: [N]\n"
+                  "  state m: [D] = 2 * X[0]\n  param w: [D] = he(D)\n  param p: prob\n"
+                  "  y ~ Normal((X - m) @ w + p, 1)\n  using sgd()\n}\n");
+    const Func *f = graph_func_named(r.m, str_of(r.ctx, "e.init"));
+    assert_int_equal(f->params.n, 2); /* X and the seed */
+    assert_int_equal(f->results.n, 3);
+    assert_int_equal(f->insts.n, 5);
+    Tensor t = call(&r, "e.init", (int64_t[]){1, 2}, (double[]){1, 2, 7});
+    assert_int_equal(t.count, 2);
+    close_run(&r);
+}
+
 static void tests_of_files(void **state) {
     (void)state;
     Run r;
@@ -387,7 +403,8 @@ int main(void) {
         cmocka_unit_test(normalised),
         cmocka_unit_test(hessians),
         cmocka_unit_test(mixtures),
-        cmocka_unit_test(prior_paths),        cmocka_unit_test(terms),
+        cmocka_unit_test(prior_paths),
+        cmocka_unit_test(initial_values),        cmocka_unit_test(terms),
         cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
         cmocka_unit_test(wrong_programs),
     };
