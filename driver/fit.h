@@ -1,4 +1,5 @@
-/* What fit, predict and gradcheck share: an estimator with data, parameters and its hyper struct. */
+/* What fit, predict and gradcheck share: an estimator with data, parameters and its hyper struct.
+ */
 #ifndef CNNC_DRIVER_FIT_H
 #define CNNC_DRIVER_FIT_H
 
@@ -43,10 +44,13 @@ typedef struct Fit {
 
 /* FILE [ESTIMATOR] of the command line, compiled. */
 bool fit_open(Session *s, Fit *f, const volatile int *stop);
-bool fit_bind_data(Session *s, const AbiBlock *b, const DataSet *given, DimEnv *env, FitData *out, bool need_all);
+bool fit_bind_data(Session *s, const AbiBlock *b, const DataSet *given, DimEnv *env, FitData *out,
+                   bool need_all);
 void fit_set_inputs(Call *c, const FitData *d);
 void fit_hyper(Session *s, const AbiBlock *b, Hyper *h);
 /* Parameters from --init or from the estimator's initial values. */
 bool fit_init(Session *s, Fit *f, const FitData *d);
+/* Loads the data, trains, prints and saves. */
+void fit_train(Session *s, Fit *f);
 
 #endif
