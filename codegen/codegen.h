@@ -8,6 +8,7 @@
 typedef struct CodegenOptions {
     int level;        /* LLVM code generation level 0..3; 2 */
     bool debug_lines; /* line entries of the .cnn source (default on) */
+    bool lines_apart; /* kernels that differ in name or lines alone are not shared (-g) */
     bool poll_stop;   /* poll exec->stop at back edges of jobs' outermost loops too (run, fit, REPL) */
     bool trampolines; /* NAME__call beside every entry, for jit_call */
     const char *base;     /* "lenet5": emits lenet5_strerror and, with manifest, lenet5_manifest; NULL: neither */
@@ -21,9 +22,17 @@ typedef enum EmitKind { EMIT_OBJECT, EMIT_ASM, EMIT_LLVM, EMIT_BITCODE } EmitKin
 /* Bytes in arena; NULL with an error diagnostic E09xx. LLVM's verifier runs always. */
 const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len);
 
-/* Links an object into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
+/* The same module as several objects, made on as many threads as there are processors; together they are what EMIT_OBJECT
+ * is. Their number and bytes do not depend on the machine. NULL: diagnostic. */
+typedef struct CodeObject {
+    const char *bytes;
+    size_t len;
+} CodeObject;
+const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n);
+
+/* Links objects into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
  * libc and libm) or archive, atomically at path. exports: the entries of m. False: diagnostic. */
-bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const char *object, size_t len, const char *path);
+bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const CodeObject *objects, int n, const char *path);
 bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path);
 
 /* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */

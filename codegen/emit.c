@@ -106,7 +106,8 @@ void emit_close(FnEmit *f) {
     LLVMPositionBuilderAtEnd(f->b, f->leave);
 }
 
-LLVMModuleRef emit_module(Emit *e, LLVMTargetMachineRef tm) {
+void emit_begin(Emit *e, LLVMTargetMachineRef tm) {
+    e->c = LLVMContextCreate();
     e->mod = LLVMModuleCreateWithNameInContext(e->m->source, e->c);
     e->i1 = LLVMInt1TypeInContext(e->c);
     e->i8 = LLVMInt8TypeInContext(e->c);
@@ -125,10 +126,13 @@ LLVMModuleRef emit_module(Emit *e, LLVMTargetMachineRef tm) {
     LLVMDisposeTargetData(td);
     LLVMSetSourceFileName(e->mod, e->m->source, strlen(e->m->source));
     debug_begin(e);
+}
+
+void emit_functions(Emit *e) {
     for (int k = 0; k < e->m->funcs.n; k++)
         emit_entry(e, e->m->funcs.p[k]);
     if (e->o->base)
         emit_strerror(e);
-    debug_end(e);
-    return e->mod;
 }
+
+void emit_end(Emit *e) { debug_end(e); }

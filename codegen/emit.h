@@ -14,6 +14,34 @@ typedef struct FrameLayout {
     int args, dims, work, statuses, values, n;
 } FrameLayout;
 
+/* A kernel: the outermost loop of a nest, that stands in a function of its own (kernel.c). */
+typedef struct KernelName {
+    Str name, symbol;
+} KernelName;
+
+typedef struct Kernel {
+    int number;
+    const char *key; /* canonical form of the loop */
+    size_t key_len;
+    Str name, symbol; /* "LeNet5.C3.conv.bwd.w"; unique */
+    const LoopFunc *f; /* where it stood first */
+    const LoopStmt *s;
+    int n_bufs, n_symbols; /* its arguments, as called in f */
+    const BufId *bufs;
+    const DimSym *symbols;
+    bool may_fail;
+    int cost; /* statements */
+    VEC(KernelName) also;
+} Kernel;
+
+/* Those of a loop module. apart: they may stand in other LLVM modules than their callers. */
+typedef struct Kernels {
+    VEC(Kernel *) list;
+    VEC(Str) names;
+    VEC(DimSym) canonical;
+    bool apart;
+} Kernels;
+
 typedef struct Emit {
     Ctx *ctx;
     Arena *arena;
@@ -25,7 +53,9 @@ typedef struct Emit {
     bool x86;
     LLVMDIBuilderRef di; /* NULL without line entries */
     LLVMMetadataRef di_unit, di_type, *di_files;
-    int n_kernels;
+    Kernels *kernels;
+    VEC(LLVMValueRef) functions; /* of kernels in this module, by number; NULL: not called here */
+    int cost;                    /* statements emitted outside kernels */
 } Emit;
 
 typedef struct Cached {
@@ -58,11 +88,15 @@ typedef struct FnEmit {
     LLVMValueRef job;   /* number of the parallel iteration, or NULL */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
-    bool in_loop;
+    bool in_loop, in_kernel;
+    LLVMValueRef exec; /* in kernels that poll: the caller's cnnc_exec */
     Span span;
 } FnEmit;
 
 /* emit.c */
+void emit_begin(Emit *e, LLVMTargetMachineRef tm); /* context, module, types */
+void emit_functions(Emit *e);                      /* entries, jobs, tables */
+void emit_end(Emit *e);
 LLVMTypeRef emit_dtype(const Emit *e, DType dt);            /* of a value: bool is i1 */
 LLVMTypeRef emit_memory_type(const Emit *e, DType dt);      /* of a cell: bool is i8 */
 LLVMTypeRef emit_ltype(const Emit *e, LType t);
@@ -103,10 +137,17 @@ FrameLayout emit_frame_layout(const LoopFunc *f);
 LLVMValueRef emit_frame_slot(FnEmit *f, int slot); /* pointer */
 LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t);
 void emit_parallel(FnEmit *f, const LoopStmt *s);
-void emit_kernel(FnEmit *f, const LoopStmt *s);
+LLVMValueRef emit_exec(FnEmit *f); /* the argument, or a null pointer */
 void emit_poll(FnEmit *f); /* leaves with the status `stopped` if the caller asks for it */
 void emit_entry(Emit *e, const LoopFunc *f);
 void emit_strerror(Emit *e);
+
+/* kernel.c */
+void kernel_call(FnEmit *f, const LoopStmt *s);  /* at the current point; the kernel joins e->kernels */
+void kernel_emit(Emit *e, const Kernel *k);      /* its code */
+/* In which of n_parts modules each kernel stands, so that all have about the same work; the entries are in module 0.
+ * Depends on nothing but the kernels: the bytes are the same on every machine. */
+int *kernel_parts(Ctx *ctx, const Kernels *all, int main_cost, int *n_parts);
 
 /* debuginfo.c */
 void debug_begin(Emit *e);
@@ -116,6 +157,5 @@ void debug_end(Emit *e);
 
 /* object.c */
 LLVMTargetMachineRef object_machine(Ctx *ctx, const Target *t, int level, bool jit); /* NULL: diagnostic */
-LLVMModuleRef emit_module(Emit *e, LLVMTargetMachineRef tm); /* verified; NULL: diagnostic */
 
 #endif

@@ -1,7 +1,6 @@
-/* Entries, jobs and kernels.
+/* Entries and jobs.
  *
- * An entry checks its arguments, builds the frame on its stack and runs. A kernel is the outermost loop of a named nest:
- * an internal function that debuggers and profilers show by its name. The iterations of a parallel loop are jobs: one
+ * An entry checks its arguments, builds the frame on its stack and runs. The iterations of a parallel loop are jobs: one
  * internal function, called by the caller's `run` or in a plain loop; each stores its status, and the first error in the
  * order of the jobs wins. */
 #include <string.h>
@@ -57,46 +56,6 @@ static void restore_mode(FnEmit *f, LLVMValueRef old) {
         emit_intrinsic(f, "llvm.x86.sse.ldmxcsr", NULL, 0, &old, 1);
 }
 
-/* ---- kernels */
-
-/* i32 kernel(ptr frame, i64 job, i64 outer indices...) */
-void emit_kernel(FnEmit *f, const LoopStmt *s) {
-    Emit *e = f->e;
-    int outer = f->levels.n - 1;
-    LLVMTypeRef types[8] = {e->ptr, e->i64};
-    LLVMValueRef args[8] = {f->frame, f->job ? f->job : emit_i64(e, 0)};
-    for (int k = 0; k < outer; k++) {
-        types[2 + k] = e->i64;
-        args[2 + k] = f->levels.p[1 + k].value;
-    }
-    LLVMTypeRef type = LLVMFunctionType(e->i32, types, (unsigned)(2 + outer), 0);
-    LLVMValueRef fn = LLVMAddFunction(e->mod, s->name, type);
-    LLVMSetLinkage(fn, LLVMInternalLinkage);
-    FnEmit k = emit_open(e, f->f, fn, s->span);
-    unsigned noinline_ = LLVMGetEnumAttributeKindForName("noinline", 8);
-    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(e->c, noinline_, 0));
-    k.frame = LLVMGetParam(fn, 0);
-    k.job = f->job ? LLVMGetParam(fn, 1) : NULL;
-    debug_function(&k, s->name, s->span);
-    for (int j = 0; j < outer; j++) { /* outer indices are levels without a loop here */
-        Level level = {.at = k.levels.p[0].at, .index = f->levels.p[1 + j].index, .value = LLVMGetParam(fn, (unsigned)(2 + j))};
-        vec_push(&e->ctx->perm, &k.levels, level);
-    }
-    LoopStmt plain = *s;
-    LoopStmt *one[1] = {&plain};
-    LoopBody body = {.stmts = {one, 1, 1}};
-    plain.name = NULL;
-    emit_body(&k, &body);
-    emit_close(&k);
-    LLVMBuildRet(k.b, k.status);
-    LLVMDisposeBuilder(k.b);
-    LLVMValueRef status = LLVMBuildCall2(f->b, type, fn, args, (unsigned)(2 + outer), "");
-    if (emit_has_status(&body) || e->o->poll_stop) {
-        LLVMValueRef failed = LLVMBuildICmp(f->b, LLVMIntNE, status, LLVMConstInt(e->i32, 0, 0), "");
-        emit_return_if(f, failed, status);
-    }
-}
-
 /* ---- jobs. struct cnnc_exec { int threads; void *self; const volatile int *stop; void (*run)(self, jobs, job, arg); } */
 
 enum { EXEC_THREADS = 0, EXEC_SELF = 1, EXEC_STOP = 2, EXEC_RUN = 3 };
@@ -113,13 +72,20 @@ static LLVMValueRef exec_field(FnEmit *f, LLVMValueRef exec, int field, LLVMType
     return LLVMBuildLoad2(f->b, t, LLVMBuildInBoundsGEP2(f->b, f->e->i64, exec, &at, 1, ""), "");
 }
 
+LLVMValueRef emit_exec(FnEmit *f) {
+    int arg = exec_arg(f->f);
+    if (f->exec || arg < 0)
+        return f->exec ? f->exec : LLVMConstNull(f->e->ptr);
+    return emit_frame_load(f, f->layout.args + arg, f->e->ptr);
+}
+
 /* i1: the caller asks to stop. Blocks are added; false where there is no exec or no flag. */
 static LLVMValueRef stop_asked(FnEmit *f) {
     Emit *e = f->e;
     int arg = exec_arg(f->f);
     if (arg < 0)
         return LLVMConstInt(e->i1, 0, 0);
-    LLVMValueRef exec = emit_frame_load(f, f->layout.args + arg, e->ptr), no = LLVMConstInt(e->i1, 0, 0);
+    LLVMValueRef exec = emit_exec(f), no = LLVMConstInt(e->i1, 0, 0);
     LLVMBasicBlockRef from[3] = {LLVMGetInsertBlock(f->b)}, has = emit_block(f, "exec"), flag = emit_block(f, "flag"), end = emit_block(f, "polled");
     LLVMBuildCondBr(f->b, LLVMBuildIsNull(f->b, exec, ""), end, has);
     LLVMPositionBuilderAtEnd(f->b, from[1] = has);

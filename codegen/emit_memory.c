@@ -90,7 +90,11 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
 
 LLVMValueRef emit_element(FnEmit *f, BufId id, int rank, const Dim *subs) {
     const LoopBuf *b = loop_bufp(f->f, id);
-    LLVMValueRef base = emit_base(f, id), at = emit_dim(f, flat_offset(f, b, rank, subs));
+    LLVMValueRef base = emit_base(f, id);
+    Dim offset = flat_offset(f, b, rank, subs);
+    if (dim_is_zero(offset))
+        return base;
+    LLVMValueRef at = emit_dim(f, offset);
     return LLVMBuildInBoundsGEP2(f->b, emit_memory_type(f->e, b->dt), base, &at, 1, "");
 }
 

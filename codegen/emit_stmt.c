@@ -202,14 +202,31 @@ static bool is_closed(FnEmit *f, const LoopStmt *s) {
     return c.ok;
 }
 
+static bool has_named_loop(const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        if ((s->kind == LOOP_FOR && s->name) || has_named_loop(&s->body) || has_named_loop(&s->orelse))
+            return true;
+    }
+    return false;
+}
+
+/* Loops at the top, in a job or in a slice are kernels; of those without a name the larger ones, where no kernel stands inside. */
+static bool is_kernel(FnEmit *f, const LoopStmt *s) {
+    enum { SMALL = 4 };
+    bool named = s->name || (s->body.stmts.n >= SMALL && !has_named_loop(&s->body));
+    return named && !f->in_kernel && f->levels.n <= 3 && !s->n_carried && is_closed(f, s);
+}
+
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     debug_location(f, s->span);
+    f->e->cost += !f->in_kernel;
     switch (s->kind) {
     case LOOP_FOR:
         if (s->parallel)
             emit_parallel(f, s);
-        else if (s->name && f->levels.n <= 3 && !s->n_carried && is_closed(f, s)) /* at the top, or in a slice */
-            emit_kernel(f, s);
+        else if (is_kernel(f, s))
+            kernel_call(f, s);
         else
             emit_for(f, s);
         break;

@@ -56,11 +56,11 @@ static LLVMErrorRef add_symbols(LLVMOrcLLJITRef j) {
 Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o) {
     CodegenOptions with = *o;
     Arena scratch;
-    size_t len = 0;
+    int n = 0;
     with.trampolines = true;
     arena_init(&scratch, ctx);
-    const char *object = codegen_emit(ctx, &scratch, m, &with, EMIT_OBJECT, &len);
-    LLVMTargetMachineRef tm = object ? object_machine(ctx, m->target, o->level, true) : NULL;
+    const CodeObject *objects = codegen_objects(ctx, &scratch, m, &with, &n);
+    LLVMTargetMachineRef tm = objects ? object_machine(ctx, m->target, o->level, true) : NULL;
     Jit *jit = ARENA_NEW(&ctx->perm, Jit);
     bool ok = false;
     if (tm) {
@@ -68,8 +68,8 @@ Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o) {
         LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(b, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(tm));
         ok = !failed(ctx, LLVMOrcCreateLLJIT(&jit->lljit, b)) && !failed(ctx, add_symbols(jit->lljit));
     }
-    if (ok) {
-        LLVMMemoryBufferRef mb = LLVMCreateMemoryBufferWithMemoryRangeCopy(object, len, "cnnc");
+    for (int k = 0; ok && k < n; k++) {
+        LLVMMemoryBufferRef mb = LLVMCreateMemoryBufferWithMemoryRangeCopy(objects[k].bytes, objects[k].len, str_fmt(ctx, "cnnc%d", k));
         ok = !failed(ctx, LLVMOrcLLJITAddObjectFile(jit->lljit, LLVMOrcLLJITGetMainJITDylib(jit->lljit), mb));
     }
     arena_free(&scratch);

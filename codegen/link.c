@@ -105,21 +105,35 @@ static bool rename_over(Ctx *ctx, const char *from, const char *to, mode_t mode)
     return false;
 }
 
-bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const char *object, size_t len, const char *path) {
+bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const CodeObject *objects, int n, const char *path) {
     const char *rt = runtime_archive(ctx), *script = version_script(ctx, m, base);
-    const char *o = rt ? temporary(ctx, path, ".o", object, len) : NULL;
-    const char *v = o ? temporary(ctx, path, ".ver", script, strlen(script)) : NULL;
+    VEC(const char *) made = {0}, args = {0};
+    Arena *a = &ctx->perm;
+    bool ok = rt != NULL;
+    for (int k = 0; ok && k < n; k++) {
+        const char *o = temporary(ctx, path, ".o", objects[k].bytes, objects[k].len);
+        if ((ok = o != NULL))
+            vec_push(a, &made, o);
+    }
+    const char *v = ok ? temporary(ctx, path, ".ver", script, strlen(script)) : NULL;
     const char *out = v ? temporary(ctx, path, ".so", "", 0) : NULL;
-    bool ok = false;
+    ok = false;
     if (out) {
-        const char *argv[] = {"ld", "-shared", "-o", out, o, rt, str_fmt(ctx, "--version-script=%s", v), "-z", "relro", "-z", "now", "-z", "noexecstack",
-                              "--build-id=none", "--hash-style=gnu", "--gc-sections", "--as-needed", "-l:libm.so.6", "-l:libc.so.6", NULL};
-        ok = run(ctx, (char *const *)(uintptr_t)argv) && rename_over(ctx, out, path, 0777);
+        const char *before[] = {"ld", "-shared", "-o", out};
+        const char *after[] = {rt, str_fmt(ctx, "--version-script=%s", v), "-z", "relro", "-z", "now", "-z", "noexecstack",
+                               "--build-id=none", "--hash-style=gnu", "--gc-sections", "--as-needed", "-l:libm.so.6", "-l:libc.so.6", NULL};
+        for (size_t k = 0; k < sizeof before / sizeof *before; k++)
+            vec_push(a, &args, before[k]);
+        for (int k = 0; k < made.n; k++)
+            vec_push(a, &args, made.p[k]);
+        for (size_t k = 0; k < sizeof after / sizeof *after; k++)
+            vec_push(a, &args, after[k]);
+        ok = run(ctx, (char *const *)(uintptr_t)args.p) && rename_over(ctx, out, path, 0777);
         if (!ok)
             unlink(out);
     }
-    if (o)
-        unlink(o);
+    for (int k = 0; k < made.n; k++)
+        unlink(made.p[k]);
     if (v)
         unlink(v);
     return ok;

@@ -1,5 +1,7 @@
 /* Target machines, and modules as objects, assembly, IR text or bitcode. */
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <llvm-c/Analysis.h>
@@ -86,27 +88,136 @@ static const char *emit_as(Emit *e, LLVMTargetMachineRef tm, EmitKind kind, size
     return copy_buffer(e->arena, mb, len);
 }
 
-const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len) {
+/* ---- one module */
+
+static void dispose(Emit *e, LLVMTargetMachineRef tm) {
+    LLVMDisposeModule(e->mod);
+    LLVMContextDispose(e->c);
+    LLVMDisposeTargetMachine(tm);
+}
+
+static bool prepare(Ctx *ctx, const LoopModule *m) {
     loop_assign_offsets((LoopModule *)(uintptr_t)m);
-    if (diag_any_error(ctx))
-        return NULL;
-    LLVMTargetMachineRef tm = object_machine(ctx, m->target, o->level, false);
+    return !diag_any_error(ctx);
+}
+
+const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len) {
+    LLVMTargetMachineRef tm = prepare(ctx, m) ? object_machine(ctx, m->target, o->level, false) : NULL;
     if (!tm)
         return NULL;
-    Emit e = {.ctx = ctx, .arena = arena, .m = m, .o = o};
-    e.c = LLVMContextCreate();
-    emit_module(&e, tm);
+    Kernels kernels = {.apart = false};
+    Emit e = {.ctx = ctx, .arena = arena, .m = m, .o = o, .kernels = &kernels};
+    emit_begin(&e, tm);
+    emit_functions(&e);
+    for (int k = 0; k < kernels.list.n; k++)
+        kernel_emit(&e, kernels.list.p[k]);
+    emit_end(&e);
     char *why = verified(&e);
     const char *text = why ? NULL : emit_as(&e, tm, kind, len);
     const char *kept = why ? str_fmt(ctx, "%.400s", why) : NULL;
     if (why)
         LLVMDisposeMessage(why);
-    LLVMDisposeModule(e.mod);
-    LLVMContextDispose(e.c);
-    LLVMDisposeTargetMachine(tm);
+    dispose(&e, tm);
     if (kept)
         ctx_internal(ctx, "LLVM's verifier: %s", kept);
     return text;
+}
+
+/* ---- several modules. They are built here, one after the other; threads verify and compile them: LLVM shares nothing
+ * between contexts, and nothing of ours is touched. */
+
+typedef struct Part {
+    Emit e;
+    LLVMTargetMachineRef tm;
+    char *invalid, *why; /* of the verifier; of the code generator */
+    LLVMMemoryBufferRef object;
+} Part;
+
+typedef struct Work {
+    Part *parts;
+    int n;
+    atomic_int next;
+} Work;
+
+static void *compile_parts(void *arg) {
+    Work *w = arg;
+    for (int k; (k = atomic_fetch_add(&w->next, 1)) < w->n;) {
+        Part *p = &w->parts[k];
+        p->invalid = verified(&p->e);
+        if (!p->invalid && LLVMTargetMachineEmitToMemoryBuffer(p->tm, p->e.mod, LLVMObjectFile, &p->why, &p->object))
+            p->object = NULL;
+    }
+    return NULL;
+}
+
+static int processors(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static void compile_all(Part *parts, int n) {
+    enum { MOST = 15 };
+    Work w = {.parts = parts, .n = n};
+    pthread_t threads[MOST];
+    int extra = processors() - 1, started = 0;
+    extra = extra > n - 1 ? n - 1 : extra;
+    for (; started < extra && started < MOST; started++)
+        if (pthread_create(&threads[started], NULL, compile_parts, &w))
+            break;
+    compile_parts(&w);
+    for (int k = 0; k < started; k++)
+        pthread_join(threads[k], NULL);
+}
+
+static bool build_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, Part **out, int *n, Kernels *kernels) {
+    LLVMTargetMachineRef tm = object_machine(ctx, m->target, o->level, false);
+    if (!tm)
+        return false;
+    Part first = {.e = {.ctx = ctx, .arena = &ctx->perm, .m = m, .o = o, .kernels = kernels}, .tm = tm};
+    emit_begin(&first.e, tm);
+    emit_functions(&first.e);
+    const int *part = kernel_parts(ctx, kernels, first.e.cost, n);
+    Part *parts = *out = ARENA_ARRAY(&ctx->perm, Part, *n);
+    parts[0] = first;
+    for (int p = 0; p < *n; p++) {
+        if (p) {
+            parts[p] = (Part){.e = {.ctx = ctx, .arena = &ctx->perm, .m = m, .o = o, .kernels = kernels}};
+            parts[p].tm = object_machine(ctx, m->target, o->level, false);
+            emit_begin(&parts[p].e, parts[p].tm);
+        }
+        for (int k = 0; k < kernels->list.n; k++)
+            if (part[k] == p)
+                kernel_emit(&parts[p].e, kernels->list.p[k]);
+        emit_end(&parts[p].e);
+    }
+    return true;
+}
+
+const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n) {
+    Part *parts;
+    Kernels kernels = {.apart = true};
+    if (!prepare(ctx, m) || !build_parts(ctx, m, o, &parts, n, &kernels))
+        return NULL;
+    compile_all(parts, *n);
+    CodeObject *all = ARENA_ARRAY(arena, CodeObject, *n);
+    const char *invalid = NULL, *why = NULL;
+    for (int k = 0; k < *n; k++) {
+        Part *p = &parts[k];
+        invalid = p->invalid && !invalid ? str_fmt(ctx, "%.400s", p->invalid) : invalid;
+        why = p->why && !p->object && !why ? str_fmt(ctx, "%.400s", p->why) : why;
+        if (p->object)
+            all[k].bytes = copy_buffer(arena, p->object, &all[k].len);
+        if (p->invalid)
+            LLVMDisposeMessage(p->invalid);
+        if (p->why)
+            LLVMDisposeMessage(p->why);
+        dispose(&p->e, p->tm);
+    }
+    if (invalid)
+        ctx_internal(ctx, "LLVM's verifier: %s", invalid);
+    if (why)
+        diag_error(ctx, "E0902", nowhere, "LLVM cannot emit code: %s", why);
+    return why ? NULL : all;
 }
 
 size_t codegen_work_bytes(const AbiEntry *e, const DimValue *dims, int n) {

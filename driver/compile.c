@@ -73,8 +73,7 @@ static const char *header_beside(Session *s, const Outputs *all, const char *pat
 typedef struct Texts {
     const LoopModule *m;
     CodegenOptions o;
-    const char *base, *header, *manifest, *object;
-    size_t object_len;
+    const char *base, *header, *manifest;
 } Texts;
 
 static bool write_text(Session *s, const Texts *t, EmitKind kind, const char *path) {
@@ -83,23 +82,29 @@ static bool write_text(Session *s, const Texts *t, EmitKind kind, const char *pa
     return text && session_write(s, path, text, len);
 }
 
+static bool write_so(Session *s, Texts *t, const char *path) {
+    int n;
+    const CodeObject *objects = codegen_objects(s->ctx, s->arena, t->m, &t->o, &n);
+    return objects && codegen_link_so(s->ctx, t->m, t->base, objects, n, path);
+}
+
+static bool write_archive(Session *s, Texts *t, const char *path) {
+    size_t len;
+    const char *object = codegen_emit(s->ctx, s->arena, t->m, &t->o, EMIT_OBJECT, &len);
+    return object && codegen_archive(s->ctx, object, len, path);
+}
+
 static bool write_output(Session *s, Texts *t, Output out) {
-    bool object = strcmp(out.kind, "so") == 0 || strcmp(out.kind, "o") == 0 || strcmp(out.kind, "a") == 0;
-    if (object && !t->object)
-        t->object = codegen_emit(s->ctx, s->arena, t->m, &t->o, EMIT_OBJECT, &t->object_len);
-    if (object && !t->object)
-        return false;
     if (strcmp(out.kind, "so") == 0)
-        return codegen_link_so(s->ctx, t->m, t->base, t->object, t->object_len, out.path);
+        return write_so(s, t, out.path);
     if (strcmp(out.kind, "a") == 0)
-        return codegen_archive(s->ctx, t->object, t->object_len, out.path);
-    if (strcmp(out.kind, "o") == 0)
-        return session_write(s, out.path, t->object, t->object_len);
+        return write_archive(s, t, out.path);
     if (strcmp(out.kind, "h") == 0)
         return session_write(s, out.path, t->header, strlen(t->header));
     if (strcmp(out.kind, "manifest") == 0)
         return session_write(s, out.path, t->manifest, strlen(t->manifest));
-    return write_text(s, t, strcmp(out.kind, "s") == 0 ? EMIT_ASM : strcmp(out.kind, "ll") == 0 ? EMIT_LLVM : EMIT_BITCODE, out.path);
+    return write_text(s, t, strcmp(out.kind, "o") == 0 ? EMIT_OBJECT : strcmp(out.kind, "s") == 0 ? EMIT_ASM : strcmp(out.kind, "ll") == 0 ? EMIT_LLVM : EMIT_BITCODE,
+                      out.path);
 }
 
 static void print_memory(Session *s, const LoopModule *m) {

@@ -259,4 +259,4 @@ LoopModule *session_compile(Session *s, const char *path, const char *only) {
     return session_passes(s, &u) ? u.loops : NULL;
 }
 
-CodegenOptions session_codegen(const Session *s) { return (CodegenOptions){.level = (int)s->o.level, .debug_lines = true}; }
+CodegenOptions session_codegen(const Session *s) { return (CodegenOptions){.level = (int)s->o.level, .debug_lines = true, .lines_apart = s->o.debug}; }

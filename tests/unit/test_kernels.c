@@ -1,0 +1,143 @@
+/* codegen/kernel.c, object.c: loops that are equal up to buffers and dims are compiled once;
+ * objects are the same bytes whatever the number of threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+#include "passes/pass.h"
+
+static LoopModule *loops_of(Ctx *ctx, const char *text) {
+    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
+    LowerOptions lower = {.real = DT_F32};
+    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
+    assert_false(diag_any_error(ctx));
+    Unit u = {.ctx = ctx,
+              .arena = &ctx->perm,
+              .graph = m,
+              .target = target_named("x86-64-v3"),
+              .groups = 8,
+              .rows = 16};
+    PassOptions o = {.stop_after = NULL};
+    const char *why = NULL;
+    assert_true(pass_run(&u, &o, &why));
+    return u.loops;
+}
+
+static int count(const char *text, const char *part) {
+    int n = 0;
+    for (const char *p = text; (p = strstr(p, part)); p++)
+        n++;
+    return n;
+}
+
+/* Kernels and further names of them in the LLVM module of a program. A job is an internal i32 and
+ * an internal void function. */
+static void expect(const char *text, bool apart, int kernels, int aliases) {
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, text);
+    CodegenOptions o = {.level = 2, .debug_lines = true, .lines_apart = apart};
+    size_t len;
+    const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
+    assert_non_null(ll);
+    assert_int_equal(count(ll, "define internal i32") - count(ll, "define internal void"), kernels);
+    assert_int_equal(count(ll, "internal alias"), aliases);
+    ctx_free(ctx);
+}
+
+static const char two_equal[] = "def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\n"
+                                "def g[M](z: [M, 8]) -> [M, 8] = exp(z)*2 + z\n";
+
+static void equal_loops_are_one_kernel(void **state) {
+    (void)state;
+    expect(two_equal, false, 1, 1); /* g's name is a symbol of the same code */
+    expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\n", false, 1, 0);
+}
+
+static void other_loops_are_not(void **state) {
+    (void)state;
+    /* a constant, an extent, an operation, an operand */
+    expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\ndef g[M](z: [M, 8]) -> [M, 8] = exp(z)*3 "
+           "+ z\n",
+           false, 2, 0);
+    expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\ndef g[M](z: [M, 9]) -> [M, 9] = exp(z)*2 "
+           "+ z\n",
+           false, 2, 0);
+    expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\ndef g[M](z: [M, 8]) -> [M, 8] = exp(z)*2 "
+           "- z\n",
+           false, 2, 0);
+    expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\ndef g[M](z: [M, 8], y: [M, 8]) -> [M, 8] "
+           "= exp(z)*2 + y\n",
+           false, 2, 0);
+}
+
+static void lines_keep_kernels_apart(void **state) {
+    (void)state;
+    expect(two_equal, true, 2, 0);
+}
+
+/* ---- objects */
+
+typedef struct Bytes {
+    const CodeObject *objects;
+    int n;
+} Bytes;
+
+static Bytes objects_of(Ctx *ctx, const char *text) {
+    LoopModule *m = loops_of(ctx, text);
+    CodegenOptions o = {.level = 2, .debug_lines = true};
+    Bytes b;
+    b.objects = codegen_objects(ctx, &ctx->perm, m, &o, &b.n);
+    assert_non_null(b.objects);
+    return b;
+}
+
+static const char *many_kernels(Ctx *ctx) {
+    StrBuf sb = sb_new(&ctx->perm);
+    for (int k = 1; k <= 60; k++)
+        sb_printf(
+            &sb, "def f%d[N](x: [N, %d], w: [%d, 7]) -> [N, 7] = tanh(x @ w) + sigmoid(x @ w)*%d\n",
+            k, k, k, k);
+    return sb.text;
+}
+
+static void objects_do_not_depend_on_threads(void **state) {
+    (void)state;
+    cpu_set_t all, one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    for (size_t k = 0; k < CPU_SETSIZE && !CPU_COUNT(&one); k++)
+        if (CPU_ISSET(k, &all))
+            CPU_SET(k, &one);
+    Ctx *ctx = ctx_new(0), *other = ctx_new(0);
+    Bytes a = objects_of(ctx, many_kernels(ctx));
+    assert_true(a.n > 1);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    Bytes b = objects_of(other, many_kernels(other));
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+    assert_int_equal(a.n, b.n);
+    for (int k = 0; k < a.n; k++) {
+        assert_int_equal(a.objects[k].len, b.objects[k].len);
+        assert_memory_equal(a.objects[k].bytes, b.objects[k].bytes, a.objects[k].len);
+    }
+    ctx_free(other);
+    ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_loops_are_one_kernel),
+        cmocka_unit_test(other_loops_are_not),
+        cmocka_unit_test(lines_keep_kernels_apart),
+        cmocka_unit_test(objects_do_not_depend_on_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
