@@ -5,8 +5,9 @@
  *   %p = nest = %x?0[i - 1] over i<N + 2                 %y = nest += %x?0[i + a - 1] * %w[a] over
  * i<N a<3 %y = nest += %p[i + a] * %w[a] over i<N a<3    ->
  *
- * A read with a fill keeps its view unless the view takes the fill over. Functions that nothing
- * calls any more are removed. It does not look into what ops other than nest read. */
+ * A read with a fill keeps its view unless the view takes the fill over. A view by which something is
+ * differentiated stays: its readers must go on depending on it. Functions that nothing calls any
+ * more are removed. It does not look into what ops other than nest read. */
 #include "passes/rewrite.h"
 
 /* ---- calls */
@@ -56,10 +57,20 @@ static void note_called(Unit *u, bool *called) {
 
 /* ---- views */
 
-static bool substitute_view(Rewrite *r, NestOp *n) {
+/* By value of the function: does a derivative with respect to it exist? */
+static bool *differentiated_by(Unit *u, const Func *f) {
+    bool *by = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    for (int k = 0; k < f->insts.n; k++)
+        if (f->insts.p[k]->op == &op_vjp)
+            for (int j = 2; j < f->insts.p[k]->n_args; j++)
+                by[f->insts.p[k]->args[j].id] = true;
+    return by;
+}
+
+static bool substitute_view(Rewrite *r, NestOp *n, const bool *stays) {
     for (int k = 0; k < n->n_args; k++) {
         const Inst *def = graph_def(r->to, n->args[k]);
-        if (!def || def->op != &op_nest || !nest_is_view(def->attr))
+        if (!def || def->op != &op_nest || !nest_is_view(def->attr) || stays[n->args[k].id])
             continue;
         NestOp view = nestop_of(r->to, def), fused;
         if (nest_fuse_producer(r->u->ctx, &view, n, n->args[k], r->to, &fused)) {
@@ -72,6 +83,9 @@ static bool substitute_view(Rewrite *r, NestOp *n) {
 
 static void inline_views(Unit *u, Func *f) {
     Rewrite r = rewrite_begin(u, f);
+    const bool *by = differentiated_by(u, f);
+    /* every instruction is copied as one, so that the values keep their number */
+    bool *stays = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
         if (i->op != &op_nest) {
@@ -79,9 +93,11 @@ static void inline_views(Unit *u, Func *f) {
             continue;
         }
         NestOp n = rewrite_nestop(&r, i);
-        while (substitute_view(&r, &n))
+        while (substitute_view(&r, &n, stays))
             continue;
-        r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
+        Val v = nestop_emit(r.m, r.to, &n);
+        r.map.to[i->first.id] = v;
+        stays[v.id] = by[i->first.id];
     }
     rewrite_end(&r);
     drop_dead(u, graph_func(u->graph, f->id));
