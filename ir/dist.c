@@ -32,6 +32,13 @@ int dist_form_named(const DistDef *d, const char *param) {
     return -1;
 }
 
+const DistLink *dist_link(const DistDef *d, int form, int arg) {
+    for (const DistLink *l = d->links; l->rule; l++)
+        if (l->form == form && l->arg == arg)
+            return l;
+    return NULL;
+}
+
 /* ---- elementwise expansion */
 
 typedef struct Cells {

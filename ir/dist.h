@@ -42,6 +42,49 @@ typedef struct DistCall {
     Str name;
 } DistCall;
 
+/* ---- conjugacy: how an estimate is found in closed form */
+
+enum { DIST_MOST_STATS = 2 };
+
+/* What stands at the mode of a density with given totals, for each element of the parameter. */
+typedef enum ClosedState {
+    CLOSED_INTERIOR = 0,
+    CLOSED_BOUNDARY = 1, /* the density is finite and greatest on the boundary of the kind */
+    CLOSED_NO_MODE = 4,  /* it is not bounded, or greatest at infinity */
+    CLOSED_FLAT = 5      /* it does not depend on the element */
+} ClosedState;
+
+/* A family in its natural form: log density at t = sum_k c_k A_k(t) + const. Every function builds
+ * real scalars; of a vector family (Dirichlet) for one element of the vector. */
+typedef struct DistConjugate {
+    AbiKind kind; /* of the parameter it is a prior for */
+    int n_stats;
+    const char *names[DIST_MOST_STATS]; /* of the data's share in the totals, for derivations */
+    int (*natural)(BodyBuilder *b, int k, int t);      /* A_k(t) */
+    int (*coef)(BodyBuilder *b, int k, const int *p);  /* c_k of the family's parameters p */
+    int (*param)(BodyBuilder *b, int k, const int *c); /* its inverse: parameter k with c */
+    /* Of totals c: the ClosedState (i32), the mode where that is interior, and what stands for the
+     * estimate elsewhere. For a vector family c[n_stats + k] is the sum of c[k] over the elements.
+     */
+    int (*state)(BodyBuilder *b, const int *c);
+    int (*mode)(BodyBuilder *b, const int *c);
+    int (*edge)(BodyBuilder *b, const int *c);
+} DistConjugate;
+
+/* A likelihood's row: its parameter `arg` has the conjugate family `prior`. */
+typedef struct DistLink {
+    const char *rule; /* "beta.bernoulli"; NULL ends the rows */
+    const char *doc;  /* "Beta prior on the success probability of Bernoulli data" */
+    int form, arg;
+    const struct DistDef *prior; /* NULL: extreme */
+    /* What a datum x adds to c_k; p are the distribution's parameters without `arg`. The element of
+     * a vector family is `element` (i64), else -1. */
+    int (*stat)(BodyBuilder *b, int k, int x, const int *p, int element);
+    NestOpKind extreme; /* NEST_MIN, NEST_MAX: the estimate is the least or greatest datum */
+} DistLink;
+
+enum { DIST_MOST_LINKS = 3 };
+
 typedef struct DistDef {
     const char *name;
     const char *doc;
@@ -49,6 +92,7 @@ typedef struct DistDef {
     DistForm forms[DIST_MOST_FORMS];
     unsigned vectors[DIST_MOST_FORMS]; /* by form: bit k: param k has one axis more than the density
                                           (Categorical: [.., K]) */
+    bool vector_draws; /* a draw is a vector: the last axis of x, which the density lacks */
     DistSupport support;
     /* The log density at one point, all operands of the density's real type (x as it is); NULL:
      * logpdf builds it. */
@@ -58,13 +102,20 @@ typedef struct DistDef {
      * two. */
     int (*mean_body)(BodyBuilder *b, int form, DType real, const int *p);
     Val (*mean)(const DistCall *c);
+    const DistConjugate *conjugate;      /* of a family that is a conjugate prior, or NULL */
+    DistLink links[DIST_MOST_LINKS + 1]; /* of a likelihood with closed forms */
 } DistDef;
+
+/* Families that rows of other stanzas name. */
+extern const DistDef dist_beta, dist_gamma, dist_normal;
 
 const DistDef *dist_named(Str name); /* NULL if there is none */
 const DistDef *const *dist_all(int *n);
 static inline bool dist_is_vector(const DistDef *d, int form, int param) {
     return d->vectors[form] >> param & 1;
 }
+/* The row for a parameter, or NULL. */
+const DistLink *dist_link(const DistDef *d, int form, int arg);
 /* The number of the form that has a parameter of this name, or -1. */
 int dist_form_named(const DistDef *d, const char *param);
 

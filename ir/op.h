@@ -19,7 +19,8 @@ enum {
     OPF_EFFECT = 2, /* may end the call with a status: never dropped, order kept */
     OPF_FUNCS = 4,  /* attr names functions of the module */
     OPF_VIEW = 8,   /* the result is the operand's memory under another shape */
-    OPF_TEXT = 16   /* the text of the attribute names the operands too */
+    OPF_TEXT = 16,  /* the text of the attribute names the operands too */
+    OPF_MOVES = 32  /* every element of the result is one of operand 0's */
 };
 
 enum { MAX_RESULTS = 1024 }; /* of one instruction */

@@ -13,6 +13,46 @@ static int normal_body(BodyBuilder *b, int form, int x, const int *p) {
     return SUB(SUB(MUL(K(x, -0.5), MUL(z, z)), LOG(p[1])), K(x, HALF_LOG_2PI));
 }
 
+/* c0 t - c1 t^2/2: c0 = mean/sd^2, c1 = 1/sd^2 */
+static int normal_natural(BodyBuilder *b, int k, int t) {
+    return k == 0 ? t : MUL(K(t, -0.5), MUL(t, t));
+}
+
+static int precision(BodyBuilder *b, int sd) { return DIV(K(sd, 1), MUL(sd, sd)); }
+
+static int normal_coef(BodyBuilder *b, int k, const int *p) {
+    return k == 0 ? DIV(p[0], MUL(p[1], p[1])) : precision(b, p[1]);
+}
+
+static int normal_param(BodyBuilder *b, int k, const int *c) {
+    return k == 0 ? DIV(c[0], c[1]) : DIV(K(c[1], 1), body_op1(b, SC_sqrt, c[1]));
+}
+
+static int normal_state(BodyBuilder *b, const int *c) {
+    return SELECT(is_positive(b, c[1]), STATE(INTERIOR), STATE(FLAT));
+}
+
+static int ratio(BodyBuilder *b, const int *c) { return DIV(c[0], c[1]); }
+
+static int normal_edge(BodyBuilder *b, const int *c) { return K(c[0], 0); }
+
+static const DistConjugate normal_conjugate = {
+    .kind = KIND_REAL,
+    .n_stats = 2,
+    .names = {"s", "m"},
+    .natural = normal_natural,
+    .coef = normal_coef,
+    .param = normal_param,
+    .state = normal_state,
+    .mode = ratio,
+    .edge = normal_edge,
+};
+
+static int normal_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)element;
+    return k == 0 ? DIV(x, MUL(p[1], p[1])) : precision(b, p[1]);
+}
+
 const DistDef dist_normal = {
     .name = "Normal",
     .doc = "mean and standard deviation",
@@ -21,6 +61,12 @@ const DistDef dist_normal = {
     .support = SUPPORT_REAL,
     .body = normal_body,
     .mean_body = first,
+    .conjugate = &normal_conjugate,
+    .links = {{.rule = "normal.normal",
+               .doc = "Normal prior on the mean of Normal data of known variance",
+               .arg = 0,
+               .prior = &dist_normal,
+               .stat = normal_stat}},
 };
 
 static int beta_body(BodyBuilder *b, int form, int x, const int *p) {
@@ -34,6 +80,39 @@ static int beta_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return DIV(p[0], ADD(p[0], p[1]));
 }
 
+/* c0 log t + c1 log(1 - t): pseudocounts a - 1 and b - 1 */
+static int beta_natural(BodyBuilder *b, int k, int t) { return LOG(k == 0 ? t : SUB(K(t, 1), t)); }
+
+static int less_one(BodyBuilder *b, int k, const int *p) { return SUB(p[k], K(p[k], 1)); }
+
+static int plus_one(BodyBuilder *b, int k, const int *c) { return ADD(c[k], K(c[k], 1)); }
+
+static int beta_state(BodyBuilder *b, const int *c) {
+    int up = is_positive(b, c[0]), down = is_positive(b, c[1]);
+    int none = EITHER(is_negative(b, c[0]), is_negative(b, c[1]));
+    int edge = SELECT(none, STATE(NO_MODE), SELECT(EITHER(up, down), STATE(BOUNDARY), STATE(FLAT)));
+    return SELECT(BOTH(up, down), STATE(INTERIOR), edge);
+}
+
+static int beta_mode(BodyBuilder *b, const int *c) { return DIV(c[0], ADD(c[0], c[1])); }
+
+static int beta_edge(BodyBuilder *b, const int *c) {
+    int zero = K(c[0], 0), one = K(c[0], 1);
+    return SELECT(LESS(c[0], c[1]), zero, SELECT(LESS(c[1], c[0]), one, K(c[0], 0.5)));
+}
+
+static const DistConjugate beta_conjugate = {
+    .kind = KIND_PROB,
+    .n_stats = 2,
+    .names = {"h", "t"},
+    .natural = beta_natural,
+    .coef = less_one,
+    .param = plus_one,
+    .state = beta_state,
+    .mode = beta_mode,
+    .edge = beta_edge,
+};
+
 const DistDef dist_beta = {
     .name = "Beta",
     .doc = "on (0, 1), with pseudocounts a - 1 and b - 1",
@@ -42,6 +121,7 @@ const DistDef dist_beta = {
     .support = SUPPORT_UNIT,
     .body = beta_body,
     .mean_body = beta_mean,
+    .conjugate = &beta_conjugate,
 };
 
 static int exponential_body(BodyBuilder *b, int form, int x, const int *p) {
@@ -54,6 +134,11 @@ static int exponential_mean(BodyBuilder *b, int form, DType real, const int *p) 
     return DIV(K(p[0], 1), p[0]);
 }
 
+static int exponential_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)p, (void)element;
+    return k == 0 ? K(x, 1) : x;
+}
+
 const DistDef dist_exponential = {
     .name = "Exponential",
     .doc = "waiting times with this rate",
@@ -62,6 +147,11 @@ const DistDef dist_exponential = {
     .support = SUPPORT_POSITIVE,
     .body = exponential_body,
     .mean_body = exponential_mean,
+    .links = {{.rule = "gamma.exponential",
+               .doc = "Gamma prior on the rate of Exponential data",
+               .arg = 0,
+               .prior = &dist_gamma,
+               .stat = exponential_stat}},
 };
 
 static int gamma_body(BodyBuilder *b, int form, int x, const int *p) {
@@ -75,6 +165,47 @@ static int gamma_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return DIV(p[0], p[1]);
 }
 
+/* c0 log t - c1 t: shape - 1 and rate */
+static int gamma_natural(BodyBuilder *b, int k, int t) { return k == 0 ? LOG(t) : NEG(t); }
+
+static int gamma_coef(BodyBuilder *b, int k, const int *p) {
+    return k == 0 ? SUB(p[0], K(p[0], 1)) : p[1];
+}
+
+static int gamma_param(BodyBuilder *b, int k, const int *c) {
+    return k == 0 ? ADD(c[0], K(c[0], 1)) : c[1];
+}
+
+/* c0 < 0: unbounded at 0; c0 = 0: greatest at 0; c1 <= 0 < c0: greatest at infinity. */
+static int gamma_state(BodyBuilder *b, const int *c) {
+    int up = is_positive(b, c[0]), down = is_positive(b, c[1]);
+    int at_zero = SELECT(down, STATE(BOUNDARY), STATE(FLAT));
+    int edge = SELECT(EITHER(is_negative(b, c[0]), up), STATE(NO_MODE), at_zero);
+    return SELECT(BOTH(up, down), STATE(INTERIOR), edge);
+}
+
+static int gamma_edge(BodyBuilder *b, const int *c) {
+    return SELECT(is_positive(b, c[0]), K(c[0], INFINITY), K(c[0], 0));
+}
+
+static const DistConjugate gamma_conjugate = {
+    .kind = KIND_POSITIVE,
+    .n_stats = 2,
+    .names = {"s", "m"},
+    .natural = gamma_natural,
+    .coef = gamma_coef,
+    .param = gamma_param,
+    .state = gamma_state,
+    .mode = ratio,
+    .edge = gamma_edge,
+};
+
+/* In its rate, of known shape. */
+static int gamma_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)b, (void)element;
+    return k == 0 ? p[0] : x;
+}
+
 const DistDef dist_gamma = {
     .name = "Gamma",
     .doc = "shape and rate",
@@ -83,6 +214,12 @@ const DistDef dist_gamma = {
     .support = SUPPORT_POSITIVE,
     .body = gamma_body,
     .mean_body = gamma_mean,
+    .conjugate = &gamma_conjugate,
+    .links = {{.rule = "gamma.gamma",
+               .doc = "Gamma prior on the rate of Gamma data of known shape",
+               .arg = 1,
+               .prior = &dist_gamma,
+               .stat = gamma_stat}},
 };
 
 static int inverse_gamma_body(BodyBuilder *b, int form, int x, const int *p) {

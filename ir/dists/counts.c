@@ -17,6 +17,11 @@ static int binomial_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return MUL(p[0], form == 1 ? body_op1(b, SC_sigmoid, p[1]) : p[1]);
 }
 
+static int binomial_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)element;
+    return k == 0 ? x : SUB(p[0], x);
+}
+
 const DistDef dist_binomial = {
     .name = "Binomial",
     .doc = "successes of n trials with probability p = sigmoid(logit)",
@@ -26,6 +31,11 @@ const DistDef dist_binomial = {
     .support = SUPPORT_COUNT,
     .body = binomial_body,
     .mean_body = binomial_mean,
+    .links = {{.rule = "beta.binomial",
+               .doc = "Beta prior on the success probability of Binomial data",
+               .arg = 1,
+               .prior = &dist_beta,
+               .stat = binomial_stat}},
 };
 
 /* lgamma(x + r) - lgamma(r) - log x! + x log(m/r) - (x + r) log(1 + m/r), r = 1/alpha; m = mean or
@@ -70,6 +80,11 @@ static int geometric_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return DIV(SUB(K(p[0], 1), p[0]), p[0]);
 }
 
+static int geometric_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)p, (void)element;
+    return k == 0 ? K(x, 1) : x;
+}
+
 const DistDef dist_geometric = {
     .name = "Geometric",
     .doc = "failures before the first success of probability p",
@@ -78,4 +93,9 @@ const DistDef dist_geometric = {
     .support = SUPPORT_COUNT,
     .body = geometric_body,
     .mean_body = geometric_mean,
+    .links = {{.rule = "beta.geometric",
+               .doc = "Beta prior on the success probability of Geometric data",
+               .arg = 0,
+               .prior = &dist_beta,
+               .stat = geometric_stat}},
 };

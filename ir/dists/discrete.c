@@ -14,6 +14,11 @@ static int bernoulli_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return form == 1 ? body_op1(b, SC_sigmoid, p[0]) : p[0];
 }
 
+static int bernoulli_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)p, (void)element;
+    return k == 0 ? x : SUB(K(x, 1), x);
+}
+
 const DistDef dist_bernoulli = {
     .name = "Bernoulli",
     .doc = "true with probability p = sigmoid(logit)",
@@ -22,6 +27,11 @@ const DistDef dist_bernoulli = {
     .support = SUPPORT_BOOL,
     .body = bernoulli_body,
     .mean_body = bernoulli_mean,
+    .links = {{.rule = "beta.bernoulli",
+               .doc = "Beta prior on the success probability of Bernoulli data",
+               .arg = 0,
+               .prior = &dist_beta,
+               .stat = bernoulli_stat}},
 };
 
 /* k log(rate) - rate - log k!; in the form `log`, the parameter is log(rate). */
@@ -36,6 +46,11 @@ static int poisson_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return form == 1 ? body_op1(b, SC_exp, p[0]) : p[0];
 }
 
+static int poisson_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)p, (void)element;
+    return k == 0 ? x : K(x, 1);
+}
+
 const DistDef dist_poisson = {
     .name = "Poisson",
     .doc = "counts with mean rate = exp(log)",
@@ -44,6 +59,11 @@ const DistDef dist_poisson = {
     .support = SUPPORT_COUNT,
     .body = poisson_body,
     .mean_body = poisson_mean,
+    .links = {{.rule = "gamma.poisson",
+               .doc = "Gamma prior on the rate of Poisson data",
+               .arg = 0,
+               .prior = &dist_gamma,
+               .stat = poisson_stat}},
 };
 
 /* ---- Categorical: the last axis of the parameter holds the classes */

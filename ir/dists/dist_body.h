@@ -20,6 +20,9 @@
 #define SELECT(c, x, y) body_op3(b, SC_select, c, x, y)
 #define LESS(a, c) body_op2(b, SC_lt, a, c)
 #define EQUAL(a, c) body_op2(b, SC_eq, a, c)
+#define BOTH(a, c) body_op2(b, SC_and, a, c)
+#define EITHER(a, c) body_op2(b, SC_or, a, c)
+#define STATE(s) body_int(b, DT_I32, CLOSED_##s)
 #define K(like, v) body_real(b, body_type(b, like), v)
 
 /* a log x, 0 where a is 0 (at x = 0 too). */
@@ -32,6 +35,9 @@ static inline int xlogy(BodyBuilder *b, int a, int x) {
 static inline int log_sigmoid(BodyBuilder *b, int z) {
     return SELECT(LESS(K(z, 0), z), NEG(LOG1P(EXP(NEG(z)))), SUB(z, LOG1P(EXP(z))));
 }
+
+static inline int is_positive(BodyBuilder *b, int c) { return LESS(K(c, 0), c); }
+static inline int is_negative(BodyBuilder *b, int c) { return LESS(c, K(c, 0)); }
 
 /* e where x >= 0, else -inf: outside of the support. */
 static inline int if_not_negative(BodyBuilder *b, int x, int e) {

@@ -86,4 +86,12 @@ const DistDef dist_uniform = {
     .support = SUPPORT_REAL,
     .body = uniform_body,
     .mean_body = uniform_mean,
+    .links = {{.rule = "uniform.lo",
+               .doc = "least value of Uniform data",
+               .arg = 0,
+               .extreme = NEST_MIN},
+              {.rule = "uniform.hi",
+               .doc = "greatest value of Uniform data",
+               .arg = 1,
+               .extreme = NEST_MAX}},
 };

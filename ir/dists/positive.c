@@ -17,6 +17,11 @@ static int log_normal_mean(BodyBuilder *b, int form, DType real, const int *p) {
     return EXP(ADD(p[0], MUL(K(p[0], 0.5), MUL(p[1], p[1]))));
 }
 
+static int log_normal_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)element;
+    return DIV(k == 0 ? LOG(x) : K(x, 1), MUL(p[1], p[1]));
+}
+
 const DistDef dist_log_normal = {
     .name = "LogNormal",
     .doc = "mean and standard deviation of the logarithm",
@@ -25,6 +30,12 @@ const DistDef dist_log_normal = {
     .support = SUPPORT_POSITIVE,
     .body = log_normal_body,
     .mean_body = log_normal_mean,
+    .links = {{.rule = "normal.lognormal",
+               .doc =
+                   "Normal prior on the mean of the logarithm of LogNormal data of known variance",
+               .arg = 0,
+               .prior = &dist_normal,
+               .stat = log_normal_stat}},
 };
 
 static int chi_squared_body(BodyBuilder *b, int form, int x, const int *p) {
