@@ -222,11 +222,11 @@ static void test_no_closed_form(void **state) {
          "stands in no likelihood"},
         {"data y: [N] param h: real y ~ Weighted(2, Uniform(0, h))", "weighted"},
         {"data y: [N] param m: real y ~ LogDensity(-(y - m)^2)", "not a sum"},
-        {"data y: [N] param w: simplex[2] param m: [2] y ~ Mixture(w, Normal(m, 1))", "not a sum"},
+        {"data y: [N] param w: simplex[K] param m: [K] y ~ Mixture(w, Normal(m, 1))", "not a sum"},
     };
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
         char text[400];
-        snprintf(text, sizeof text, "estimator E[N] { %s }", texts[k][0]);
+        snprintf(text, sizeof text, "estimator E[N, K = 2] { %s }", texts[k][0]);
         Case c = recognise(text);
         if (c.found || !c.why || !strstr(c.why, texts[k][1]))
             fail_msg("%s: %s", text, c.found ? "a closed form" : c.why ? c.why : "no reason");
