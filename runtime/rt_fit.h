@@ -1,0 +1,84 @@
+/* The contract of the optimisers, and what they share. All reals are f64, on the unconstrained
+ * scale u[p].
+ *
+ * Reverse communication: the caller owns the loop and every buffer, the optimiser keeps what it
+ * knows in `state` and `ctl`.
+ *
+ *     ctl = 0 (16 words);  do { evaluate at u; rt_X(u, ..., state, ctl, ...); } while (ctl[0]);
+ *
+ * ctl[CTL_ACTION] says what comes next: 0 done; 1 evaluate at u; 2 (rt_lsq only) feed the blocks to
+ * rt_lsq_rows instead of rt_qr_rows. When done, u is the best point and the caller's f, g, h or r
+ * are those at u.
+ *
+ *     rt_newton, rt_lbfgs   maximise f; evaluate: f, its gradient g and (newton) its Hessian h at u
+ *     rt_lm                 least squares; evaluate: r = 0, then rt_qr_rows(r, block) for each
+ * block of rows at u rt_lsq                the same for an affine mean; blocks are always those of
+ * the start, u is written when done
+ *
+ * A row of a block has q = p + 1 columns: the derivative of the mean by each u, then observation -
+ * mean, all over the row's relative scale. A prior on a parameter is one more row.
+ *
+ * ends[p]: bit 0, the declared parameter has a finite limit as u -> -inf; bit 1, as u -> +inf. A
+ * mode there is a boundary mode, which is an answer; a mode at any other end is a coefficient that
+ * diverges.
+ *
+ * state, in doubles: rt_lsq, rt_lm 4 q q + 24 q + 64; rt_newton 4 p p + 24 p + 64; rt_lbfgs 64 p +
+ * 192. */
+#ifndef CNNC_RUNTIME_RT_FIT_H
+#define CNNC_RUNTIME_RT_FIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    CTL_ACTION,     /* FIT_DONE, FIT_EVALUATE, FIT_REFINE */
+    CTL_RESULT,     /* FIT_OK.. once done */
+    CTL_WHERE,      /* the parameter at fault, else -1 */
+    CTL_ITERATIONS, /* accepted steps */
+    CTL_PHASE,      /* 0: fresh */
+    CTL_EVALUATIONS,
+    CTL_PRIVATE,    /* .. 14: the optimiser's own */
+    CTL_LIMIT = 15, /* in: most evaluations, 0: the default */
+    CTL_WORDS
+};
+
+enum { FIT_DONE, FIT_EVALUATE, FIT_REFINE };
+
+enum {
+    FIT_NOT_FINITE = -1, /* at the start; u is as it was */
+    FIT_OK = 0,          /* boundary modes with finite density included */
+    FIT_NOT_CONVERGED = 1,
+    FIT_DEPENDENT = 2,     /* columns; where: the first that depends on those before it */
+    FIT_DIVERGES = 3,      /* the mode lies at infinity: separation */
+    FIT_UNBOUNDED = 4,     /* no mode */
+    FIT_NOT_IDENTIFIED = 5 /* the Hessian is singular at the optimum */
+};
+
+/* state: the first words are the caller's to read; then MARKS.. MARKS + p: 1 where the mode is at
+ * an end. */
+enum {
+    STATE_VALUE,     /* f, or the residual sum of squares, at u */
+    STATE_GRADIENT,  /* max-norm of g, or of J'r, at u */
+    STATE_DECREMENT, /* g' (-h)^-1 g: twice what a Newton step would gain */
+    STATE_PRIVATE,
+    STATE_MARKS = 64
+};
+
+/* Symmetric a = v diag(w) v' (eigenvectors in the columns of v), w ascending; a is destroyed. */
+void rt_eigen(double *a, double *w, double *v, int64_t n);
+
+/* l l' = a (lower triangles; in place). Returns the smallest pivot relative to the diagonal, or a
+ * value <= 0 or NaN where a is not positive definite (l is then of no use). */
+double rt_fit_cholesky(double *a, int64_t n);
+
+/* x = (l l')^-1 x */
+void rt_fit_cholesky_solve(const double *l, double *x, int64_t n);
+
+/* Ends the run: result, where, and no further action. */
+void rt_fit_done(int64_t *ctl, int64_t result, int64_t where);
+
+bool rt_fit_finite(const double *x, int64_t n);
+double rt_fit_dot(const double *a, const double *b, int64_t n);
+double rt_fit_max(const double *x, int64_t n); /* max |x| */
+
+#endif

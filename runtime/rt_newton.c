@@ -1,0 +1,500 @@
+/* Newton's method for a maximum, with an exact trust region (More and Sorensen, SIAM J. Sci. Stat.
+ * Comput. 4, 1983; Nocedal and Wright, Numerical Optimization, 2nd ed., 4.3). The region is
+ * measured in D = sqrt(|diag h|), so that steps do not depend on units, and |D s|^2 is twice a
+ * change of f. Negative curvature is followed: a saddle is no answer.
+ *
+ * Convergence is judged by the decrement g'(-h)^-1 g, the squared distance from the mode in
+ * standard errors. Below NEAR the differences of f are noise; full steps are then taken as long as
+ * they make the decrement smaller. At a regular mode that takes one or two. A mode at infinity
+ * shows in full steps that keep their length and direction while the decrement vanishes, a
+ * degenerate one in steps that shrink by a constant factor. */
+#include <math.h>
+#include <stddef.h>
+
+#include "runtime/rt.h"
+#include "runtime/rt_fit.h"
+
+#define NEAR 1e-12  /* decrement: estimates within 1e-6 standard errors, before the last steps */
+#define EXACT 1e-22 /* decrement: nothing left to gain */
+#define LOW 1e-3    /* decrement below which slow convergence counts */
+#define PIVOT 1e-8  /* -h is taken as positive definite without looking at its eigenvalues */
+#define FLAT 1e-13  /* eigenvalue of the scaled -h that is no curvature */
+#define AWAY 40     /* how far a parameter at an end is pushed on: e^-40 */
+#define FAR 60      /* a scale that went down by e^-60 and still gains: the density is unbounded */
+
+enum { SLOW_STEPS = 5, POLISH_STEPS = 4, EVALUATIONS = 500 };
+
+enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN };
+enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING };
+enum { FRESH, TRIAL, PUSH, LAST };
+
+/* The state by name. D, best, gradient, step, last: p each; the best point's -h, and two matrices
+ * to work in. */
+typedef struct Newton {
+    double *u, *s, *marks;
+    int64_t *ctl, p;
+    const int64_t *ends;
+    double *d, *most, *start, *best, *grad, *step, *last, *w, *b, *z; /* p each */
+    double *h, *a, *v;                                                /* p x p each */
+} Newton;
+
+static Newton newton_open(double *u, const int64_t *ends, double *state, int64_t *ctl, int64_t p) {
+    double *at = state + STATE_MARKS + p;
+    Newton n = {.u = u, .s = state, .marks = state + STATE_MARKS, .ctl = ctl, .p = p, .ends = ends};
+    double **vectors[] = {&n.d,    &n.most, &n.start, &n.best, &n.grad,
+                          &n.step, &n.last, &n.w,     &n.b,    &n.z};
+    for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++, at += p)
+        *vectors[k] = at;
+    n.h = at;
+    n.a = at + p * p;
+    n.v = at + 2 * p * p;
+    return n;
+}
+
+/* The best point is the one just evaluated. */
+static void keep(Newton *n, double f, const double *g, const double *h) {
+    int64_t p = n->p;
+    n->s[STATE_VALUE] = f;
+    for (int64_t i = 0; i < p; i++) {
+        n->best[i] = n->u[i];
+        n->grad[i] = g[i];
+    }
+    for (int64_t i = 0; i < p; i++)
+        for (int64_t j = 0; j < p; j++)
+            n->h[i * p + j] = -(h[i * p + j] + h[j * p + i]) / 2;
+    n->s[STATE_GRADIENT] = rt_fit_max(g, p);
+}
+
+/* D: the root of the curvature; where there is none, it falls by steps, or is that of a gradient
+ * over its parameter. */
+static void scale(Newton *n) {
+    for (int64_t i = 0; i < n->p; i++) {
+        double curvature = fabs(n->h[i * n->p + i]), before = n->d[i] * n->d[i];
+        curvature = fmax(curvature, 0.01 * before);
+        if (curvature == 0)
+            curvature = fabs(n->grad[i]) / fmax(fabs(n->best[i]), 1);
+        n->d[i] = curvature > 0x1p-1000 && isfinite(curvature) ? sqrt(curvature) : 1;
+        n->most[i] = fmax(n->most[i], n->d[i]);
+    }
+}
+
+/* a = D^-1 (-h) D^-1, b = D^-1 g; parameters at an end are left out. */
+static void assemble(Newton *n) {
+    int64_t p = n->p;
+    for (int64_t i = 0; i < p; i++) {
+        n->b[i] = n->marks[i] != 0 ? 0 : n->grad[i] / n->d[i];
+        for (int64_t j = 0; j < p; j++) {
+            double t = n->h[i * p + j] / n->d[i] / n->d[j];
+            n->a[i * p + j] = n->marks[i] != 0 || n->marks[j] != 0 ? i == j : t;
+        }
+    }
+}
+
+/* |z| for the multiplier mu, z in the eigenvectors; flat directions without a slope are left out.
+ * `slope` is d|z|/dmu. */
+static double length_at(const Newton *n, const double *c, double mu, double *z, double *slope) {
+    double s = 0, t = 0;
+    for (int64_t i = 0; i < n->p; i++) {
+        double den = n->w[i] + mu;
+        z[i] = c[i] == 0 ? 0 : c[i] / den;
+        s += z[i] * z[i];
+        t += z[i] * z[i] / den;
+    }
+    double norm = sqrt(s);
+    *slope = norm > 0 ? -t / norm : 0;
+    return norm;
+}
+
+/* z for the multiplier with |z| = radius: Newton on 1/|z|, kept between bounds. */
+static void multiplier(const Newton *n, const double *c, double *z, double radius) {
+    double slope, low = fmax(0, -n->w[0]),
+                  high = low + rt_fit_max(c, n->p) * sqrt((double)n->p) / radius;
+    double mu = low + 1e-3 * (high - low);
+    for (int k = 0; k < 100; k++) {
+        double norm = length_at(n, c, mu, z, &slope);
+        if (fabs(norm - radius) <= 1e-3 * radius || !(high - low > 1e-15 * high))
+            break;
+        if (norm > radius)
+            low = mu;
+        else
+            high = mu;
+        double next = mu - norm / slope * (norm - radius) / radius;
+        mu = next > low && next < high ? next
+             : k % 2 || low == 0       ? (low + high) / 2
+                                       : sqrt(low) * sqrt(high);
+    }
+}
+
+/* The step by the eigenvalues of the scaled -h: exact in the region, the hard case included.
+ * Returns whether -h is positive definite but for flat directions along which there is no slope;
+ * *flat is then the first of these or -1. */
+static bool eigen_step(Newton *n, double radius, int64_t *flat) {
+    int64_t p = n->p;
+    double *c = n->z, *z = n->step, slope, noise = FLAT * fmax(1, rt_fit_max(n->b, p));
+    rt_eigen(n->a, n->w, n->v, p);
+    double top = fmax(fabs(n->w[0]), fabs(n->w[p - 1])), least = FLAT * top;
+    bool definite = true;
+    *flat = -1;
+    for (int64_t i = 0; i < p; i++) {
+        c[i] = 0;
+        for (int64_t k = 0; k < p; k++)
+            c[i] += n->v[k * p + i] * n->b[k];
+        if (fabs(n->w[i]) <= least && fabs(c[i]) <= 1e3 * noise) {
+            c[i] = 0;
+            *flat = *flat < 0 ? i : *flat;
+        } else {
+            definite = definite && n->w[i] > least;
+        }
+    }
+    double low = fmax(0, -n->w[0]), decrement = 0;
+    for (int64_t i = 0; i < p; i++)
+        decrement += c[i] == 0 ? 0 : c[i] * c[i] / fmax(fabs(n->w[i]), least);
+    n->s[STATE_DECREMENT] = decrement;
+    n->s[N_EDGE] = 0;
+    if (!definite || length_at(n, c, 0, z, &slope) > radius) {
+        /* the hard case: no slope along the least eigenvalue; the rest of the step leaves room for
+         * it */
+        bool hard =
+            n->w[0] < -least && fabs(c[0]) <= 1e-8 * fmax(rt_fit_max(c, p), 1e-3 * radius * top);
+        if (hard) {
+            double lead = c[0];
+            c[0] = 0;
+            double norm = length_at(n, c, low, z, &slope);
+            hard = norm < radius;
+            if (hard)
+                z[0] = copysign(sqrt(radius * radius - norm * norm), lead);
+            c[0] = lead;
+        }
+        if (!hard)
+            multiplier(n, c, z, radius);
+        n->s[N_EDGE] = 1;
+    }
+    for (int64_t i = 0; i < p; i++) { /* back from the eigenvectors; c is free */
+        n->b[i] = 0;
+        for (int64_t k = 0; k < p; k++)
+            n->b[i] += n->v[i * p + k] * z[k];
+    }
+    for (int64_t i = 0; i < p; i++)
+        z[i] = n->b[i];
+    return definite;
+}
+
+/* The scaled step within the radius into n->step, with what it promises. Returns whether -h is
+ * positive definite. */
+static bool find_step(Newton *n, int64_t *flat) {
+    int64_t p = n->p;
+    double radius = n->s[N_RADIUS], gain = 0, norm = 0;
+    *flat = -1;
+    assemble(n);
+    bool definite = rt_fit_cholesky(n->a, p) > PIVOT;
+    if (definite) {
+        for (int64_t i = 0; i < p; i++)
+            n->step[i] = n->b[i];
+        rt_fit_cholesky_solve(n->a, n->step, p);
+        n->s[STATE_DECREMENT] = rt_fit_dot(n->b, n->step, p);
+        n->s[N_EDGE] = 0;
+    }
+    if (!definite || sqrt(rt_fit_dot(n->step, n->step, p)) > radius) {
+        assemble(n);
+        definite = eigen_step(n, radius, flat);
+    }
+    for (int64_t i = 0; i < p; i++) {
+        norm += n->step[i] * n->step[i];
+        n->step[i] /= n->d[i];
+    }
+    for (int64_t i = 0; i < p; i++)
+        if (n->marks[i] != 0)
+            n->step[i] = 0;
+    for (int64_t i = 0; i < p; i++) {
+        double t = 0;
+        for (int64_t j = 0; j < p; j++)
+            t += n->h[i * p + j] * n->step[j];
+        gain += n->step[i] * (n->grad[i] - t / 2);
+    }
+    n->s[N_PRED] = gain;
+    n->s[N_NORM] = sqrt(norm);
+    return definite;
+}
+
+static void try_step(Newton *n) {
+    for (int64_t i = 0; i < n->p; i++)
+        n->u[i] = n->best[i] + n->step[i];
+    n->ctl[CTL_PHASE] = TRIAL;
+    n->ctl[CTL_ACTION] = FIT_EVALUATE;
+}
+
+/* Ends at the best point; where the last evaluation was of another one, asks for it once more. */
+static void finish(Newton *n, int64_t result, int64_t where, bool is_there) {
+    for (int64_t i = 0; i < n->p; i++)
+        n->u[i] = n->best[i];
+    rt_fit_done(n->ctl, result, where);
+    n->ctl[CTL_PHASE] = LAST;
+    if (!is_there)
+        n->ctl[CTL_ACTION] = FIT_EVALUATE;
+}
+
+/* The parameter with the largest share of direction x, measured in the most curvature seen; those
+ * at finite ends do not count where `open`. -1: none has a tenth of the largest share. */
+static int64_t largest(const Newton *n, const double *x, bool open) {
+    int64_t at = -1;
+    double most = 0, all = 0;
+    for (int64_t i = 0; i < n->p; i++) {
+        double share = fabs(x[i]) * n->most[i];
+        bool finite_end = (n->ends[i] & (x[i] < 0 ? 1 : 2)) != 0;
+        all = fmax(all, share);
+        if (share > most && !(open && finite_end)) {
+            most = share;
+            at = i;
+        }
+    }
+    return most >= 0.1 * all ? at : -1;
+}
+
+/* Counts full steps that do not get shorter as those to a regular mode do. */
+static void watch(Newton *n, bool definite) {
+    double length = 0, before = 0, along = 0;
+    for (int64_t i = 0; i < n->p; i++) {
+        double x = n->step[i] * n->most[i], y = n->last[i] * n->most[i];
+        length += x * x;
+        before += y * y;
+        along += x * y;
+    }
+    length = sqrt(length);
+    before = sqrt(before);
+    bool low = definite && n->s[N_EDGE] == 0 && n->s[STATE_DECREMENT] < LOW;
+    bool slow = low && before > 0 && length >= 0.5 * before && along >= 0.9 * length * before;
+    n->ctl[C_SLOW] = slow ? n->ctl[C_SLOW] + 1 : 0;
+    n->ctl[C_FAST] = slow && length >= 0.85 * before ? n->ctl[C_FAST] + 1 : 0;
+}
+
+/* A mode at infinity: a coefficient that diverges, or parameters that go to their ends: these are
+ * pushed there and set aside, and the others go on without them. */
+static void at_infinity(Newton *n) {
+    int64_t open = largest(n, n->step, true);
+    if (open >= 0) {
+        finish(n, FIT_DIVERGES, open, true);
+        return;
+    }
+    double all = 0;
+    for (int64_t i = 0; i < n->p; i++)
+        all = fmax(all, fabs(n->step[i]) * n->most[i]);
+    for (int64_t i = 0; i < n->p; i++) {
+        bool goes = fabs(n->step[i]) * n->most[i] >= 0.1 * all;
+        n->marks[i] = goes ? 1 : n->marks[i];
+        n->step[i] = goes ? copysign(AWAY, n->step[i]) : 0;
+    }
+    n->ctl[C_SLOW] = n->ctl[C_FAST] = 0;
+    try_step(n);
+    n->ctl[CTL_PHASE] = PUSH;
+}
+
+/* A log scale that runs away and gains at a constant rate, or f that rises without end where there
+ * is no curvature. */
+static int64_t unbounded(const Newton *n) {
+    for (int64_t i = 0; i < n->p; i++)
+        if (n->ends[i] && fabs(n->best[i] - n->start[i]) > FAR && n->s[N_GAIN] > 1e-3)
+            return i;
+    return n->ctl[C_RISING] > 60 ? largest(n, n->last, false) : -1;
+}
+
+/* What to do at a new best point. */
+static void next(Newton *n) {
+    int64_t flat, where = unbounded(n);
+    if (where >= 0) {
+        finish(n, FIT_UNBOUNDED, where, true);
+        return;
+    }
+    scale(n);
+    bool definite = find_step(n, &flat);
+    watch(n, definite);
+    if (n->ctl[C_FAST] >= SLOW_STEPS) {
+        at_infinity(n);
+        return;
+    }
+    double decrement = n->s[STATE_DECREMENT];
+    bool near = definite && decrement <= NEAR;
+    if (near && flat >= 0) {
+        for (int64_t i = 0; i < n->p; i++)
+            n->z[i] = n->v[i * n->p + flat] / n->d[i];
+        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->z, false), true);
+    } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS && n->ctl[C_FAST] == 0) {
+        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), true);
+    } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
+        finish(n, FIT_OK, -1, true);
+    } else if (!rt_fit_finite(n->step, n->p)) {
+        finish(n, FIT_NOT_CONVERGED, -1, true);
+    } else {
+        n->ctl[C_POLISH] += near;
+        try_step(n);
+    }
+}
+
+/* The trial is no better: a smaller region, by the parabola through both values and the slope. */
+static void reject(Newton *n, double gain, bool finite) {
+    double slope = rt_fit_dot(n->grad, n->step, n->p), t = 0.1;
+    int64_t flat;
+    if (finite && slope > 0)
+        t = fmin(fmax(slope / (2 * (slope - gain)), 0.1), 0.5);
+    n->s[N_RADIUS] = t * n->s[N_NORM];
+    find_step(n, &flat);
+    bool stuck = true;
+    for (int64_t i = 0; i < n->p; i++)
+        stuck = stuck && fabs(n->step[i]) <= 0x1p-52 * fabs(n->best[i]);
+    if (stuck || !(n->s[N_PRED] > 0))
+        finish(n, FIT_NOT_CONVERGED, -1, false);
+    else
+        try_step(n);
+}
+
+static void accept(Newton *n, double gain, double ratio, const double *const at[3]) {
+    if (ratio < 0.25)
+        n->s[N_RADIUS] = 0.5 * n->s[N_NORM];
+    else if (n->s[N_EDGE] != 0 && ratio > 0.75)
+        n->s[N_RADIUS] = 3 * n->s[N_NORM];
+    n->ctl[C_RISING] = n->s[N_EDGE] != 0 && gain >= n->s[N_GAIN] ? n->ctl[C_RISING] + 1 : 0;
+    n->s[N_GAIN] = gain;
+    for (int64_t i = 0; i < n->p; i++)
+        n->last[i] = n->step[i];
+    n->ctl[CTL_ITERATIONS]++;
+    keep(n, *at[0], at[1], at[2]);
+    next(n);
+}
+
+/* The decrement at the trial, with the best point's -h: enough to see whether the last step still
+ * helped. */
+static double decrement_at(Newton *n, const double *g) {
+    assemble(n);
+    if (!(rt_fit_cholesky(n->a, n->p) > 0))
+        return INFINITY;
+    for (int64_t i = 0; i < n->p; i++)
+        n->z[i] = n->b[i] = n->marks[i] != 0 ? 0 : g[i] / n->d[i];
+    rt_fit_cholesky_solve(n->a, n->z, n->p);
+    return rt_fit_dot(n->b, n->z, n->p);
+}
+
+static void judge(Newton *n, const double *f, const double *g, const double *h) {
+    const double *const at[3] = {f, g, h};
+    int64_t p = n->p;
+    double gain = *f - n->s[STATE_VALUE];
+    bool finite = isfinite(*f) && rt_fit_finite(g, p) && rt_fit_finite(h, p * p);
+    if (*f > 0 && isinf(*f)) {
+        for (int64_t i = 0; i < p; i++)
+            n->best[i] = n->u[i];
+        finish(n, FIT_UNBOUNDED, largest(n, n->step, false), true);
+    } else if (n->ctl[C_POLISH] > 0 && n->s[STATE_DECREMENT] <= NEAR) {
+        double before = n->s[STATE_DECREMENT], after = finite ? decrement_at(n, g) : INFINITY;
+        if (!(after <= before))
+            finish(n, FIT_OK, -1, false);
+        else {
+            n->ctl[C_POLISH] += after > 0.25 * before ? POLISH_STEPS : 0;
+            accept(n, gain, 1, at);
+        }
+    } else if (!finite) {
+        reject(n, 0, false);
+    } else {
+        /* where f cannot tell, the mean of both slopes can */
+        if (n->s[N_PRED] < 1e-9 * fabs(*f) && fabs(gain) < 1e-9 * fabs(*f))
+            gain = (rt_fit_dot(n->grad, n->step, p) + rt_fit_dot(g, n->step, p)) / 2;
+        double ratio = gain / n->s[N_PRED];
+        if (ratio > 1e-4)
+            accept(n, gain, ratio, at);
+        else
+            reject(n, gain, true);
+    }
+    if (n->ctl[CTL_ACTION] == FIT_EVALUATE && n->ctl[CTL_PHASE] == TRIAL &&
+        n->ctl[CTL_EVALUATIONS] >= (n->ctl[CTL_LIMIT] > 0 ? n->ctl[CTL_LIMIT] : EVALUATIONS))
+        finish(n, FIT_NOT_CONVERGED, -1, false);
+}
+
+/* A parameter was pushed to its end: stays there if f agrees. */
+static void pushed(Newton *n, const double *f, const double *g, const double *h) {
+    bool finite = isfinite(*f) && rt_fit_finite(g, n->p) && rt_fit_finite(h, n->p * n->p);
+    bool agrees = finite && *f >= n->s[STATE_VALUE] - 0x1p-40 * fabs(n->s[STATE_VALUE]);
+    if (agrees)
+        keep(n, *f, g, h);
+    next(n);
+    if (!agrees && n->ctl[CTL_ACTION] == FIT_DONE)
+        n->ctl[CTL_ACTION] = FIT_EVALUATE; /* the last evaluation was elsewhere */
+}
+
+static void begin(Newton *n, const double *f, const double *g, const double *h) {
+    int64_t p = n->p;
+    for (int64_t i = 0; i < STATE_MARKS + 11 * p; i++)
+        n->s[i] = 0;
+    n->s[STATE_VALUE] = *f;
+    if (!isfinite(*f) || !rt_fit_finite(g, p) || !rt_fit_finite(h, p * p)) {
+        rt_fit_done(n->ctl, FIT_NOT_FINITE, -1);
+        return;
+    }
+    keep(n, *f, g, h);
+    for (int64_t i = 0; i < p; i++)
+        n->start[i] = n->u[i];
+    if (p == 0) {
+        rt_fit_done(n->ctl, FIT_OK, -1);
+        return;
+    }
+    scale(n);
+    assemble(n);
+    n->s[N_RADIUS] = 0x1p900; /* a full step, where there is one */
+    if (!(rt_fit_cholesky(n->a, p) > FLAT))
+        n->s[N_RADIUS] = fmax(sqrt(rt_fit_dot(n->b, n->b, p)), 1);
+    for (int64_t i = 0; i < p; i++)
+        n->d[i] = 0;
+    next(n);
+}
+
+void rt_newton(double *u, const double *f, const double *g, const double *h, const int64_t *ends,
+               double *state, int64_t *ctl, int64_t p) {
+    Newton n = newton_open(u, ends, state, ctl, p);
+    ctl[CTL_EVALUATIONS]++;
+    if (ctl[CTL_PHASE] == FRESH)
+        begin(&n, f, g, h);
+    else if (ctl[CTL_PHASE] == TRIAL)
+        judge(&n, f, g, h);
+    else if (ctl[CTL_PHASE] == PUSH)
+        pushed(&n, f, g, h);
+    else
+        ctl[CTL_ACTION] = FIT_DONE;
+}
+
+/* (l l')^-1 in place of l, both triangles. */
+static void invert(double *l, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        l[j * n + j] = 1 / l[j * n + j];
+        for (int64_t i = j + 1; i < n; i++) {
+            double s = 0;
+            for (int64_t k = j; k < i; k++)
+                s -= l[i * n + k] * l[k * n + j];
+            l[i * n + j] = s / l[i * n + i];
+        }
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double s = 0;
+            for (int64_t k = i; k < n; k++)
+                s += l[k * n + i] * l[k * n + j];
+            l[i * n + j] = l[j * n + i] = s;
+        }
+}
+
+void rt_newton_cov(double *cov, const double *h, const double *state, int64_t p) {
+    const double *marks = state + STATE_MARKS;
+    bool good = true;
+    for (int64_t i = 0; i < p; i++)
+        good = good && (marks[i] != 0 || h[i * p + i] < 0);
+    for (int64_t i = 0; i < p && good; i++)
+        for (int64_t j = 0; j < p; j++) {
+            bool out = marks[i] != 0 || marks[j] != 0;
+            double t = -(h[i * p + j] + h[j * p + i]) / 2;
+            cov[i * p + j] = out ? i == j : t / sqrt(-h[i * p + i]) / sqrt(-h[j * p + j]);
+        }
+    good = good && rt_fit_cholesky(cov, p) > FLAT;
+    if (good)
+        invert(cov, p);
+    for (int64_t i = 0; i < p; i++)
+        for (int64_t j = 0; j < p; j++)
+            if (good && marks[i] == 0 && marks[j] == 0)
+                cov[i * p + j] /= sqrt(-h[i * p + i]) * sqrt(-h[j * p + j]);
+            else
+                cov[i * p + j] = NAN;
+}

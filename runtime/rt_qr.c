@@ -1,0 +1,132 @@
+/* QR by blocks of rows (Golub and Van Loan, Matrix Computations, 4th ed., 5.2; the sequential TSQR
+ * of Demmel, Grigori, Hoemmen and Langou, SIAM J. Sci. Comput. 34, 2012): [r; next rows] is
+ * factored in place, so that a pass over the rows needs the memory of one block. Squares neither
+ * overflow nor underflow. */
+#include <math.h>
+
+#include "runtime/rt.h"
+#include "runtime/rt_fit.h"
+
+enum { STRIP = 16 }; /* columns updated together */
+
+/* sqrt(top^2 + sum of the squares of column j), whatever the magnitudes. */
+static double column_norm(double top, const double *block, int64_t m, int64_t q, int64_t j) {
+    double s = top * top;
+    for (int64_t i = 0; i < m; i++)
+        s += block[i * q + j] * block[i * q + j];
+    if ((s > 0x1p-900 && s < 0x1p900) || isnan(s))
+        return sqrt(s);
+    double most = fabs(top);
+    for (int64_t i = 0; i < m; i++)
+        most = fmax(most, fabs(block[i * q + j]));
+    if (most == 0 || isinf(most))
+        return most;
+    int e = ilogb(most);
+    double t = ldexp(top, -e);
+    s = t * t;
+    for (int64_t i = 0; i < m; i++) {
+        t = ldexp(block[i * q + j], -e);
+        s += t * t;
+    }
+    return ldexp(sqrt(s), e);
+}
+
+/* Applies I - tau w w' to columns k..k+n of [row; block]; w = (1, column j of block). */
+static void reflect(double *row, double *block, int64_t m, int64_t q, const int64_t at[3],
+                    double tau) {
+    int64_t j = at[0], k = at[1], n = at[2];
+    double s[STRIP];
+    for (int64_t c = 0; c < n; c++)
+        s[c] = row[k + c];
+    for (int64_t i = 0; i < m; i++) {
+        const double *b = block + i * q;
+        double w = b[j];
+        for (int64_t c = 0; c < n; c++)
+            s[c] += w * b[k + c];
+    }
+    for (int64_t c = 0; c < n; c++) {
+        s[c] *= tau;
+        row[k + c] -= s[c];
+    }
+    for (int64_t i = 0; i < m; i++) {
+        double *b = block + i * q, w = b[j];
+        for (int64_t c = 0; c < n; c++)
+            b[k + c] -= w * s[c];
+    }
+}
+
+void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
+    for (int64_t j = 0; j < q; j++) {
+        double *row = r + j * q, top = row[j];
+        bool empty = true;
+        for (int64_t i = 0; i < m && empty; i++)
+            empty = block[i * q + j] == 0;
+        if (empty)
+            continue;
+        double beta = -copysign(column_norm(top, block, m, q, j), top), v = top - beta;
+        for (int64_t i = 0; i < m; i++)
+            block[i * q + j] /= v;
+        for (int64_t k = j + 1; k < q; k += STRIP)
+            reflect(row, block, m, q, (int64_t[3]){j, k, q - k < STRIP ? q - k : STRIP}, -v / beta);
+        row[j] = beta;
+    }
+}
+
+/* Takes column j out of the n x n upper triangular a: rows j.. are rotated into one another, and
+ * row and column j become 0. */
+static void drop_column(double *a, int64_t n, int64_t j) {
+    for (int64_t i = 0; i <= j; i++)
+        a[i * n + j] = 0;
+    for (int64_t k = j + 1; k < n; k++) {
+        double *low = a + k * n, *out = a + j * n, h = hypot(low[k], out[k]);
+        if (h == 0)
+            continue;
+        double c = low[k] / h, s = out[k] / h;
+        for (int64_t l = k; l < n; l++) {
+            double t = c * low[l] + s * out[l];
+            out[l] = c * out[l] - s * low[l];
+            low[l] = t;
+        }
+    }
+}
+
+static bool is_marked(const double *state, int64_t j) { return state[STATE_MARKS + j] != 0; }
+
+/* x = x^-1, upper triangular with zeros below, in place; marked rows and columns are left out. */
+static void invert_upper(double *x, const double *state, int64_t p) {
+    for (int64_t i = p - 1; i >= 0; i--) {
+        if (is_marked(state, i))
+            continue;
+        for (int64_t j = p - 1; j > i; j--) {
+            double t = 0;
+            for (int64_t k = i + 1; k <= j; k++)
+                t += x[i * p + k] * x[k * p + j];
+            x[i * p + j] = -t / x[i * p + i];
+        }
+        x[i * p + i] = 1 / x[i * p + i];
+    }
+}
+
+void rt_lsq_cov(double *cov, const double *r, const double *state, const double *s2, int64_t p) {
+    for (int64_t i = 0; i < p; i++)
+        for (int64_t j = 0; j < p; j++)
+            cov[i * p + j] = j < i ? 0 : r[i * (p + 1) + j];
+    for (int64_t j = 0; j < p; j++)
+        if (is_marked(state, j))
+            drop_column(cov, p, j);
+    bool full = true;
+    for (int64_t j = 0; j < p; j++)
+        full = full && (is_marked(state, j) || fabs(cov[j * p + j]) > 0);
+    if (full)
+        invert_upper(cov, state, p);
+    for (int64_t i = 0; i < p; i++)
+        for (int64_t j = i; j < p; j++) {
+            double s = 0;
+            for (int64_t k = j; k < p; k++)
+                s += cov[i * p + k] * cov[j * p + k];
+            cov[i * p + j] = full && !is_marked(state, i) && !is_marked(state, j) ? s * *s2 : NAN;
+        }
+    for (int64_t i = 0; i < p; i++)
+        for (int64_t j = 0; j < i; j++)
+            cov[i * p + j] = cov[j * p + i];
+}

@@ -1,0 +1,422 @@
+/* runtime/rt_newton: modes of functions whose modes are known, and what is said where there is
+ * none. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "runtime/rt.h"
+#include "runtime/rt_fit.h"
+
+enum { MOST = 8, WORDS = 4 * MOST * MOST + 24 * MOST + 64 };
+
+typedef void Evaluate(const double *u, double *f, double *g, double *h);
+
+typedef struct Run {
+    double u[MOST], f, g[MOST], h[MOST * MOST], state[WORDS], cov[MOST * MOST];
+    int64_t ctl[CTL_WORDS], ends[MOST];
+} Run;
+
+static int64_t p_of;
+
+static void run(Run *r, Evaluate *evaluate, int64_t p) {
+    p_of = p;
+    memset(r->ctl, 0, sizeof r->ctl);
+    memset(r->state, 0xff, sizeof r->state);
+    do {
+        evaluate(r->u, &r->f, r->g, r->h);
+        rt_newton(r->u, &r->f, r->g, r->h, r->ends, r->state, r->ctl, p);
+    } while (r->ctl[CTL_ACTION]);
+    double f, g[MOST], h[MOST * MOST];
+    evaluate(r->u, &f, g, h);
+    if (r->ctl[CTL_RESULT] >= 0) /* the caller's values are those of the point */
+        assert_true((f == r->f || isinf(f)) && f == r->state[STATE_VALUE]);
+    rt_newton_cov(r->cov, r->h, r->state, p);
+}
+
+static void expect(const Run *r, int64_t result, int64_t where) {
+    if (r->ctl[CTL_RESULT] != result || r->ctl[CTL_WHERE] != where)
+        print_error("result %d where %d after %d steps\n", (int)r->ctl[CTL_RESULT],
+                    (int)r->ctl[CTL_WHERE], (int)r->ctl[CTL_ITERATIONS]);
+    assert_true(r->ctl[CTL_RESULT] == result && r->ctl[CTL_WHERE] == where);
+}
+
+static void assert_near(double got, double want, double relative) {
+    if (!(fabs(got - want) <= relative * fabs(want)))
+        print_error("got %.17g, expected %.17g\n", got, want);
+    assert_true(fabs(got - want) <= relative * fabs(want));
+}
+
+/* -(u - a)' M (u - a) / 2 with M = the Hilbert matrix of order p */
+static void hilbert(const double *u, double *f, double *g, double *h) {
+    *f = 0;
+    for (int64_t i = 0; i < p_of; i++) {
+        g[i] = 0;
+        for (int64_t j = 0; j < p_of; j++) {
+            h[i * p_of + j] = -1 / (double)(i + j + 1);
+            g[i] += h[i * p_of + j] * (u[j] - 1);
+        }
+        *f += g[i] * (u[i] - 1) / 2;
+    }
+}
+
+static void a_quadratic_takes_one_step(void **state) {
+    (void)state;
+    for (int64_t p = 1; p <= 5; p++) {
+        Run r = {.u = {7, -3, 2, 11, 5}};
+        run(&r, hilbert, p);
+        expect(&r, FIT_OK, -1);
+        assert_true(r.ctl[CTL_ITERATIONS] <= 2);
+        for (int i = 0; i < p; i++)
+            assert_near(r.u[i], 1, 1e-10);
+    }
+    Run r = {.u = {0}};
+    run(&r, hilbert, 3); /* the inverse of the Hilbert matrix is known */
+    static const double inverse[] = {9, -36, 30, -36, 192, -180, 30, -180, 180};
+    for (int i = 0; i < 9; i++)
+        assert_near(r.cov[i], inverse[i], 1e-12);
+}
+
+static void no_parameters(const double *u, double *f, double *g, double *h) {
+    (void)u, (void)g, (void)h;
+    *f = -3;
+}
+
+static void no_parameters_are_an_answer(void **state) {
+    (void)state;
+    Run r = {.u = {0}};
+    run(&r, no_parameters, 0);
+    expect(&r, FIT_OK, -1);
+    assert_true(r.state[STATE_VALUE] == -3);
+}
+
+/* Rosenbrock's valley, upside down, in units of 1 and 1e6 */
+static void rosenbrock(const double *u, double *f, double *g, double *h) {
+    double x = u[0], y = u[1] * 1e6, t = y - x * x;
+    *f = -(100 * t * t + (1 - x) * (1 - x));
+    g[0] = 400 * x * t + 2 * (1 - x);
+    g[1] = -200 * t * 1e6;
+    h[0] = 400 * (y - 3 * x * x) - 2;
+    h[1] = h[2] = 400 * x * 1e6;
+    h[3] = -200 * 1e12;
+}
+
+static void rosenbrocks_valley(void **state) {
+    (void)state;
+    Run r = {.u = {-1.2, 1e-6}};
+    run(&r, rosenbrock, 2);
+    expect(&r, FIT_OK, -1);
+    assert_near(r.u[0], 1, 1e-11); /* 1e-11 standard errors */
+    assert_near(r.u[1], 1e-6, 1e-11);
+    assert_true(r.ctl[CTL_EVALUATIONS] < 40);
+}
+
+/* Powell's singular function: the Hessian at the mode has rank 2 */
+static void powell(const double *u, double *f, double *g, double *h) {
+    double a = u[0] + 10 * u[1], b = u[2] - u[3], c = u[1] - 2 * u[2], d = u[0] - u[3];
+    *f = -(a * a + 5 * b * b + c * c * c * c + 10 * d * d * d * d);
+    double da = -2 * a, db = -10 * b, dc = -4 * c * c * c, dd = -40 * d * d * d;
+    double ha = -2, hb = -10, hc = -12 * c * c, hd = -120 * d * d;
+    double v[4][4] = {{1, 10, 0, 0}, {0, 0, 1, -1}, {0, 1, -2, 0}, {1, 0, 0, -1}},
+           k[4] = {da, db, dc, dd};
+    double q[4] = {ha, hb, hc, hd};
+    for (int i = 0; i < 4; i++) {
+        g[i] = 0;
+        for (int t = 0; t < 4; t++)
+            g[i] += k[t] * v[t][i];
+        for (int j = 0; j < 4; j++) {
+            h[i * 4 + j] = 0;
+            for (int t = 0; t < 4; t++)
+                h[i * 4 + j] += q[t] * v[t][i] * v[t][j];
+        }
+    }
+}
+
+static void a_singular_mode_is_not_identified(void **state) {
+    (void)state;
+    Run r = {.u = {3, -1, 0, 1}};
+    run(&r, powell, 4);
+    assert_true(r.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED && r.ctl[CTL_WHERE] >= 0);
+    assert_true(rt_fit_max(r.u, 4) < 0.1);
+}
+
+/* A double well with a saddle at the start: f = -(x^2 - 1)^2 - (y - x)^2 */
+static void saddle(const double *u, double *f, double *g, double *h) {
+    double x = u[0], t = u[1] - x;
+    *f = -(x * x - 1) * (x * x - 1) - t * t;
+    g[0] = -4 * x * (x * x - 1) + 2 * t;
+    g[1] = -2 * t;
+    h[0] = -12 * x * x + 4 - 2;
+    h[1] = h[2] = 2;
+    h[3] = -2;
+}
+
+static void a_saddle_is_left(void **state) {
+    (void)state;
+    Run r = {.u = {0, 0}};
+    run(&r, saddle, 2);
+    expect(&r, FIT_OK, -1);
+    assert_near(fabs(r.u[0]), 1, 1e-14);
+    assert_near(r.u[1], r.u[0], 1e-14);
+}
+
+/* Logistic regression: rows of p columns, in `design`; responses in `outcome` */
+static const double *design;
+static const int *outcome;
+static int n_rows;
+
+static void logistic(const double *u, double *f, double *g, double *h) {
+    int64_t p = p_of;
+    *f = 0;
+    for (int64_t i = 0; i < p; i++)
+        g[i] = 0;
+    for (int64_t i = 0; i < p * p; i++)
+        h[i] = 0;
+    for (int k = 0; k < n_rows; k++) {
+        const double *x = design + k * p;
+        double eta = rt_fit_dot(x, u, p), m = outcome[k] ? eta : -eta, e = exp(-fabs(m));
+        double miss = m > 0 ? e / (1 + e) : 1 / (1 + e);
+        *f -= log1p(e) + fmax(-m, 0);
+        for (int64_t i = 0; i < p; i++) {
+            g[i] += (outcome[k] ? miss : -miss) * x[i];
+            for (int64_t j = 0; j < p; j++)
+                h[i * p + j] -= miss * (1 - miss) * x[i] * x[j];
+        }
+    }
+}
+
+/* R's mtcars: am ~ wt; estimates by mpmath with 40 digits */
+static const double wt[] = {2.62,  2.875, 2.32,  3.215, 3.44,  3.46, 3.57,  3.19,
+                            3.15,  3.44,  3.44,  4.07,  3.73,  3.78, 5.25,  5.424,
+                            5.345, 2.2,   1.615, 1.835, 2.465, 3.52, 3.435, 3.84,
+                            3.845, 1.935, 2.14,  1.513, 3.17,  2.77, 3.57,  2.78};
+static const int am[] = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                         0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1};
+
+static void logistic_regression(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) { /* in three units of the column: the same model */
+        double x[64], unit = (double[]){1, 1e-7, 1e9}[k];
+        for (int i = 0; i < 32; i++) {
+            x[2 * i] = 1;
+            x[2 * i + 1] = wt[i] * unit;
+        }
+        design = x, outcome = am, n_rows = 32;
+        Run r = {.u = {0, 0}};
+        run(&r, logistic, 2);
+        expect(&r, FIT_OK, -1);
+        assert_near(r.u[0], 12.040369728657321553, 1e-13);
+        assert_near(r.u[1] * unit, -4.0239699621732014498, 1e-13);
+        assert_near(sqrt(r.cov[0]), 4.5100662389667597339, 1e-12);
+        assert_near(sqrt(r.cov[3]) * unit, 1.4365277526235584443, 1e-12);
+    }
+}
+
+static void separation(const double *x, const int *y, int n, int64_t p, int64_t where) {
+    design = x, outcome = y, n_rows = n;
+    Run r = {.u = {0}};
+    run(&r, logistic, p);
+    expect(&r, FIT_DIVERGES, where);
+}
+
+static void separated_data_diverge(void **state) {
+    (void)state;
+    static const int y[] = {0, 0, 0, 1, 1, 1};
+    /* complete: x tells the outcomes apart */
+    static const double complete[] = {1, -3, 1, -2, 1, -1, 1, 1, 1, 2, 1, 4};
+    separation(complete, y, 6, 2, 1);
+    /* quasi-complete: the dummy in the third column is 1 for successes alone; the others are
+     * regular */
+    static const int z[] = {0, 1, 0, 1, 1, 0, 1, 1};
+    static const double dummy[] = {1, 0, 0, 1, 1, 0, 1, 2, 0, 1, 3, 0,
+                                   1, 1, 1, 1, 5, 0, 1, 2, 1, 1, 3, 1};
+    static const int zz[] = {0, 1, 0, 1, 1, 0, 1, 1};
+    (void)z;
+    separation(dummy, zz, 8, 3, 2);
+    /* all outcomes equal: the intercept */
+    static const int ones[] = {1, 1, 1, 1, 1, 1};
+    static const double intercept[] = {1, 1, 1, 1, 1, 1};
+    separation(intercept, ones, 6, 1, 0);
+}
+
+static void separation_is_found_in_any_unit(void **state) {
+    (void)state;
+    static const int y[] = {0, 1, 0, 1, 1, 0, 1, 1, 0, 1};
+    for (int k = -9; k <= 9; k += 3) {
+        double x[30];
+        for (int i = 0; i < 10; i++) {
+            x[3 * i] = 1;
+            x[3 * i + 1] = (i % 5 * 7 + i) % 11;
+            x[3 * i + 2] = (i == 1 || i == 4) * pow(10, k);
+        }
+        separation(x, y, 10, 3, 2);
+    }
+}
+
+static void collinear_columns_are_not_identified(void **state) {
+    (void)state;
+    double x[96];
+    for (int i = 0; i < 32; i++) {
+        x[3 * i] = 1;
+        x[3 * i + 1] = wt[i];
+        x[3 * i + 2] = 3 * wt[i] - 7;
+    }
+    design = x, outcome = am, n_rows = 32;
+    Run r = {.u = {0}};
+    run(&r, logistic, 3);
+    assert_true(r.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED && r.ctl[CTL_WHERE] >= 0);
+    for (int i = 0; i < 9; i++)
+        assert_true(isnan(r.cov[i]));
+}
+
+/* k successes of 5, phi = sigmoid(u); and an independent normal mean */
+static double successes;
+static void coin(const double *u, double *f, double *g, double *h) {
+    double phi = 1 / (1 + exp(-u[0]));
+    *f = -successes * log1p(exp(-u[0])) - (5 - successes) * log1p(exp(u[0])) -
+         (u[1] - 3) * (u[1] - 3) / 2 - (u[1] - 3) * (u[1] - 3) * (u[1] - 3) * (u[1] - 3);
+    double t = u[1] - 3;
+    g[0] = successes - 5 * phi;
+    g[1] = -t - 4 * t * t * t;
+    h[0] = -5 * phi * (1 - phi);
+    h[1] = h[2] = 0;
+    h[3] = -1 - 12 * t * t;
+}
+
+static void a_mode_at_a_finite_end_is_an_answer(void **state) {
+    (void)state;
+    for (successes = 0; successes <= 5; successes++) {
+        Run r = {.u = {0.3, 1}, .ends = {3, 0}};
+        run(&r, coin, 2);
+        expect(&r, FIT_OK, -1);
+        double phi = 1 / (1 + exp(-r.u[0]));
+        assert_true(fabs(phi - successes / 5) < 1e-12);
+        assert_near(r.u[1], 3, 1e-12);
+        assert_near(r.cov[3], 1, 1e-12);
+        bool edge = successes == 0 || successes == 5;
+        assert_true(edge ? isnan(r.cov[0]) && isnan(r.cov[1])
+                         : fabs(r.cov[0] * 5 * phi * (1 - phi) - 1) < 1e-12);
+    }
+    successes = 0; /* the same function, but the parameter itself goes to infinity */
+    Run r = {.u = {0.3, 1}};
+    run(&r, coin, 2);
+    expect(&r, FIT_DIVERGES, 0);
+}
+
+/* Poisson counts with mean exp(u): a first step from 0 goes to exp(e^99) */
+static void poisson(const double *u, double *f, double *g, double *h) {
+    *f = 500 * u[0] - 5 * exp(u[0]);
+    g[0] = 500 - 5 * exp(u[0]);
+    h[0] = -5 * exp(u[0]);
+}
+
+static void steps_into_the_void_are_rejected(void **state) {
+    (void)state;
+    for (double start = -30; start <= 300; start += 30) {
+        Run r = {.u = {start}};
+        run(&r, poisson, 1);
+        expect(&r, FIT_OK, -1);
+        assert_near(r.u[0], log(100), 1e-12);
+        assert_near(r.cov[0], 1.0 / 500, 1e-11);
+    }
+}
+
+/* An exact fit with a free scale: -10 log sigma, sigma = exp(u) */
+static void collapse(const double *u, double *f, double *g, double *h) {
+    double t = u[1] - 2;
+    *f = -10 * u[0] - t * t;
+    g[0] = -10;
+    g[1] = -2 * t;
+    h[0] = h[1] = h[2] = 0;
+    h[3] = -2;
+}
+
+static void linear(const double *u, double *f, double *g, double *h) {
+    *f = 3 * u[1] - u[0] * u[0];
+    g[0] = -2 * u[0];
+    g[1] = 3;
+    h[0] = -2;
+    h[1] = h[2] = h[3] = 0;
+}
+
+static void a_density_without_a_bound_has_no_mode(void **state) {
+    (void)state;
+    Run r = {.u = {0, 0}, .ends = {1, 0}};
+    run(&r, collapse, 2);
+    expect(&r, FIT_UNBOUNDED, 0);
+    Run t = {.u = {1, 0}};
+    run(&t, linear, 2);
+    expect(&t, FIT_UNBOUNDED, 1);
+}
+
+static void not_finite(const double *u, double *f, double *g, double *h) {
+    *f = log(u[0]);
+    g[0] = 1 / u[0];
+    h[0] = -1 / (u[0] * u[0]);
+}
+
+static void a_start_that_is_not_finite_is_an_error(void **state) {
+    (void)state;
+    Run r = {.u = {-1}};
+    run(&r, not_finite, 1);
+    expect(&r, FIT_NOT_FINITE, -1);
+    assert_true(r.u[0] == -1);
+}
+
+/* Gamma(3, 1) in its own units: nothing below 0, where every trial is NaN */
+static void walled(const double *u, double *f, double *g, double *h) {
+    *f = 2 * log(u[0]) - u[0];
+    g[0] = 2 / u[0] - 1;
+    h[0] = -2 / (u[0] * u[0]);
+}
+
+static void trials_outside_the_support_are_rejected(void **state) {
+    (void)state;
+    double starts[] = {1e-8, 0.1, 2, 50, 1e7};
+    for (int k = 0; k < 5; k++) {
+        Run r = {.u = {starts[k]}};
+        run(&r, walled, 1);
+        expect(&r, FIT_OK, -1);
+        assert_near(r.u[0], 2, 1e-11);
+        assert_near(r.cov[0], 2, 1e-11);
+    }
+}
+
+static void the_limit_of_evaluations_holds(void **state) {
+    (void)state;
+    Run r = {.u = {-1.2, 1e-6}};
+    r.ctl[CTL_LIMIT] = 3;
+    int count = 0;
+    do {
+        rosenbrock(r.u, &r.f, r.g, r.h);
+        rt_newton(r.u, &r.f, r.g, r.h, r.ends, r.state, r.ctl, 2);
+        count++;
+    } while (r.ctl[CTL_ACTION]);
+    expect(&r, FIT_NOT_CONVERGED, -1);
+    assert_true(count <= 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_quadratic_takes_one_step),
+        cmocka_unit_test(no_parameters_are_an_answer),
+        cmocka_unit_test(rosenbrocks_valley),
+        cmocka_unit_test(a_singular_mode_is_not_identified),
+        cmocka_unit_test(a_saddle_is_left),
+        cmocka_unit_test(logistic_regression),
+        cmocka_unit_test(separated_data_diverge),
+        cmocka_unit_test(separation_is_found_in_any_unit),
+        cmocka_unit_test(collinear_columns_are_not_identified),
+        cmocka_unit_test(a_mode_at_a_finite_end_is_an_answer),
+        cmocka_unit_test(steps_into_the_void_are_rejected),
+        cmocka_unit_test(a_density_without_a_bound_has_no_mode),
+        cmocka_unit_test(a_start_that_is_not_finite_is_an_error),
+        cmocka_unit_test(trials_outside_the_support_are_rejected),
+        cmocka_unit_test(the_limit_of_evaluations_holds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
