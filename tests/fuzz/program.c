@@ -12,7 +12,7 @@ enum { MOST_TENSORS = 24, MOST_AXES = 4, SYMBOL = 0 };
 typedef struct RTensor {
     char name[16];
     int rank, axis[MOST_AXES]; /* extent, or SYMBOL: N */
-    int size;                  /* bound on the magnitude of its integers, to stay exact */
+    int64_t size;              /* bound on the magnitude of its integers, to stay exact */
 } RTensor;
 
 typedef struct Gen {
@@ -85,7 +85,7 @@ static RTensor *open(Gen *g, const RTensor *like) {
     return t;
 }
 
-static int limit(int size) { return size > 100000 ? 100000 : size; }
+static int64_t limit(int64_t size) { return size > 100000 ? 100000 : size; }
 
 /* ---- forms; each returns false if it does not fit */
 
@@ -94,7 +94,8 @@ static bool elementwise(Gen *g) {
     RTensor *a = any(g), *b = any(g);
     if (!same_shape(a, b) && b->rank != 0)
         return false;
-    int op = below(g, 5), size = op == 2 ? a->size * b->size : a->size + b->size;
+    int op = below(g, 5);
+    int64_t size = op == 2 ? a->size * b->size : a->size + b->size;
     if (size > 3000)
         return false;
     RTensor *t = open(g, a);
@@ -168,7 +169,8 @@ static bool product(Gen *g) {
     int extent = a->axis[1] == SYMBOL ? (int)g->p->n : a->axis[1];
     if (a->size * b->size * extent > 30000)
         return false;
-    int rows = a->axis[0], cols = b->axis[1], size = a->size * b->size * extent;
+    int rows = a->axis[0], cols = b->axis[1];
+    int64_t size = a->size * b->size * extent;
     RTensor *t = open(g, a);
     put(g, "%s @ %s\n", a->name, b->name);
     t->axis[0] = rows;
@@ -286,7 +288,8 @@ static bool joined(Gen *g) {
             return false;
     if (a->axis[axis] == SYMBOL || b->axis[axis] == SYMBOL || a->axis[axis] + b->axis[axis] > 16)
         return false;
-    int sum = a->axis[axis] + b->axis[axis], size = a->size > b->size ? a->size : b->size;
+    int sum = a->axis[axis] + b->axis[axis];
+    int64_t size = a->size > b->size ? a->size : b->size;
     RTensor *t = open(g, a);
     put(g, "concat(%s, %s, axis = %d)\n", a->name, b->name, axis);
     t->axis[axis] = sum;
@@ -310,7 +313,8 @@ static bool outer(Gen *g) {
     if (!a || !b || a->size * b->size > 3000)
         return false;
     char x[8], y[8];
-    int rows = a->axis[0], cols = b->axis[0], size = a->size * b->size;
+    int rows = a->axis[0], cols = b->axis[0];
+    int64_t size = a->size * b->size;
     RTensor *t = open(g, a);
     put(g, "for i < %s, j < %s => %s[i] * %s[j] + j - i\n", dim(rows, x), dim(cols, y), a->name, b->name);
     t->rank = 2;
@@ -327,7 +331,9 @@ static bool convolved(Gen *g) {
     int taps = w->axis[1] * w->axis[2] * w->axis[3], s = 1 + below(g, 2), p = below(g, 2);
     if (a->size * w->size * taps > 30000)
         return false;
-    int size = a->size * w->size * taps, out[4] = {a->axis[0], w->axis[0], (a->axis[2] + 2 * p - w->axis[2]) / s + 1, (a->axis[3] + 2 * p - w->axis[3]) / s + 1};
+    int64_t size = a->size * w->size * taps;
+    int out[4] = {a->axis[0], w->axis[0], (a->axis[2] + 2 * p - w->axis[2]) / s + 1,
+                  (a->axis[3] + 2 * p - w->axis[3]) / s + 1};
     RTensor *t = open(g, a);
     put(g, "conv2d(%s, %s, stride = %d, pad = %d)\n", a->name, w->name, s, p);
     memcpy(t->axis, out, sizeof out);
