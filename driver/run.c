@@ -4,21 +4,41 @@
 #include "driver/call.h"
 #include "driver/model.h"
 
-static const char *unknown_function(Session *s, const AstFile *file, const char *name) {
-    const char *names[256];
+static bool is_callable(const Item *i) { return i->kind == ITEM_DEF || i->kind == ITEM_MODEL; }
+
+/* What else of that name there is, or the nearest name, or what there is to call. */
+static const char *instead_of(Session *s, const AstFile *file, const char *name) {
+    static const char *const what[] = {
+        [ITEM_CONST] = "const", [ITEM_ESTIMATOR] = "estimator", [ITEM_OPTIMIZER] = "optimizer"};
+    const char *names[256] = {0};
     int n = 0;
-    for (int k = 0; k < file->n_items && n < 256; k++)
-        if (file->items[k]->name.text)
-            names[n++] = file->items[k]->name.text;
+    for (int k = 0; k < file->n_items && n < 256; k++) {
+        const Item *i = file->items[k];
+        if (!i->name.text)
+            continue;
+        if (is_callable(i))
+            names[n++] = i->name.text;
+        else if (strcmp(i->name.text, name) == 0 && (size_t)i->kind < sizeof what / sizeof *what &&
+                 what[i->kind])
+            return str_fmt(s->ctx, ": `%s` is %s %s, and a def or a model can be called", name,
+                           strchr("aeiou", what[i->kind][0]) ? "an" : "a", what[i->kind]);
+    }
     const char *near = diag_nearest(name, names, n);
-    return near ? str_fmt(s->ctx, "; did you mean `%s`?", near) : "";
+    if (near)
+        return str_fmt(s->ctx, "; did you mean `%s`?", near);
+    StrBuf sb = sb_new(s->arena);
+    for (int k = 0; k < n && k < 12; k++)
+        sb_printf(&sb, "%s `%s`", k ? "," : "; it has", names[k]);
+    return n ? str_of(s->ctx, sb.text) : ": it has no def and no model";
 }
 
-static bool is_defined(const AstFile *file, const char *name) {
-    for (int k = 0; k < file->n_items; k++)
-        if (file->items[k]->name.text && strcmp(file->items[k]->name.text, name) == 0)
-            return true;
-    return false;
+static const Item *function_named(const AstFile *file, const char *name) {
+    for (int k = 0; k < file->n_items; k++) {
+        const Item *i = file->items[k];
+        if (is_callable(i) && i->name.text && strcmp(i->name.text, name) == 0)
+            return i;
+    }
+    return NULL;
 }
 
 /* name=value arguments, all of them, bound to the inputs of f. */
@@ -74,7 +94,10 @@ static void call(Session *s, Program *p, const char *name, const DataSet *given)
     const LoopFunc *f = program_entry(p, ENTRY_DEF, name);
     f = f ? f : program_entry(p, ENTRY_FORWARD, name);
     if (!f) {
-        session_usage(s, "`%s` cannot be called by itself: its formals need types, and its int formals values", name);
+        session_usage(s,
+                      "`%s` cannot be called by itself: its formals need types, and its int formals "
+                      "values (`k: int = 3`)",
+                      name);
         return;
     }
     DimEnv env = {0};
@@ -109,8 +132,8 @@ void command_run(Session *s) {
     AstFile *file = session_parse(s, path);
     if (!file)
         return;
-    if (!is_defined(file, name)) {
-        session_usage(s, "%s has no function `%s`%s", path, name, unknown_function(s, file, name));
+    if (!function_named(file, name)) {
+        session_usage(s, "%s has no function `%s`%s", path, name, instead_of(s, file, name));
         return;
     }
     if (!dataset_load(s, &values, &given))
