@@ -139,10 +139,10 @@ bool elab_distribution(Elab *e, const Expr *x, Value *out) {
 static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
     DistSupport s = d->def->support;
     bool real = dtype_is_real(x->dt);
-    bool ok = s <= SUPPORT_UNIT ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
+    bool ok = s < SUPPORT_BOOL ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
     if (!ok)
         elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
-                   s <= SUPPORT_UNIT   ? "reals"
+                   s < SUPPORT_BOOL    ? "reals"
                    : s == SUPPORT_BOOL ? "bool"
                                        : "int or index",
                    value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
@@ -167,12 +167,61 @@ void lower_check_support(Elab *e, const Slot *slot, const DistValue *d, Span at)
               d->def->support == SUPPORT_UNIT ? "declare it `prob`" : "declare it `positive`");
 }
 
-/* A parameter as the density wants it: a scalar, or of the draws' shape (one axis more for
- * vectors). */
+/* Do draws of d take the last axis of x? */
+static bool vector_draws(const DistValue *d) {
+    return d->def ? d->def->vector_draws : d->inner && vector_draws(d->inner);
+}
+
+static int draws_rank(const Node *x, const DistValue *d) { return x->rank - vector_draws(d); }
+
+/* The last axes of a vector's parameter are as long as the vector. */
+static bool tail_fits(Elab *e, const Node *x, const Node *p, const DistValue *d, int tail,
+                      Span at) {
+    for (int i = 1; i <= tail && vector_draws(d); i++)
+        if (p->axes[p->rank - i].value != x->axes[x->rank - 1].value) {
+            elab_error(e, "E0312", at,
+                       "the two sides of `~` have different shapes: left %s, right %s",
+                       axes_text(e, x->axes, x->rank), axes_text(e, p->axes, p->rank));
+            return false;
+        }
+    return true;
+}
+
+/* p repeated for the draws that share it: leading axes of the draws, map[i] the one of its axis i,
+ * then its last `tail` ones. */
+static Node *spread_over(Elab *e, Node *p, const Node *draws, const int *map, int tail) {
+    Axis axes[LANG_RANK + 2];
+    int rank = draws->rank + tail, lead = p->rank - tail;
+    axes_copy(axes, draws->axes, draws->rank);
+    axes_copy(axes + draws->rank, p->axes + lead, tail);
+    Node *spread = node_new(e, N_VIEW, p->dt, rank, axes, p->span);
+    spread->n_kids = 1;
+    spread->kid[0] = gen_leaf(e, p);
+    spread->n_at = rank;
+    spread->at = ARENA_ARRAY(e->arena, DimSym, rank + 1);
+    spread->form = ARENA_ARRAY(e->arena, Dim, p->rank + 1);
+    for (int i = 0; i < rank; i++)
+        spread->at[i] = nest_index(e->ctx, "i");
+    for (int i = 0; i < p->rank; i++)
+        spread->form[i] = dim_of(e->ctx, spread->at[i < lead ? map[i] : draws->rank + i - lead]);
+    return spread;
+}
+
+static Node *prepared(Elab *e, Node *p, const DistValue *d, int k, Span at) {
+    if (!d->def->prepare)
+        return p;
+    DistCall c = {
+        .m = e->m, .f = e->f, .form = d->form, .span = elab_span(e, at), .name = elab_label(e)};
+    Val v = gen_value(e, p), with = d->def->prepare(&c, k, v);
+    return with.id == v.id ? p : node_leaf(e, with, p->axes, at);
+}
+
+/* A parameter as the density wants it: a scalar, or of the draws' shape; vectors and matrices have
+ * their own axes behind, or are one for all draws. */
 static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType dt, Span at,
                        Val *out) {
     const Value *v = &d->args[k];
-    bool vector = dist_is_vector(d->def, d->form, k);
+    int tail = dist_tail(d->def, d->form, k), map[LANG_RANK + 2], n_draws = draws_rank(x, d);
     Node *p = node_of(e, v, dt);
     if (!p)
         return false;
@@ -182,43 +231,32 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
                    "a density inside a comprehension: compute it outside, for the whole tensor");
         return false;
     }
-    if (p->rank == vector) { /* one number, or one vector, for all draws */
-        *out = gen_value(e, p);
-        return true;
+    if (tail == 1 && !p->rank && vector_draws(d)) /* one number for all elements */
+        p = gen_leaf(e, node_fill(e, p, 1, &x->axes[x->rank - 1]));
+    if (p->rank < tail) {
+        elab_error(e, "E0336", v->span, "%s takes a %s, and this is a %s", d->name,
+                   tail == 1 ? "vector" : "matrix", p->rank ? "vector" : "scalar");
+        return false;
     }
-    Axis axes[LANG_RANK + 1];
-    int rank = x->rank, map[LANG_RANK + 1];
-    axes_copy(axes, x->axes, rank);
-    if (vector) {
-        if (!p->rank) {
-            elab_error(e, "E0336", v->span, "%s takes a vector, and this is a scalar", d->name);
-            return false;
-        }
-        axes[rank++] = p->axes[p->rank - 1];
-    }
-    Node *like = node_fill(e, node_const(e, dt, 0, at), rank, axes);
-    if (p->rank > rank || !node_align(e, p, like, map, at, "~", true)) {
-        if (p->rank > rank)
+    if (!tail_fits(e, x, p, d, tail, at))
+        return false;
+    if (tail)
+        p = prepared(e, gen_leaf(e, p), d, k, at);
+    if (p->rank > tail) {
+        Node *draws = node_fill(e, node_const(e, dt, 0, at), n_draws, x->axes), lead = *p;
+        lead.rank -= tail;
+        if (lead.rank > n_draws) {
             elab_error(e, "E0312", at,
                        "the two sides of `~` have different shapes: left %s, right %s",
                        axes_text(e, x->axes, x->rank), axes_text(e, p->axes, p->rank));
-        return false;
+            return false;
+        }
+        if (!node_align(e, &lead, draws, map, at, "~", true))
+            return false;
+        if (lead.rank < n_draws)
+            p = spread_over(e, p, draws, map, tail);
     }
-    if (p->rank == rank) {
-        *out = gen_value(e, p);
-        return true;
-    }
-    Node *spread = node_new(e, N_VIEW, dt, rank, axes, p->span);
-    spread->n_kids = 1;
-    spread->kid[0] = gen_leaf(e, p);
-    spread->n_at = rank;
-    spread->at = ARENA_ARRAY(e->arena, DimSym, rank + 1);
-    spread->form = ARENA_ARRAY(e->arena, Dim, p->rank + 1);
-    for (int i = 0; i < rank; i++)
-        spread->at[i] = nest_index(e->ctx, "i");
-    for (int i = 0; i < p->rank; i++)
-        spread->form[i] = dim_of(e->ctx, spread->at[map[i]]);
-    *out = gen_value(e, spread);
+    *out = gen_value(e, p);
     return true;
 }
 
@@ -226,11 +264,12 @@ static DType density_real(const Elab *e, const Node *x) {
     return dtype_is_real(x->dt) ? x->dt : e->real;
 }
 
-static Type density_type(Elab *e, const Node *x) {
+static Type density_type(Elab *e, const Node *x, const DistValue *d) {
     Dim shape[LANG_RANK];
-    for (int i = 0; i < x->rank; i++)
+    int rank = draws_rank(x, d);
+    for (int i = 0; i < rank; i++)
         shape[i] = x->axes[i].value;
-    return type_new(e->ctx, density_real(e, x), x->rank, shape);
+    return type_new(e->ctx, density_real(e, x), rank, shape);
 }
 
 static bool dist_params(Elab *e, const Node *x, const DistValue *d, Span at, Val *out) {
@@ -248,11 +287,13 @@ static Node *given_density(Elab *e, const Node *x, const DistValue *d) {
 
 /* ---- mixtures: a component for each index of the first axis of x */
 
-/* n with axes n.axes.. and `last`, along which it is constant. */
-static Node *repeated(Elab *e, Node *n, Axis last) {
+/* n with a further axis, along which it is constant, before its last `behind` ones. */
+static Node *repeated(Elab *e, Node *n, Axis more, int behind) {
     Axis axes[LANG_RANK + 1];
-    axes_copy(axes, n->axes, n->rank);
-    axes[n->rank] = last;
+    int place = n->rank - behind;
+    axes_copy(axes, n->axes, place);
+    axes[place] = more;
+    axes_copy(axes + place + 1, n->axes + place, behind);
     Node *r = node_new(e, N_VIEW, n->dt, n->rank + 1, axes, n->span);
     r->n_kids = 1;
     r->kid[0] = gen_leaf(e, n);
@@ -262,7 +303,7 @@ static Node *repeated(Elab *e, Node *n, Axis last) {
     for (int i = 0; i <= n->rank; i++)
         r->at[i] = nest_index(e->ctx, "i");
     for (int i = 0; i < n->rank; i++)
-        r->form[i] = dim_of(e->ctx, r->at[i]);
+        r->form[i] = dim_of(e->ctx, r->at[i + (i >= place)]);
     return gen_leaf(e, r);
 }
 
@@ -294,16 +335,18 @@ static Node *reduced(Elab *e, NestOpKind op, Node *n, unsigned axes, Span at) {
 
 /* u - m for m without u's last axis: by position, since names may repeat. */
 static Node *minus_rows(Elab *e, Node *u, Node *m, Span at) {
-    return op2(e, SC_sub, u, repeated(e, m, u->axes[u->rank - 1]), at);
+    return op2(e, SC_sub, u, repeated(e, m, u->axes[u->rank - 1], 0), at);
 }
 
 /* log sum_k w_k exp(sum over the other axes of the log density of component k) */
 static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at) {
     Node *w = mixture_weights(e, x, d, at);
-    Node *terms = w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
+    int behind = vector_draws(d);
+    Node *terms =
+        w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1], behind), d->inner, at) : NULL;
     if (!terms)
         return NULL;
-    unsigned inner = ((1u << x->rank) - 1) & ~1u;
+    unsigned inner = ((1u << (x->rank - behind)) - 1) & ~1u;
     terms = reduced(e, NEST_SUM, terms, inner, at);
     Value lw = value_node(w);
     lw = elab_scalar_call(e, SC_log, &lw, 1, at, at);
@@ -325,13 +368,15 @@ static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at) {
 
 static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at) {
     Node *w = mixture_weights(e, x, d, at);
-    Node *m = w ? lower_dist_mean(e, repeated(e, x, w->axes[w->rank - 1]), d->inner, at) : NULL;
+    int place = draws_rank(x, d);
+    Axis k = w ? w->axes[w->rank - 1] : (Axis){0};
+    Node *m = w ? lower_dist_mean(e, repeated(e, x, k, x->rank - place), d->inner, at) : NULL;
     if (!m || m->rank != x->rank + 1)
         return NULL;
     for (int i = 0; i <= x->rank; i++)
-        m->axes[i] = i < x->rank ? x->axes[i] : w->axes[w->rank - 1];
+        m->axes[i] = i < place ? x->axes[i] : i == place ? k : x->axes[i - 1];
     Node *p = op2(e, SC_mul, m, w, at);
-    return p ? reduced(e, NEST_SUM, p, 1u << x->rank, at) : NULL;
+    return p ? reduced(e, NEST_SUM, p, 1u << place, at) : NULL;
 }
 
 /* Where it depends on an index of a comprehension: a formula in place. */
@@ -373,6 +418,10 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     }
     if (!kind_of_x(e, x, d, at))
         return NULL;
+    if (vector_draws(d) && !x->rank) {
+        elab_error(e, "E0336", at, "%s draws vectors, and the left side is a scalar", d->name);
+        return NULL;
+    }
     bool open = x->open != 0;
     for (int k = 0; k < d->n_args; k++)
         open |= d->args[k].kind == V_NODE && d->args[k].node->open;
@@ -390,7 +439,7 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     DensityAttr *a = ARENA_NEW(e->m->arena, DensityAttr);
     a->dist = d->def;
     a->form = d->form;
-    a->type = density_type(e, x);
+    a->type = density_type(e, x, d);
     Val v = inst_result(graph_inst(e->m, e->f, &op_density, args, d->n_args + 1, a,
                                    elab_span(e, at), elab_label(e)),
                         0);
@@ -411,7 +460,7 @@ Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at) {
                   .f = e->f,
                   .form = d->form,
                   .params = args,
-                  .type = density_type(e, x),
+                  .type = density_type(e, x, d),
                   .span = elab_span(e, at),
                   .name = elab_label(e)};
     return node_leaf(e, dist_mean(d->def, &c), NULL, at);

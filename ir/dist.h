@@ -12,6 +12,7 @@ typedef enum DistSupport {
     SUPPORT_REAL,
     SUPPORT_POSITIVE,
     SUPPORT_UNIT,
+    SUPPORT_SIMPLEX,
     SUPPORT_BOOL,
     SUPPORT_COUNT,
     SUPPORT_INDEX
@@ -92,8 +93,12 @@ typedef struct DistDef {
     DistForm forms[DIST_MOST_FORMS];
     unsigned vectors[DIST_MOST_FORMS]; /* by form: bit k: param k has one axis more than the density
                                           (Categorical: [.., K]) */
+    unsigned matrices[DIST_MOST_FORMS]; /* the same with two axes more */
     bool vector_draws; /* a draw is a vector: the last axis of x, which the density lacks */
     DistSupport support;
+    /* What stands for parameter `param`, of value v, in `density` and in the other columns: made
+     * before v is repeated for draws that share it. c->x and c->params are not set. NULL: v. */
+    Val (*prepare)(const DistCall *c, int param, Val v);
     /* The log density at one point, all operands of the density's real type (x as it is); NULL:
      * logpdf builds it. */
     int (*body)(BodyBuilder *b, int form, int x, const int *p);
@@ -107,12 +112,16 @@ typedef struct DistDef {
 } DistDef;
 
 /* Families that rows of other stanzas name. */
-extern const DistDef dist_beta, dist_gamma, dist_normal;
+extern const DistDef dist_beta, dist_gamma, dist_dirichlet, dist_normal;
 
 const DistDef *dist_named(Str name); /* NULL if there is none */
 const DistDef *const *dist_all(int *n);
 static inline bool dist_is_vector(const DistDef *d, int form, int param) {
     return d->vectors[form] >> param & 1;
+}
+/* Axes that a parameter has more than the density: 0, 1, or 2. */
+static inline int dist_tail(const DistDef *d, int form, int param) {
+    return d->matrices[form] >> param & 1 ? 2 : dist_is_vector(d, form, param);
 }
 /* The row for a parameter, or NULL. */
 const DistLink *dist_link(const DistDef *d, int form, int arg);

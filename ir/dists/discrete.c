@@ -172,6 +172,11 @@ static Val categorical_mean(const DistCall *c) {
     return over_classes(&s, NEST_STORE, &b, p, args, 3, s.rank + 1);
 }
 
+static int categorical_stat(BodyBuilder *b, int k, int x, const int *p, int element) {
+    (void)k, (void)p;
+    return SELECT(EQUAL(body_cast(b, DT_I64, x), element), K(x, 1), K(x, 0));
+}
+
 const DistDef dist_categorical = {
     .name = "Categorical",
     .doc = "a class with probabilities p = softmax(logit) along the last axis",
@@ -181,4 +186,9 @@ const DistDef dist_categorical = {
     .support = SUPPORT_INDEX,
     .logpdf = categorical_logpdf,
     .mean = categorical_mean,
+    .links = {{.rule = "dirichlet.categorical",
+               .doc = "Dirichlet prior on the probabilities of Categorical data",
+               .arg = 0,
+               .prior = &dist_dirichlet,
+               .stat = categorical_stat}},
 };
