@@ -1,7 +1,6 @@
 /* An exact fit for machines: one JSON object on one line, and the table as CSV; 17 significant
  * digits. */
 #include <math.h>
-#include <string.h>
 
 #include "driver/fit_result.h"
 
@@ -48,24 +47,12 @@ void fit_json(StrBuf *sb, const FitResult *r) {
     sb_put(sb, "]}\n");
 }
 
-/* RFC 4180: a name with a comma, quote or line break stands in quotes. */
-static void csv_text(StrBuf *sb, const char *text) {
-    if (!strpbrk(text, ",\"\r\n")) {
-        sb_put(sb, text);
-        return;
-    }
-    sb_putc(sb, '"');
-    for (; *text; text++)
-        sb_printf(sb, *text == '"' ? "\"%c" : "%c", *text);
-    sb_putc(sb, '"');
-}
-
 void fit_csv(StrBuf *sb, const FitResult *r) {
     sb_put(sb, "name,estimate,std_error,statistic,p,low,high\n");
     for (int64_t k = 0; k < r->n_rows; k++) {
         const FitRow *e = &r->rows[k];
         const double cells[] = {e->estimate, e->std_error, e->statistic, e->p, e->low, e->high};
-        csv_text(sb, e->name);
+        csv_put_text(sb, e->name);
         for (size_t c = 0; c < sizeof cells / sizeof *cells; c++) {
             sb_putc(sb, ',');
             if (isfinite(cells[c]))

@@ -18,7 +18,7 @@ static const double LEVEL = 0.05; /* of the two tails outside an interval */
 static const AxisLabels *labels_of(const LabelList *all, Dim d, int64_t length) {
     DimSym sym = dim_as_symbol(d);
     for (int k = 0; sym && k < all->n; k++)
-        if (strcmp(all->p[k].dim->name, sym->name) == 0 && all->p[k].n == length)
+        if (all->p[k].dim && strcmp(all->p[k].dim->name, sym->name) == 0 && all->p[k].n == length)
             return &all->p[k];
     return NULL;
 }

@@ -4,7 +4,7 @@
 #ifndef CNNC_DRIVER_FIT_RESULT_H
 #define CNNC_DRIVER_FIT_RESULT_H
 
-#include "driver/call.h"
+#include "driver/bind.h"
 
 /* cnnc_fit_info of the generated header. */
 typedef struct FitInfo {
@@ -25,15 +25,6 @@ typedef enum FitStatus {
     FIT_NO_MODE,
     FIT_NOT_IDENTIFIED
 } FitStatus;
-
-/* Names of the positions of an axis: CSV columns, or the texts of an index(J). */
-typedef struct AxisLabels {
-    DimSym dim;
-    const char *data; /* whose columns or texts they are */
-    const char *const *names;
-    int64_t n;
-} AxisLabels;
-typedef VEC(AxisLabels) LabelList;
 
 /* One real of `params`. */
 typedef struct FitElement {

@@ -58,7 +58,6 @@ static bool tensor(Reader *r, Tensors *out, const char *name, json_t *t) {
             memcpy(a->data, r->data + from, (size_t)bytes);
         r->covered += (uint64_t)bytes;
         NamedArray n = {str_of(s->ctx, name), a};
-        a->first_line = 0;
         vec_push(s->arena, &out->all, n);
         return true;
     }
