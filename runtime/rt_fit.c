@@ -31,6 +31,48 @@ double rt_fit_max(const double *x, int64_t n) {
     return most;
 }
 
+double rt_fit_norm(const double *x, int64_t n, int64_t stride) {
+    double s = 0, most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double t = x[i * stride];
+        s += t * t;
+        most = fmax(most, fabs(t));
+    }
+    if ((s > 0x1p-900 && s < 0x1p900) || isnan(s) || most == 0 || isinf(most))
+        return sqrt(s);
+    int e = ilogb(most);
+    s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double t = ldexp(x[i * stride], -e);
+        s += t * t;
+    }
+    return ldexp(sqrt(s), e);
+}
+
+void rt_fit_back(const double *r, double *x, int64_t p, int64_t q) {
+    for (int64_t i = p - 1; i >= 0; i--) {
+        for (int64_t k = i + 1; k < p; k++)
+            x[i] -= r[i * q + k] * x[k];
+        x[i] /= r[i * q + i];
+    }
+}
+
+void rt_fit_drop(double *a, int64_t n, int64_t j) {
+    for (int64_t i = 0; i <= j; i++)
+        a[i * n + j] = 0;
+    for (int64_t k = j + 1; k < n; k++) {
+        double *low = a + k * n, *out = a + j * n, h = hypot(low[k], out[k]);
+        if (h == 0)
+            continue;
+        double c = low[k] / h, s = out[k] / h;
+        for (int64_t l = k; l < n; l++) {
+            double t = c * low[l] + s * out[l];
+            out[l] = c * out[l] - s * low[l];
+            low[l] = t;
+        }
+    }
+}
+
 double rt_fit_cholesky(double *a, int64_t n) {
     double least = 1;
     for (int64_t j = 0; j < n; j++) {

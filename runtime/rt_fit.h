@@ -81,4 +81,18 @@ bool rt_fit_finite(const double *x, int64_t n);
 double rt_fit_dot(const double *a, const double *b, int64_t n);
 double rt_fit_max(const double *x, int64_t n); /* max |x| */
 
+/* The length of n cells `stride` apart, whatever their magnitude. */
+double rt_fit_norm(const double *x, int64_t n, int64_t stride);
+
+/* x = r^-1 x for the first p rows of r, upper triangular with rows of q. */
+void rt_fit_back(const double *r, double *x, int64_t p, int64_t q);
+
+/* Takes column j out of the n x n upper triangular a: rows j.. are rotated into one another, row
+ * and column j become 0. */
+void rt_fit_drop(double *a, int64_t n, int64_t j);
+
+/* A column of J depends on those before it where less than this share of its length is outside
+ * their span. */
+#define FIT_DEPENDS 1e-13
+
 #endif

@@ -72,24 +72,6 @@ void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
     }
 }
 
-/* Takes column j out of the n x n upper triangular a: rows j.. are rotated into one another, and
- * row and column j become 0. */
-static void drop_column(double *a, int64_t n, int64_t j) {
-    for (int64_t i = 0; i <= j; i++)
-        a[i * n + j] = 0;
-    for (int64_t k = j + 1; k < n; k++) {
-        double *low = a + k * n, *out = a + j * n, h = hypot(low[k], out[k]);
-        if (h == 0)
-            continue;
-        double c = low[k] / h, s = out[k] / h;
-        for (int64_t l = k; l < n; l++) {
-            double t = c * low[l] + s * out[l];
-            out[l] = c * out[l] - s * low[l];
-            low[l] = t;
-        }
-    }
-}
-
 static bool is_marked(const double *state, int64_t j) { return state[STATE_MARKS + j] != 0; }
 
 /* x = x^-1, upper triangular with zeros below, in place; marked rows and columns are left out. */
@@ -113,7 +95,7 @@ void rt_lsq_cov(double *cov, const double *r, const double *state, const double 
             cov[i * p + j] = j < i ? 0 : r[i * (p + 1) + j];
     for (int64_t j = 0; j < p; j++)
         if (is_marked(state, j))
-            drop_column(cov, p, j);
+            rt_fit_drop(cov, p, j);
     bool full = true;
     for (int64_t j = 0; j < p; j++)
         full = full && (is_marked(state, j) || fabs(cov[j * p + j]) > 0);
