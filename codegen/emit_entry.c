@@ -291,7 +291,7 @@ static void check_arguments(FnEmit *f) {
     bad = no;
     for (int k = 0; k < entry->args.n; k++) {
         AbiArgKind kind = entry->args.p[k].kind;
-        if (kind == ARG_EXEC || arg_type(e, &entry->args.p[k]) != e->ptr)
+        if (kind == ARG_EXEC || kind == ARG_COV || kind == ARG_INFO || arg_type(e, &entry->args.p[k]) != e->ptr)
             continue;
         LLVMValueRef null = LLVMBuildIsNull(f->b, LLVMGetParam(f->fn, (unsigned)k), "");
         if (bytes[k])

@@ -86,6 +86,8 @@ static void emit_while(FnEmit *f, const LoopStmt *s) {
     vec_push(&f->e->ctx->perm, &f->levels, (Level){.at = LLVMBuildBr(b, body)});
     LLVMPositionBuilderAtEnd(b, body);
     emit_body(f, &s->body);
+    if (!f->in_loop && !f->in_kernel) /* an iteration of an optimiser */
+        emit_poll(f);
     const LoopStmt *last = s->body.stmts.p[s->body.stmts.n - 1];
     LLVMBasicBlockRef end = LLVMGetInsertBlock(b);
     for (int k = 0; k < s->n_carried; k++) {
@@ -256,6 +258,9 @@ static void emit_stmt(FnEmit *f, const LoopStmt *s) {
         break;
     case LOOP_STATUS:
         emit_status(f, s);
+        break;
+    case LOOP_RETURN:
+        emit_return_if(f, LLVMBuildICmp(f->b, LLVMIntNE, f->vals[s->args[0].id], LLVMConstInt(f->e->i32, 0, 0), ""), f->vals[s->args[0].id]);
         break;
     case LOOP_YIELD:
         break;

@@ -265,7 +265,7 @@ static const char SHARED[] =
     "typedef struct cnnc_exec { int threads; void *self; const volatile int *stop;        /* NULL: the calling thread */\n"
     "    void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg); } cnnc_exec;\n"
     "typedef struct cnnc_fit_info { size_t size; int method, iterations; int64_t observations, where;\n"
-    "    double loglik, logprior, grad_norm, s2, df; } cnnc_fit_info;          /* where: the parameter at fault, else -1 */\n"
+    "    double loglik, logprior, grad_norm, s2, df, r2; } cnnc_fit_info;      /* where: the parameter at fault, else -1 */\n"
     "/* Sizes: they saturate at SIZE_MAX instead of wrapping around. */\n"
     "static inline size_t cnnc_add(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }\n"
     "static inline size_t cnnc_sub(size_t a, size_t b) { return a == SIZE_MAX ? SIZE_MAX : a < b ? 0 : a - b; }\n"

@@ -93,11 +93,170 @@ bool env_eval(Session *s, const DimEnv *e, Dim d, const char *what, int64_t *v) 
     return false;
 }
 
-DimEnv env_copy(Session *s, const DimEnv *e) {
+/* An axis against its length: true if it fits, binding what is free; *later if its symbols are not known yet. */
+static bool axis_fits(Session *s, DimEnv *e, Dim d, int64_t length, bool *later) {
+    DimValue values[64];
+    int64_t v;
+    int n;
+    if (values_of(s, e, d, values, &n))
+        return dim_eval(d, values, n, &v) && v == length;
+    DimTerm t = dim_n_terms(d) == 1 ? dim_term(d, 0) : (DimTerm){0};
+    if (t.n_atoms != 1 || !t.atoms[0]->sym || t.coef < 1) {
+        *later = true;
+        return true;
+    }
+    if (length % t.coef || length / t.coef < t.atoms[0]->sym->least)
+        return false;
+    env_set(s, e, t.atoms[0]->sym, length / t.coef);
+    return true;
+}
+
+static bool fits(Session *s, DimEnv *e, const Dim *shape, int rank, const int64_t *length, int n) {
+    bool later = false, again = false;
+    if (rank != n)
+        return false;
+    for (int k = 0; k < rank; k++)
+        if (!axis_fits(s, e, shape[k], length[k], &later))
+            return false;
+    for (int k = 0; later && k < rank; k++)
+        if (!axis_fits(s, e, shape[k], length[k], &again))
+            return false;
+    return true;
+}
+
+static const char *type_text(Session *s, Type t) {
+    StrBuf sb = sb_new(s->arena);
+    sb_putc(&sb, '[');
+    for (int k = 0; k < t.rank; k++) {
+        sb_put(&sb, k ? ", " : "");
+        dim_print(&sb, t.shape[k]);
+    }
+    sb_putc(&sb, ']');
+    return sb.text;
+}
+
+static DimEnv env_copy(Session *s, const DimEnv *e) {
     DimEnv c = {0};
     for (int k = 0; k < e->v.n; k++)
         vec_push(s->arena, &c.v, e->v.p[k]);
     return c;
+}
+
+bool bind_shape(Session *s, DimEnv *e, const char *name, Type t, const Array *a) {
+    Dim shape[MAX_RANK];
+    int64_t length[ARRAY_MOST_RANK], one;
+    int rank = 0, n = 0;
+    DimEnv tried = env_copy(s, e);
+    if (fits(s, &tried, t.shape, t.rank, a->shape, a->rank)) {
+        *e = tried;
+        return true;
+    }
+    for (int k = 0; k < t.rank; k++)
+        if (!dim_is_const(t.shape[k], &one) || one != 1)
+            shape[rank++] = t.shape[k];
+    for (int k = 0; k < a->rank; k++)
+        if (a->shape[k] != 1)
+            length[n++] = a->shape[k];
+    tried = env_copy(s, e);
+    if (fits(s, &tried, shape, rank, length, n)) {
+        *e = tried;
+        return true;
+    }
+    session_file_error(s, nowhere, "%s: `%s` has shape %s, declared is %s", name, a->origin, array_shape_text(s, a), type_text(s, t));
+    return false;
+}
+
+/* ---- cells */
+
+static const char *cell_place(Session *s, const Array *a, int64_t k) {
+    int64_t cols = a->rank > 1 ? a->count / a->shape[0] : 1;
+    if (a->first_line && a->columns)
+        return str_fmt(s->ctx, "%s, row %lld, column `%s`", a->origin, (long long)(a->first_line + k / cols), a->columns[k % cols]);
+    StrBuf sb = sb_new(s->arena);
+    int64_t rest = k, step = a->count;
+    sb_printf(&sb, "%s[", a->origin);
+    for (int d = 0; d < a->rank; d++) {
+        step /= a->shape[d];
+        sb_printf(&sb, "%s%lld", d ? ", " : "", (long long)(rest / step));
+        rest %= step;
+    }
+    sb_putc(&sb, ']');
+    return sb.text;
+}
+
+static Span place_of(const Array *a, int64_t k) {
+    if (!a->first_line)
+        return nowhere;
+    int64_t cols = a->rank > 1 ? a->count / a->shape[0] : 1;
+    uint32_t line = a->first_line + (uint32_t)(k / cols);
+    return (Span){a->file, line, 1, line, 1};
+}
+
+static bool refuse(Session *s, const char *name, const Array *a, int64_t k, const char *why) {
+    session_file_error(s, place_of(a, k), "%s: %s holds %.17g, %s", name, cell_place(s, a, k), array_get(a, k), why);
+    return false;
+}
+
+static bool cell_ok(Session *s, const char *name, const Array *a, int64_t k, double v, DType dt, AbiKind kind, int64_t bound) {
+    if (dtype_is_real(dt))
+        return true;
+    if (v != rint(v))
+        return refuse(s, name, a, k, "which is no whole number");
+    if (dt == DT_BOOL && v != 0 && v != 1)
+        return refuse(s, name, a, k, "which is neither 0 nor 1");
+    if (kind == KIND_INDEX && bound > 0 && (v < 0 || v >= (double)bound))
+        return refuse(s, name, a, k, str_fmt(s->ctx, "which is outside 0 .. %lld", (long long)bound - 1));
+    if (dt == DT_I32 && (v < INT32_MIN || v > INT32_MAX))
+        return refuse(s, name, a, k, "which does not fit 32 bits");
+    return true;
+}
+
+static void put_cell(void *out, int64_t k, DType dt, double v) {
+    switch (dt) {
+    case DT_BOOL: ((uint8_t *)out)[k] = v != 0; break;
+    case DT_I32: ((int32_t *)out)[k] = (int32_t)v; break;
+    case DT_I64: ((int64_t *)out)[k] = (int64_t)v; break;
+    case DT_F32: ((float *)out)[k] = (float)v; break;
+    default: ((double *)out)[k] = v; break;
+    }
+}
+
+void *bind_cells(Session *s, const char *name, const Array *a, DType dt, AbiKind kind, int64_t bound) {
+    void *out = arena_array(s->arena, (size_t)a->count + 1, dtype_size(dt));
+    if (a->texts) {
+        session_file_error(s, place_of(a, 0), "%s: %s holds `%.60s`, which is no number", name, cell_place(s, a, 0), a->texts[0]);
+        return NULL;
+    }
+    for (int64_t k = 0; k < a->count; k++) {
+        double v = array_get(a, k);
+        if (!cell_ok(s, name, a, k, v, dt, kind, bound))
+            return NULL;
+        put_cell(out, k, dt, v);
+    }
+    return out;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+int64_t bind_labels(Session *s, Array *a) {
+    double top = -1;
+    if (!a->texts) {
+        for (int64_t k = 0; k < a->count; k++)
+            top = array_get(a, k) > top ? array_get(a, k) : top;
+        return top >= 0 && top < 1e9 ? (int64_t)top + 1 : 1;
+    }
+    const char **sorted = arena_dup(s->arena, a->texts, sizeof *sorted * (size_t)a->count);
+    int64_t n = 0;
+    qsort(sorted, (size_t)a->count, sizeof *sorted, by_text);
+    for (int64_t k = 0; k < a->count; k++)
+        if (k == 0 || strcmp(sorted[k], sorted[n - 1]) != 0)
+            sorted[n++] = sorted[k];
+    for (int64_t k = 0; k < a->count; k++) {
+        const char **at = bsearch(&a->texts[k], sorted, (size_t)n, sizeof *sorted, by_text);
+        ((double *)a->data)[k] = (double)(at - sorted);
+    }
+    a->texts = NULL;
+    return n;
 }
 
 /* ---- calls */

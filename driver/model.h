@@ -2,7 +2,7 @@
 #ifndef CNNC_DRIVER_MODEL_H
 #define CNNC_DRIVER_MODEL_H
 
-#include "driver/bind.h"
+#include "driver/call.h"
 
 typedef struct ModelValues {
     const AbiBlock *block;

@@ -28,13 +28,12 @@ void session_usage(Session *s, const char *fmt, ...) {
     session_fail(s, EXIT_USAGE);
 }
 
-Diag *session_file_error(Session *s, Span span, const char *fmt, ...) {
+void session_file_error(Session *s, Span span, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    Diag *d = diag_error(s->ctx, "E1002", span, "%s", formatted(s, fmt, ap));
+    diag_error(s->ctx, "E1002", span, "%s", formatted(s, fmt, ap));
     va_end(ap);
     session_fail(s, EXIT_FILE);
-    return d;
 }
 
 /* ---- files */

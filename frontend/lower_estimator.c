@@ -22,6 +22,7 @@ typedef struct Est {
     AbiBlock *b;
     VEC(Term) terms;
     VEC(Node *) like, prior; /* f64 scalars */
+    Dim observations;        /* elements of the likelihood's densities; NULL: too many */
     VEC(Report) reports;
     Node *minimize;
     const Stmt *using_, *minimize_at;
@@ -128,6 +129,11 @@ static void add_term(Est *t, const Stmt *s, Str name, bool prior, Node *x, Node 
         Value v = elab_select(e, value_node(mask), value_node(n), value_real(0, s->span), s->span);
         n = v.kind == V_NODE ? v.node : n;
     }
+    Dim count = dim_const(e->ctx, 1);
+    for (int i = 0; i < n->rank; i++)
+        count = count ? dim_mul(e->ctx, count, n->axes[i].value) : NULL;
+    if (!prior)
+        t->observations = t->observations && count ? dim_add(e->ctx, t->observations, count) : NULL;
     Node *sum = total(e, n, s->span);
     if (prior)
         vec_push(e->arena, &t->prior, sum);
@@ -440,13 +446,14 @@ bool lower_estimator(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_body; i++)
         trains |= item->body[i]->kind == STMT_USING;
     DType real = e->o && e->o->real ? e->o->real : trains ? DT_F32 : DT_F64;
-    Est t = {.e = e, .item = item};
+    Est t = {.e = e, .item = item, .observations = dim_const(e->ctx, 0)};
     bool ok = elaborate(&t, real, true);
     int block = e->m->blocks.n;
     Func *scratch = e->f;
     if (ok) {
         t.b->has_prior = t.prior.n > 0;
         t.b->is_minimize = t.minimize != NULL;
+        t.b->observations = t.like.n ? t.observations : NULL;
         vec_push(e->m->arena, &e->m->blocks, t.b);
         lower_tables(e, t.b);
         emit_training(&t, block);

@@ -18,6 +18,8 @@ const char *abi_arg_ctype(const AbiArg *a) {
         return "uint64_t";
     case ARG_SCALAR:
         return dtype_is_real(a->dt) ? "double" : "int64_t";
+    case ARG_INFO:
+        return "cnnc_fit_info *";
     case ARG_WORK:
         return "void *";
     default:

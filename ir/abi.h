@@ -66,6 +66,7 @@ typedef struct AbiBlock {
     /* A called model's parameters are contiguous in its caller's: macro MNIST_Z. */
     VEC(AbiSub) subs;
     AbiUsing using_;
+    Dim observations; /* elements of the log likelihood; NULL: not known */
 } AbiBlock;
 
 typedef enum AbiEntryKind {
@@ -73,7 +74,7 @@ typedef enum AbiEntryKind {
 } AbiEntryKind;
 
 typedef enum AbiArgKind {
-    ARG_EXEC, ARG_HYPER, ARG_DIM, ARG_SEED, ARG_SCALAR, ARG_INPUT, ARG_PARAMS, ARG_STATE, ARG_OPT, ARG_OUT, ARG_LOSS, ARG_GRAD, ARG_VALUES, ARG_LOGP, ARG_WORK
+    ARG_EXEC, ARG_HYPER, ARG_DIM, ARG_SEED, ARG_SCALAR, ARG_INPUT, ARG_PARAMS, ARG_STATE, ARG_OPT, ARG_OUT, ARG_LOSS, ARG_GRAD, ARG_VALUES, ARG_LOGP, ARG_COV, ARG_INFO, ARG_WORK
 } AbiArgKind;
 
 /* One C argument. ARG_PARAMS, ARG_STATE, ARG_OPT, ARG_GRAD, ARG_VALUES stand for several tensors one after the other. */

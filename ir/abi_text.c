@@ -9,7 +9,7 @@ static const char *const entry_names[] = {"def",    "forward", "init", "loss_gra
                                           "report", "predict", "logp", "grad",      "fit"};
 static const char *const arg_names[] = {"exec",  "hyper",  "dim",    "seed", "scalar",
                                         "input", "params", "state",  "opt",  "out",
-                                        "loss",  "grad",   "values", "logp", "work"};
+                                        "loss",  "grad",   "values", "logp", "cov", "info", "work"};
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 static int name_number(TextReader *r, const char *const *names, int n, const char *what) {
@@ -127,6 +127,10 @@ void abi_print_block(StrBuf *sb, Ctx *ctx, Str source, const AbiBlock *b) {
         sb_putc(sb, '\n');
     }
     print_members(sb, ctx, source, b);
+    if (b->observations) {
+        put_dim(sb, "  observations ", b->observations);
+        sb_putc(sb, '\n');
+    }
     if (b->using_.present) {
         put_quoted(sb, "  using ", b->using_.optimizer);
         sb_printf(sb, " batch %" PRId64 " epochs %" PRId64, b->using_.batch, b->using_.epochs);
@@ -260,6 +264,8 @@ static bool read_member(TextReader *r, AbiBlock *b) {
         vec_push(r->arena, &b->reports, text_string(r, "a name"));
     else if (text_accept(r, "sub"))
         vec_push(r->arena, &b->subs, read_sub(r));
+    else if (text_accept(r, "observations"))
+        b->observations = text_dim(r);
     else if (text_accept(r, "using"))
         b->using_ = read_using(r);
     else

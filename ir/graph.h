@@ -62,6 +62,10 @@ typedef enum ResRole {
     RES_NEW_STATE,
     RES_NEW_OPT,
     RES_REPORT, /* f64, any shape */
+    RES_COV,    /* covariance of all reals of params, of the root's real; only written if asked for */
+    RES_INFO,   /* cnnc_fit_info: the first i64[4] method, iterations, observations, where; the second
+                   f64[6] loglik, logprior, grad_norm, s2, df, r2 */
+    RES_CODE,   /* i32 scalar: what the call returns, 0 or more */
     RES_LOCAL
 } ResRole;
 

@@ -19,7 +19,8 @@
 const char *const graph_role_names[] = {"input",   "param", "state", "opt",  "hyper", "prior",
                                         "n_total", "epoch", "seed",  "grad", "step",  "local"};
 const char *const graph_result_names[] = {"out",       "value",   "loss",   "grad", "new_param",
-                                          "new_state", "new_opt", "report", "local"};
+                                          "new_state", "new_opt", "report", "cov",  "info",
+                                          "code",      "local"};
 
 void graph_print_func_name(StrBuf *sb, const Module *m, FuncId id) {
     const Func *f = graph_func(m, id);

@@ -5,6 +5,7 @@
 #define CNNC_IR_INTERP_H
 
 #include "ir/op.h"
+#include "ir/rt_call.h"
 
 typedef struct Interp {
     Ctx *ctx;
@@ -14,6 +15,8 @@ typedef struct Interp {
     int n_dims;
     const char *status; /* text of the status that ended the call, or NULL */
     int64_t points;     /* points visited by nests so far */
+    LoopCallFn *call;   /* the optimisers of `fit`; NULL: it is an error */
+    void *self;
     const Tensor *vals; /* of the running function, by value id: for ops that run it again (vjp) */
 } Interp;
 

@@ -184,6 +184,13 @@ LoopStmt *loop_require(LoopCursor *c, LVal cond, int status) {
     return s;
 }
 
+LoopStmt *loop_return(LoopCursor *c, LVal code) {
+    LoopStmt *s = loop_stmt(c, LOOP_RETURN);
+    s->n_args = 1;
+    s->args = copy_vals(c, &code, 1);
+    return s;
+}
+
 LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs,
                     int n_bufs, const LVal *args, int n, LType result) {
     LoopStmt *s = loop_stmt(c, LOOP_CALL);

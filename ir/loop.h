@@ -7,6 +7,7 @@
 
 #include "ir/abi.h"
 #include "ir/nest.h"
+#include "ir/rt_call.h"
 #include "ir/scalar.h"
 
 typedef struct LVal {
@@ -57,6 +58,7 @@ typedef enum LoopKind {
     LOOP_STORE,
     LOOP_CALL,   /* a runtime function (rt.def) */
     LOOP_STATUS, /* ends the call (or the job) with a status if the bool value is false */
+    LOOP_RETURN, /* at the top level: ends the call with the i32 value unless that is 0 */
     LOOP_YIELD   /* last statement of a body with carried values (while: cond first) */
 } LoopKind;
 
@@ -74,7 +76,7 @@ struct LoopStmt {
     /* LET */
     ScalarOp op;
     int n_args; /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF:
-                   condition */
+                   condition; RETURN: the code */
     LVal *args;
     ScalarValue k; /* CONST */
     /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or
@@ -95,8 +97,8 @@ struct LoopStmt {
     int n_lo, n_hi;
     const Dim *lo, *hi; /* lo = max of lo[], hi = min of hi[], exclusive; step >= 1 */
     int64_t step;
-    bool parallel; /* iterations are independent jobs; only at the top level; no carried values, no
-                      outer SSA values */
+    bool parallel; /* iterations are independent jobs; inside nothing but `while` and `if`; no
+                      carried values, no outer SSA values */
     int unroll;    /* hint for `tile`: 0 none */
     /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
     int n_carried;
@@ -177,6 +179,7 @@ LoopStmt *loop_load_lanes(LoopCursor *c, BufId b, const Dim *subs, int lanes, Di
 /* As many lanes as v has, likewise; marks the buffer as written. */
 LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v);
 LoopStmt *loop_require(LoopCursor *c, LVal cond, int status); /* LOOP_STATUS */
+LoopStmt *loop_return(LoopCursor *c, LVal code);
 /* result.dt == DT_NONE: no result. Buffers that the function writes must be marked by the caller
  * (written). */
 LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *const *buf_subs,
@@ -219,11 +222,6 @@ typedef union LoopArg {
     int64_t i;
     double f;
 } LoopArg;
-/* Runtime functions, which ir/ cannot see: calls row `callee` of rt.def; bufs point to the first
- * elements named, args are the scalar values (ints and bools in i, reals in f). Returns the result
- * in its type; false: no such row. */
-typedef bool LoopCallFn(void *self, Str callee, void *const *bufs, const ScalarValue *args,
-                        ScalarValue *result);
 typedef struct LoopRun {
     LoopCallFn *call; /* NULL: any CALL is an error */
     void *self;

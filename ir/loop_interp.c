@@ -429,6 +429,9 @@ static bool exec_stmt(Interp *in, const LoopStmt *s) {
             return true;
         in->status = -(s->status + 1);
         return false;
+    case LOOP_RETURN:
+        in->status = (int)in->vals[s->args[0].id]->i;
+        return in->status == 0;
     case LOOP_IF:
         return exec_body(in, in->vals[s->args[0].id]->i ? &s->body : &s->orelse);
     case LOOP_FOR:

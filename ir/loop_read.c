@@ -11,7 +11,7 @@
  *     form   = ltype NUMBER | "index" ltype DIM ["by" INT]
  *            | "load" ltype element access | "store" element "=" value access
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
- *            | "require" value "else" INT | "if" value | "yield" values | "while" [with]
+ *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
  *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"]
  *              ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["else" INT] */
@@ -394,6 +394,8 @@ static void read_effect(Reader *r, Span outer) {
     } else if (text_accept(t, "call")) {
         if (read_call(r).id)
             text_fail(t, "the result of a call has no name");
+    } else if (text_accept(t, "return")) {
+        loop_return(&r->c, read_use(r));
     } else if (text_accept(t, "require")) {
         LVal v = read_use(r);
         text_expect(t, "else");

@@ -214,6 +214,10 @@ static void put_simple(Printer *p, const LoopStmt *s) {
         put_vals(p, s->args, s->n_args);
         sb_printf(p->sb, " else %d", s->status);
         break;
+    case LOOP_RETURN:
+        sb_put(p->sb, "return ");
+        put_vals(p, s->args, s->n_args);
+        break;
     case LOOP_IF:
         sb_put(p->sb, "if ");
         put_vals(p, s->args, s->n_args);

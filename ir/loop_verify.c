@@ -14,6 +14,7 @@ typedef struct Verifier {
     int outside;        /* values below this position lie outside the parallel loop around */
     int depth;
     bool in_job;
+    bool in_for; /* inside a loop with an index */
 } Verifier;
 
 static void fail(Verifier *v, const LoopStmt *s, const char *fmt, ...) CNNC_PRINTF(3, 4);
@@ -241,8 +242,8 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->lo[k]);
     for (int k = 0; k < s->n_hi; k++)
         check_dim(v, s, s->hi[k]);
-    if (s->parallel && (v->depth || s->n_carried))
-        fail(v, s, "a parallel loop stands at the top level and carries nothing");
+    if (s->parallel && (v->in_for || s->n_carried))
+        fail(v, s, "a parallel loop stands in no other `for` and carries nothing");
     for (int k = 0; k < v->syms.n; k++)
         if (v->syms.p[k]->name == s->index->name)
             fail(v, s, "the index hides another `%s`", s->index->name);
@@ -257,7 +258,8 @@ static void check_loop(Verifier *v, const LoopStmt *s) {
     if (v->why)
         return;
     int live = v->live.n, syms = v->syms.n, outside = v->outside;
-    bool in_job = v->in_job;
+    bool in_job = v->in_job, in_for = v->in_for;
+    v->in_for |= s->kind == LOOP_FOR;
     if (s->parallel) {
         v->outside = live;
         v->in_job = true;
@@ -270,6 +272,7 @@ static void check_loop(Verifier *v, const LoopStmt *s) {
     leave(v, live, syms);
     v->outside = outside;
     v->in_job = in_job;
+    v->in_for = in_for;
     for (int k = 0; k < s->n_carried; k++)
         define(v, s, s->out[k], s->carried[k]);
 }
@@ -317,6 +320,11 @@ static void check_stmt(Verifier *v, const LoopStmt *s, const LoopStmt *owner, bo
     case LOOP_STATUS:
         check_condition(v, s);
         check_status(v, s, s->status);
+        break;
+    case LOOP_RETURN:
+        check_args(v, s, 1);
+        if (!v->why && (owner || !same_type(loop_type(v->f, s->args[0]), (LType){DT_I32, 1})))
+            fail(v, s, "a return stands at the top level and takes one i32");
         break;
     case LOOP_YIELD:
         check_args(v, s, s->n_args);

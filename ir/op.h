@@ -37,6 +37,18 @@ typedef struct Tensor {
 
 struct Interp;
 struct LowerBuilder;
+struct OpDef;
+
+/* An instruction of f to be repeated for `lanes` values of some operands: args are its operands,
+ * those marked in wide with one more axis, the last, of that extent. */
+typedef struct SpreadCall {
+    Module *m;
+    Func *f;
+    const Inst *inst;
+    const Val *args;
+    const bool *wide;
+    Dim lanes;
+} SpreadCall;
 struct IrReader;
 
 typedef struct OpDef {
@@ -55,6 +67,9 @@ typedef struct OpDef {
      * receives the new total, which includes acc[j]. An operand that stands twice has one total in
      * both places. NULL: no derivative. */
     void (*vjp)(Module *m, Func *f, const Inst *i, const Val *g, const Val *acc, Val *d);
+    /* Appends what computes the results for all lanes at once: out[k] is result k with the axis of
+     * lanes last. False: not where these operands are wide. NULL: never. */
+    bool (*spread)(const SpreadCall *s, Val *out);
     /* The reference meaning, f64; false: a run-time status with a message in the interpreter. */
     bool (*eval)(struct Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
                  Tensor *out);
@@ -117,10 +132,42 @@ typedef struct CallAttr { /* call(args...) */
     FuncId func;
 } CallAttr;
 
-/* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it */
+/* vjp(y, g, w1..wn) -> cotangents of w1..wn: y must depend on values before it. With lanes, g holds
+ * that many cotangents along its last axis, and so do the results: rows of a Jacobian. */
 typedef struct VjpAttr {
     int n_wrt;
+    Dim lanes; /* or NULL */
 } VjpAttr;
+
+/* fit(u, ends, args...): the point that is best for what the body makes of (u, args...). u: f64[p];
+ * ends: i64[p], bit 0 (1): u -> -inf (+inf) is an end of a bounded kind. Results: the point, i64[16]
+ * ctl, f64[2] of the method's state (runtime/rt_fit.h), the covariance f64[p, p] where the method
+ * has one, and the body's results at the point. The body yields
+ *     newton: f64 f, f64[p] gradient, f64[p, p] Hessian;  lbfgs: f, gradient    (f is maximised)
+ *     lsq, lm: f64[n, p + 1], a row [d mean / d u, observation - mean] of each residual; lsq: the
+ *     mean is affine in u; the covariance is then that of unit scale
+ * and after these whatever else is wanted at the point. */
+typedef enum FitMethod { FIT_NEWTON, FIT_LBFGS, FIT_LSQ, FIT_LM } FitMethod;
+
+typedef struct FitAttr {
+    FuncId body;
+    FitMethod method;
+    Dim rows; /* lsq, lm: residuals that count (n of n - p); else NULL */
+} FitAttr;
+
+enum { FIT_CTL_SIZE = 16, FIT_STATS_SIZE = 2 };
+enum { FIT_POINT, FIT_CTL, FIT_STATS, FIT_COV }; /* numbers of results */
+
+typedef struct FitMethodDef {
+    const char *name; /* of the runtime functions too: rt_NAME, rt_NAME_cov */
+    int n_results;    /* of the body that the runtime functions take */
+    bool has_ends, is_squares, has_cov;
+    int64_t square, linear, constant; /* doubles of state: square*w*w + linear*w + constant */
+} FitMethodDef;
+
+const FitMethodDef *fit_method(FitMethod m);
+Dim fit_state_size(Ctx *ctx, FitMethod m, Dim p); /* of p parameters; NULL: overflow */
+static inline int fit_first(FitMethod m) { return FIT_COV + fit_method(m)->has_cov; } /* of the body */
 
 typedef enum RandomKind { /* [0, 1), N(0, 1), 0..k-1 */
                           RANDOM_UNIFORM,

@@ -266,6 +266,17 @@ static void add_outputs(Builder *b) {
         add_pointer(b, ARG_GRAD, "grad", b->block ? b->block->real : f->real, false,
                     bytes_before(b, t, t.n, 0));
     }
+    if (b->e->kind == ENTRY_FIT) { /* either may be NULL */
+        DType real = b->block ? b->block->real : f->real;
+        add_pointer(b, ARG_COV, "cov", real, false, NULL);
+        add_pointer(b, ARG_INFO, "info", DT_NONE, false, NULL);
+        for (int k = 0; k < f->results.n; k++) {
+            ResRole role = f->results.p[k].role;
+            if (role == RES_COV || role == RES_INFO)
+                b->map.results[k] = (AbiSlot){b->arg_of[role == RES_COV ? ARG_COV : ARG_INFO],
+                                              bytes(b, 0), role == RES_COV ? real : DT_I64};
+        }
+    }
     if (b->e->kind == ENTRY_REPORT) {
         int arg = add_pointer(b, ARG_VALUES, "values", DT_F64, false, NULL);
         for (int k = 0; k < f->results.n; k++) {

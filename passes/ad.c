@@ -5,11 +5,12 @@
  * becomes the reverse sweep over the instructions before it that depend on the w's and that y
  * depends on: x_adj is the cotangent of x, contributions to one cotangent chain by `from`. The w's
  * are free: what computes them is not looked into. Instructions are expanded in order, so a vjp of
- * a vjp differentiates what the first has become. Derivative rules stand with the ops (OpDef.vjp);
- * this file knows none. */
+ * a vjp differentiates what the first has become. Many cotangents (lanes) share one sweep.
+ * Derivative rules stand with the ops (OpDef.vjp); this file knows none. */
 #include <string.h>
 
 #include "base/diag.h"
+#include "ir/build.h"
 #include "passes/rewrite.h"
 
 typedef struct Sweep {
@@ -99,24 +100,73 @@ static void backward(Sweep *s, const Inst *i) {
             s->adj[i->args[j].id] = d[j];
 }
 
-static Val zeros(Sweep *s, Type t, Span span) {
-    Ctx *ctx = s->u->ctx;
-    NestIndex *box = ARENA_ARRAY(s->u->arena, NestIndex, t.rank + 1);
-    Dim *map = ARENA_ARRAY(s->u->arena, Dim, t.rank + 1);
-    for (int k = 0; k < t.rank; k++) {
-        box[k] = (NestIndex){nest_index(ctx, str_fmt(ctx, "i%d", k)), t.shape[k]};
-        map[k] = dim_of(ctx, box[k].sym);
+/* ---- lanes: the sweep is linear in its cotangent. It is made for one cotangent that stands for
+ * all; then what depends on it is computed for all lanes. */
+
+typedef struct Spreading {
+    Sweep *s;
+    Val *to;    /* by value id */
+    bool *wide; /* by value id: has the axis of lanes */
+    Dim lanes;
+} Spreading;
+
+static void spread_inst(Spreading *z, const Inst *i) {
+    Sweep *s = z->s;
+    bool any = false, *wide = ARENA_ARRAY(s->u->arena, bool, i->n_args + 1);
+    Val *args = ARENA_ARRAY(s->u->arena, Val, i->n_args + 1),
+        *out = ARENA_ARRAY(s->u->arena, Val, i->n_results + 1);
+    for (int j = 0; j < i->n_args; j++) {
+        args[j] = z->to[i->args[j].id];
+        any |= wide[j] = z->wide[i->args[j].id];
     }
-    BodyBuilder b = body_new(ctx);
-    Body body = body_done(&b, body_real(&b, t.dt, 0));
-    Nest n = {.op = NEST_STORE,
-              .n_box = t.rank,
-              .box = box,
-              .rank = t.rank,
-              .map = map,
-              .body = body,
-              .init = -1};
-    return graph_nest(s->m, s->f, &n, NULL, 0, t.dt, t.shape, span, NULL);
+    if (!any) {
+        ValMap map = {z->to};
+        graph_copy_inst(s->m, s->f, s->f, i, &map);
+        return;
+    }
+    SpreadCall call = {s->m, s->f, i, args, wide, z->lanes};
+    if (!i->op->spread || !i->op->spread(&call, out)) {
+        diag_error(s->u->ctx, "E0590", i->span, "there is no second derivative of `%s`",
+                   i->op->name);
+        for (int j = 0; j < i->n_results; j++) {
+            Type t = graph_type(s->f, inst_result(i, j));
+            Dim shape[MAX_RANK + 1];
+            for (int k = 0; k < t.rank; k++)
+                shape[k] = t.shape[k];
+            shape[t.rank] = z->lanes;
+            out[j] = graph_fill(s->m, s->f, type_new(s->u->ctx, t.dt, t.rank + 1, shape), 0,
+                                i->span, NULL);
+        }
+    }
+    for (int j = 0; j < i->n_results; j++) {
+        z->to[inst_result(i, j).id] = out[j];
+        z->wide[inst_result(i, j).id] = true;
+    }
+}
+
+/* The instructions from `begin` on, anew; `from` is the cotangent that stands for all, g they.
+ * Adjoints are renamed. */
+static void spread(Sweep *s, int begin, Val from, Val g, Dim lanes) {
+    int n_vals = s->f->vals.n, n = s->f->insts.n - begin;
+    Spreading z = {.s = s, .lanes = lanes};
+    Inst **insts = ARENA_ARRAY(s->u->arena, Inst *, n + 1);
+    memcpy(insts, s->f->insts.p + begin, (size_t)n * sizeof *insts);
+    z.to = ARENA_ARRAY(s->u->arena, Val, n_vals + 1);
+    z.wide = ARENA_ARRAY(s->u->arena, bool, n_vals + 1);
+    for (int k = 0; k < n_vals; k++)
+        z.to[k] = (Val){(uint32_t)k};
+    z.to[from.id] = g;
+    z.wide[from.id] = true;
+    s->f->insts.n = begin;
+    for (int k = 0; k < n; k++)
+        spread_inst(&z, insts[k]);
+    for (int k = 0; k < s->n_vals; k++) {
+        Val a = s->adj[k];
+        if (a.id && !z.wide[a.id])
+            s->adj[k] = (Val){0}; /* it does not depend on the cotangent: it is zero */
+        else if (a.id)
+            s->adj[k] = z.to[a.id];
+    }
 }
 
 /* Results of one vjp instruction of r->from, computed in r->to. */
@@ -131,12 +181,19 @@ static void expand(Rewrite *r, const Inst *i) {
     s.live = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
     s.adj = ARENA_ARRAY(u->arena, Val, s.n_vals + 1);
     mark_live(&s, w, attr->n_wrt);
-    s.adj[y.id] = rewrite_val(r, i->args[1]);
+    Val g = rewrite_val(r, i->args[1]), one = g;
+    if (attr->lanes)
+        one = graph_fill(r->m, r->to, graph_type(r->to, y), 0, i->span, NULL);
+    int begin = r->to->insts.n;
+    s.adj[y.id] = one;
     for (int k = s.n_insts - 1; k >= 0; k--)
         backward(&s, r->to->insts.p[k]);
+    if (attr->lanes)
+        spread(&s, begin, one, g, attr->lanes);
     for (int k = 0; k < attr->n_wrt; k++) {
         Val d = s.adj[w[k].id];
-        r->map.to[inst_result(i, k).id] = d.id ? d : zeros(&s, graph_type(r->to, w[k]), i->span);
+        Type t = graph_type(r->from, inst_result(i, k));
+        r->map.to[inst_result(i, k).id] = d.id ? d : graph_fill(r->m, r->to, t, 0, i->span, NULL);
     }
 }
 

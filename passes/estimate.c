@@ -1,7 +1,7 @@
 /* estimate: the densities of an estimator become the entries that fit it.
  *
  *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step     (with `using`: training by
- * mini-batches) E.loglik, E.logprior             ->   E.logp, E.grad          (exact estimators)
+ * mini-batches) E.loglik, E.logprior             ->   E.logp, E.grad, E.fit (exact estimators)
  *
  * A `minimize` has E.objective in the place of E.loglik, which counts as minus a log likelihood per
  * row. Training minimises -(1/b) log likelihood - (prior/n) log prior; b rows of this batch, n of
@@ -10,16 +10,7 @@
  * are left to `ad`. */
 #include <string.h>
 
-#include "passes/rewrite.h"
-
-typedef struct Build {
-    Unit *u;
-    Module *m;
-    Func *f;
-    const AbiBlock *block;
-    Span span;
-    Val step; /* number of the step, which random numbers are keyed by; id 0: none */
-} Build;
+#include "passes/estimate_priv.h"
 
 /* ---- scalars */
 
@@ -79,10 +70,12 @@ static int negated_fn(BodyBuilder *b, const int *a, const Build *e) {
     return body_op1(b, SC_neg, a[0]);
 }
 
-/* loglik + prior * logprior */
+/* loglik + prior * logprior, which is left out where prior is 0: it may be -inf there */
 static int logp_fn(BodyBuilder *b, const int *a, const Build *e) {
     (void)e;
-    return body_op2(b, SC_add, a[0], body_op2(b, SC_mul, a[2], a[1]));
+    int none = body_op2(b, SC_eq, a[2], body_real(b, DT_F64, 0)),
+        share = body_op2(b, SC_mul, a[2], a[1]);
+    return body_op2(b, SC_add, a[0], body_op3(b, SC_select, none, body_real(b, DT_F64, 0), share));
 }
 
 static int is_none_fn(BodyBuilder *b, const int *a, const Build *e) {
@@ -105,21 +98,21 @@ static bool is_single(Role r) {
            r == ROLE_STEP;
 }
 
-static Val need_param(Build *e, const Param *like, Type t) {
+Val est_need_param(Build *e, const Param *like, Type t) {
     int k = find_param(e->f, like->role, is_single(like->role) ? NULL : like->name);
     return k >= 0 ? e->f->params.p[k].val : graph_param(e->m, e->f, *like, t);
 }
 
 static Val hyper_param(Build *e, Role role, const char *name, DType dt) {
     Param p = {.name = str_of(e->u->ctx, name), .role = role, .span = e->span, .tensor = -1};
-    return need_param(e, &p, type_scalar(dt));
+    return est_need_param(e, &p, type_scalar(dt));
 }
 
 static void need_params_of(Build *e, const Func *part) {
     for (int k = 0; part && k < part->params.n; k++) {
         const Param *p = &part->params.p[k];
         if (p->role != ROLE_GRAD && p->role != ROLE_STEP)
-            need_param(e, p, graph_type(part, p->val));
+            est_need_param(e, p, graph_type(part, p->val));
     }
 }
 
@@ -140,7 +133,10 @@ static Val *splice(Build *e, const Func *part) {
         *outs = ARENA_ARRAY(e->u->arena, Val, part->results.n + 1);
     for (int k = 0; k < part->params.n; k++) {
         const Param *p = &part->params.p[k];
-        args[k] = p->role == ROLE_STEP ? step_of(e) : need_param(e, p, graph_type(part, p->val));
+        args[k] = p->role == ROLE_STEP ? step_of(e)
+                  : e->theta && p->role == ROLE_PARAM
+                      ? e->theta[p->tensor]
+                      : est_need_param(e, p, graph_type(part, p->val));
     }
     graph_splice(e->m, e->f, part, args, NULL, 0, NULL, outs);
     return outs;
@@ -164,6 +160,12 @@ static int outside_kind(BodyBuilder *b, int x, Dim bound) {
                     body_op2(b, SC_le, body_dim(b, bound), v));
 }
 
+void est_require(Build *e, Val ok, Str message, Span span) {
+    RequireAttr *attr = ARENA_NEW(e->u->arena, RequireAttr);
+    *attr = (RequireAttr){.message = message, .span = span};
+    graph_inst(e->m, e->f, &op_require, &ok, 1, attr, span, NULL);
+}
+
 static void require_none(Build *e, Val v, BadFn bad, Dim bound, Str message, Span span) {
     Ctx *ctx = e->u->ctx;
     Type t = graph_type(e->f, v);
@@ -179,16 +181,14 @@ static void require_none(Build *e, Val v, BadFn bad, Dim bound, Str message, Spa
     n.body = body_done(&b, found);
     Val worst = graph_nest(e->m, e->f, &n, &v, 1, DT_I32, NULL, span, NULL);
     Val ok = scalar(e, &worst, 1, DT_BOOL, is_none_fn);
-    RequireAttr *attr = ARENA_NEW(e->u->arena, RequireAttr);
-    *attr = (RequireAttr){.message = message, .span = span};
-    graph_inst(e->m, e->f, &op_require, &ok, 1, attr, span, NULL);
+    est_require(e, ok, message, span);
 }
 
 static void require_finite(Build *e, Val v, const char *what) {
     require_none(e, v, not_finite, NULL, str_fmt(e->u->ctx, "%s is not finite", what), e->span);
 }
 
-static void require_labels(Build *e) {
+void est_require_labels(Build *e) {
     Ctx *ctx = e->u->ctx;
     for (int k = 0; k < e->f->params.n; k++) {
         const Param *p = &e->f->params.p[k];
@@ -209,7 +209,7 @@ static void guard_entry(Unit *u, Func *f) {
         return;
     Rewrite r = rewrite_begin(u, f);
     Build e = {.u = u, .m = u->graph, .f = r.to, .span = f->span};
-    require_labels(&e);
+    est_require_labels(&e);
     for (int k = 0; k < f->insts.n; k++)
         rewrite_copy(&r, f->insts.p[k]);
     rewrite_end(&r);
@@ -217,11 +217,7 @@ static void guard_entry(Unit *u, Func *f) {
 
 /* ---- entries */
 
-typedef struct Parts {
-    const Func *loglik, *objective, *logprior, *update;
-} Parts;
-
-static Build begin(Unit *u, int block, const Parts *p, const char *suffix, AbiEntryKind kind) {
+Build est_begin(Unit *u, int block, const Parts *p, const char *suffix, AbiEntryKind kind) {
     Build e = {.u = u, .m = u->graph, .block = u->graph->blocks.p[block]};
     const Func *like = p->loglik ? p->loglik : p->objective;
     e.span = like->span;
@@ -246,11 +242,11 @@ static Build begin(Unit *u, int block, const Parts *p, const char *suffix, AbiEn
 }
 
 /* Every parameter of the block is an argument, in order, also one that nothing mentions. */
-static void all_params(Build *e) {
+void est_all_params(Build *e) {
     for (int k = 0; k < e->block->params.n; k++) {
         const AbiTensor *t = &e->block->params.p[k];
         Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = k};
-        need_param(e, &p, t->type);
+        est_need_param(e, &p, t->type);
     }
 }
 
@@ -273,40 +269,52 @@ static Objective training_loss(Build *e, const Parts *p) {
     return o;
 }
 
-static Objective log_density(Build *e, const Parts *p) {
-    Objective o = {.source = p->loglik ? p->loglik : p->objective};
-    o.outs = splice(e, o.source);
-    o.value = p->loglik ? o.outs[0] : scalar(e, o.outs, 1, DT_F64, negated_fn);
+Density est_density(Build *e, const Parts *p) {
+    Density d = {.value = splice(e, p->loglik ? p->loglik : p->objective)[0]};
+    if (p->loglik)
+        d.loglik = d.value;
     if (p->logprior) {
-        Val args[3] = {o.outs[0], splice(e, p->logprior)[0],
-                       hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
-        o.value = scalar(e, args, 3, DT_F64, p->loglik ? logp_fn : minus_objective_fn);
+        d.logprior = splice(e, p->logprior)[0];
+        Val args[3] = {d.value, d.logprior, hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
+        d.value = scalar(e, args, 3, DT_F64, p->loglik ? logp_fn : minus_objective_fn);
+    } else if (!p->loglik) {
+        d.value = scalar(e, &d.value, 1, DT_F64, negated_fn);
     }
-    return o;
+    return d;
 }
+
+const Inst *est_vjp(Build *e, Val y, Val g, const Val *w, int n, Dim lanes) {
+    Val *args = ARENA_ARRAY(e->u->arena, Val, n + 2);
+    args[0] = y;
+    args[1] = g;
+    for (int k = 0; k < n; k++)
+        args[2 + k] = w[k];
+    VjpAttr *attr = ARENA_NEW(e->u->arena, VjpAttr);
+    *attr = (VjpAttr){n, lanes};
+    return graph_inst(e->m, e->f, &op_vjp, args, n + 2, attr, e->span, NULL);
+}
+
+Val est_one(Build *e) { return scalar(e, NULL, 0, DT_F64, one_fn); }
 
 /* Cotangents of all parameters, by number of the function's param (id 0 for others). */
 static Val *gradients(Build *e, Val y) {
-    Val *args = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 2),
+    Val *w = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 1),
         *grads = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 1);
     int n = 0;
     for (int k = 0; k < e->f->params.n; k++)
         if (e->f->params.p[k].role == ROLE_PARAM)
-            args[2 + n++] = e->f->params.p[k].val;
-    args[0] = y;
-    args[1] = scalar(e, NULL, 0, DT_F64, one_fn);
+            w[n++] = e->f->params.p[k].val;
+    Val one = est_one(e);
     if (n == 0)
         return grads;
-    VjpAttr *attr = ARENA_NEW(e->u->arena, VjpAttr);
-    attr->n_wrt = n;
-    const Inst *i = graph_inst(e->m, e->f, &op_vjp, args, n + 2, attr, e->span, NULL);
+    const Inst *i = est_vjp(e, y, one, w, n, NULL);
     for (int k = 0, j = 0; k < e->f->params.n; k++)
         if (e->f->params.p[k].role == ROLE_PARAM)
             grads[k] = inst_result(i, j++);
     return grads;
 }
 
-static void result(Build *e, Val v, const char *name, ResRole role, int of) {
+void est_result(Build *e, Val v, const char *name, ResRole role, int of) {
     graph_result(e->m, e->f,
                  (Result){.val = v, .name = str_of(e->u->ctx, name), .role = role, .of = of});
 }
@@ -320,16 +328,16 @@ static void require_finite_all(Build *e, Val loss, const Val *grads) {
 }
 
 static void make_loss_grad(Unit *u, int block, const Parts *p) {
-    Build e = begin(u, block, p, "loss_grad", ENTRY_LOSS_GRAD);
-    all_params(&e);
-    require_labels(&e);
+    Build e = est_begin(u, block, p, "loss_grad", ENTRY_LOSS_GRAD);
+    est_all_params(&e);
+    est_require_labels(&e);
     Objective o = training_loss(&e, p);
     Val *grads = gradients(&e, o.value);
     require_finite_all(&e, o.value, grads);
-    result(&e, o.value, "loss", RES_LOSS, -1);
+    est_result(&e, o.value, "loss", RES_LOSS, -1);
     for (int k = 0; k < e.f->params.n; k++)
         if (grads[k].id)
-            result(&e, grads[k], e.f->params.p[k].name, RES_GRAD, k);
+            est_result(&e, grads[k], e.f->params.p[k].name, RES_GRAD, k);
 }
 
 static int next_step_fn(BodyBuilder *b, const int *a, const Build *e) {
@@ -373,7 +381,7 @@ static void update(Build *e, const Func *up, const Val *grads) {
         const Param *p = &up->params.p[k];
         if (p->role == ROLE_GRAD || p->role == ROLE_STEP)
             continue;
-        args[k] = need_param(e, p, graph_type(up, p->val));
+        args[k] = est_need_param(e, p, graph_type(up, p->val));
         of[k] = find_param(e->f, p->role, is_single(p->role) ? NULL : p->name);
         header = p->role == ROLE_OPT && header < 0 ? k : header;
     }
@@ -385,48 +393,48 @@ static void update(Build *e, const Func *up, const Val *grads) {
             args[k] = grads[find_param(e->f, ROLE_PARAM, up->params.p[k].name)];
     }
     graph_splice(e->m, e->f, up, args, NULL, 0, NULL, outs);
-    result(e, next_header(e, args[header]), "steps", RES_NEW_OPT, of[header]);
+    est_result(e, next_header(e, args[header]), "steps", RES_NEW_OPT, of[header]);
     for (int k = 0; k < up->results.n; k++)
         if (up->results.p[k].of != header)
-            result(e, outs[k], up->results.p[k].name, up->results.p[k].role,
-                   of[up->results.p[k].of]);
+            est_result(e, outs[k], up->results.p[k].name, up->results.p[k].role,
+                       of[up->results.p[k].of]);
 }
 
 static void make_step(Unit *u, int block, const Parts *p) {
-    Build e = begin(u, block, p, "step", ENTRY_STEP);
-    all_params(&e);
+    Build e = est_begin(u, block, p, "step", ENTRY_STEP);
+    est_all_params(&e);
     need_params_of(&e, p->update);
-    require_labels(&e);
+    est_require_labels(&e);
     int header = find_param(e.f, ROLE_OPT, NULL);
     CTX_ASSERT(u->ctx, header >= 0);
     e.step = step_number(&e, e.f->params.p[header].val);
     Objective o = training_loss(&e, p);
     Val *grads = gradients(&e, o.value);
     require_finite_all(&e, o.value, grads);
-    result(&e, o.value, "loss", RES_LOSS, -1);
+    est_result(&e, o.value, "loss", RES_LOSS, -1);
     update(&e, p->update, grads);
     for (int k = 1; k < o.source->results.n; k++) {
         const Result *r = &o.source->results.p[k];
         if (r->role == RES_NEW_STATE)
-            result(&e, o.outs[k], r->name, RES_NEW_STATE,
-                   find_param(e.f, ROLE_STATE, o.source->params.p[r->of].name));
+            est_result(&e, o.outs[k], r->name, RES_NEW_STATE,
+                       find_param(e.f, ROLE_STATE, o.source->params.p[r->of].name));
     }
 }
 
 static void make_exact(Unit *u, int block, const Parts *p) {
-    Build e = begin(u, block, p, "logp", ENTRY_LOGP);
-    all_params(&e);
-    require_labels(&e);
-    result(&e, log_density(&e, p).value, "logp", RES_VALUE, -1);
-    Build g = begin(u, block, p, "grad", ENTRY_GRAD);
-    all_params(&g);
-    require_labels(&g);
-    Objective o = log_density(&g, p);
-    Val *grads = gradients(&g, o.value);
-    result(&g, o.value, "logp", RES_VALUE, -1);
+    Build e = est_begin(u, block, p, "logp", ENTRY_LOGP);
+    est_all_params(&e);
+    est_require_labels(&e);
+    est_result(&e, est_density(&e, p).value, "logp", RES_VALUE, -1);
+    Build g = est_begin(u, block, p, "grad", ENTRY_GRAD);
+    est_all_params(&g);
+    est_require_labels(&g);
+    Val value = est_density(&g, p).value;
+    Val *grads = gradients(&g, value);
+    est_result(&g, value, "logp", RES_VALUE, -1);
     for (int k = 0; k < g.f->params.n; k++)
         if (grads[k].id)
-            result(&g, grads[k], g.f->params.p[k].name, RES_GRAD, k);
+            est_result(&g, grads[k], g.f->params.p[k].name, RES_GRAD, k);
 }
 
 static const Func *part(Unit *u, const AbiBlock *b, const char *name) {
@@ -449,6 +457,7 @@ static void estimate_block(Unit *u, int block) {
         make_step(u, block, &p);
     } else {
         make_exact(u, block, &p);
+        est_make_fit(u, block, &p);
     }
     remove_part(u, p.loglik);
     remove_part(u, p.objective);

@@ -116,6 +116,8 @@ static void lower_inst(LowerBuilder *lb, const Inst *i) {
         lower_nest_inst(lb, i);
     else if (i->op == &op_batch)
         lower_batch(lb, i);
+    else if (i->op == &op_fit)
+        lower_fit(lb, i);
     else if (i->op->flags & OPF_VIEW)
         lb->buf_of[i->first.id] = lb->buf_of[i->first.id].id ? lb->buf_of[i->first.id] : alias_of(lb, i);
     else if (i->op->lower)
@@ -258,6 +260,8 @@ static void bind_results(FuncEmit *e) {
         const Result *res = &e->f->results.p[r];
         AbiSlot s = e->map.results[r];
         Type type = graph_type(e->f, res->val);
+        if (res->role == RES_COV || res->role == RES_INFO || res->role == RES_CODE)
+            continue;
         const Inst *def = graph_def(e->f, res->val);
         bool direct = def && !(def->op->flags & OPF_VIEW) && s.storage == type.dt && !e->lb.buf_of[res->val.id].id;
         BufId to;
@@ -277,10 +281,50 @@ static void bind_results(FuncEmit *e) {
     }
 }
 
+/* What the caller may not want goes through the runtime, which knows NULL. */
+static void fit_results(FuncEmit *e) {
+    Ctx *ctx = e->t.lm->ctx;
+    LoopCursor *c = &e->lb.c;
+    BufId info[3] = {{0}};
+    int n_info = 1;
+    LVal code = {0};
+    Dim zeros[MAX_RANK];
+    for (int k = 0; k < MAX_RANK; k++)
+        zeros[k] = dim_const(ctx, 0);
+    const Dim *subs[3] = {zeros, zeros, zeros};
+    for (int r = 0; r < e->f->results.n; r++) {
+        const Result *res = &e->f->results.p[r];
+        Type type = graph_type(e->f, res->val);
+        BufId from = e->lb.buf_of[res->val.id];
+        if (res->role == RES_COV) {
+            BufId bufs[2] = {arg_buf(e, e->map.results[r], type, res->name, e->f->span, true), from};
+            Dim bytes = dim_scale(ctx, type_count(ctx, type), (int64_t)dtype_size(type.dt));
+            if (!bytes)
+                ctx_internal(ctx, "the size of a covariance overflows");
+            LVal n = loop_index(c, bytes, 1, 0);
+            loop_call(c, str_of(ctx, "give"), bufs, subs, 2, &n, 1, (LType){DT_NONE, 0});
+        } else if (res->role == RES_INFO && n_info < 3) {
+            Dim words = dim_const(ctx, 10);
+            if (!info[0].id)
+                info[0] = arg_buf(e, e->map.results[r], type_new(ctx, DT_I64, 1, &words),
+                                  str_of(ctx, "info"), e->f->span, true);
+            info[n_info++] = from;
+        } else if (res->role == RES_CODE) {
+            code = loop_load(c, from, NULL);
+        }
+    }
+    if (n_info == 3)
+        loop_call(c, str_of(ctx, "fit_info"), info, subs, 3, NULL, 0, (LType){DT_NONE, 0});
+    if (code.id)
+        loop_return(c, code);
+}
+
 static void copy_results(FuncEmit *e) {
     for (int r = 0; r < e->f->results.n; r++)
         if (e->copy_to[r].id)
             lower_copy(&e->lb, e->copy_to[r], e->lb.buf_of[e->f->results.p[r].val.id]);
+    if (e->f->entry->kind == ENTRY_FIT)
+        fit_results(e);
 }
 
 static void entry_statuses(FuncEmit *e) {

@@ -35,6 +35,7 @@ bool lower_body_product(const BodyEmit *e, const Body *b, LVal *x, LVal *y);
  * NULL: none. */
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init, Dim group);
 void lower_batch(LowerBuilder *lb, const Inst *i);
+void lower_fit(LowerBuilder *lb, const Inst *i);
 
 /* Shared pieces. */
 /* Lowers the instructions of func in order with lb->buf_of prepared. */

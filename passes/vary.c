@@ -29,6 +29,7 @@ static void note_accesses(Vary *v, const LoopBody *b) {
         case LOOP_YIELD:
             break;
         case LOOP_STATUS:
+        case LOOP_RETURN:
             v->nest = false;
             break;
         case LOOP_WHILE:

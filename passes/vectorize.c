@@ -153,6 +153,7 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
             break;
         case LOOP_CALL:
         case LOOP_STATUS:
+        case LOOP_RETURN:
             cost += 2;
             break;
         }

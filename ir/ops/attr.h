@@ -16,6 +16,14 @@ Type attr_type(Ctx *ctx, Type t, const DimBinding *b, int n);
 const char *type_error(Module *m, const char *fmt, ...) CNNC_PRINTF(2, 3);
 /* The type of a matrix's leading axes with other last axes. */
 Type type_last(Ctx *ctx, Type t, int drop, int n, const Dim *more);
+/* The type with an axis of lanes, the last (t itself: lanes NULL). */
+Type type_lanes(Ctx *ctx, Type t, Dim lanes);
+/* x for every lane. */
+Val spread_repeat(Module *m, Func *f, Val x, Dim lanes, Span span, Str name);
+bool nest_spread(const SpreadCall *s, Val *out);
+bool gather_spread(const SpreadCall *s, Val *out);
+bool scatter_spread(const SpreadCall *s, Val *out);
+bool solve_spread(const SpreadCall *s, Val *out);
 /* Is v a scalar of dt? */
 bool is_scalar(const Func *f, Val v, DType dt);
 /* d[j] = acc[j] for all operands: no cotangent. */

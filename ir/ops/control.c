@@ -80,6 +80,11 @@ static bool stop_eval(Interp *in, const Func *f, const Inst *i, const Tensor *co
     return true;
 }
 
+static bool stop_spread(const SpreadCall *s, Val *out) {
+    out[0] = graph_inst(s->m, s->f, &op_stop, s->args, 1, NULL, s->inst->span, s->inst->name)->first;
+    return true;
+}
+
 const OpDef op_stop = {
     .name = "stop",
     .n_args = 1,
@@ -88,6 +93,7 @@ const OpDef op_stop = {
     .doc = "its operand, as a constant for derivatives",
     .type = stop_type,
     .vjp = require_vjp,
+    .spread = stop_spread,
     .eval = stop_eval,
 };
 
@@ -195,20 +201,20 @@ static const char *vjp_type(Module *m, const Func *f, const Val *args, int n_arg
     const VjpAttr *a = attr;
     if (a->n_wrt < 1 || n_args != 2 + a->n_wrt || a->n_wrt > MAX_RESULTS)
         return type_error(m, "%d operands for %d values", n_args, a->n_wrt);
-    if (!type_equal(graph_type(f, args[0]), graph_type(f, args[1])) ||
+    if (!type_equal(type_lanes(m->ctx, graph_type(f, args[0]), a->lanes), graph_type(f, args[1])) ||
         !dtype_is_real(graph_type(f, args[0]).dt))
         return type_error(m, "the cotangent does not have the real type of the value");
     for (int k = 2; k < n_args; k++) {
         if (!dtype_is_real(graph_type(f, args[k]).dt))
             return type_error(m, "a derivative by %s", dtype_name(graph_type(f, args[k]).dt));
-        out[(*n_out)++] = graph_type(f, args[k]);
+        out[(*n_out)++] = type_lanes(m->ctx, graph_type(f, args[k]), a->lanes);
     }
     return NULL;
 }
 
-/* g . y where w[at] is moved by step. */
+/* sums[l] = g_l . y, for every lane l of the cotangent, where w[at] is moved by step. */
 static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step,
-                  double *sum) {
+                  double *sums) {
     Tensor *vals = ARENA_ARRAY(in->arena, Tensor, f->vals.n);
     bool *given = ARENA_ARRAY(in->arena, bool, f->vals.n);
     memcpy(vals, in->vals, (size_t)f->vals.n * sizeof *vals);
@@ -220,32 +226,45 @@ static bool moved(Interp *in, const Func *f, const Inst *i, int w, int64_t at, d
     given[x.id] = true;
     if (!interp_replay(in, f, given, y, vals))
         return false;
-    *sum = 0;
-    for (int64_t k = 0; k < vals[y.id].count; k++)
-        *sum += g.f[k] * vals[y.id].f[k];
+    int64_t count = vals[y.id].count, lanes = count ? g.count / count : 0;
+    for (int64_t l = 0; l < lanes; l++) {
+        sums[l] = 0;
+        for (int64_t k = 0; k < count; k++)
+            sums[l] += g.f[k * lanes + l] * vals[y.id].f[k];
+    }
     return true;
 }
 
 static bool central(Interp *in, const Func *f, const Inst *i, int w, int64_t at, double step,
-                    double *slope) {
-    double up, down;
-    bool ok = moved(in, f, i, w, at, step, &up) && moved(in, f, i, w, at, -step, &down);
-    *slope = ok ? (up - down) / (2 * step) : 0;
+                    double *slopes, int64_t lanes) {
+    double *up = ARENA_ARRAY(in->arena, double, lanes + 1),
+           *down = ARENA_ARRAY(in->arena, double, lanes + 1);
+    bool ok = moved(in, f, i, w, at, step, up) && moved(in, f, i, w, at, -step, down);
+    for (int64_t l = 0; l < lanes; l++)
+        slopes[l] = ok ? (up[l] - down[l]) / (2 * step) : 0;
     return ok;
 }
 
 /* Central differences with one Richardson step; the cotangent is held fixed. */
 static bool vjp_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
                      Tensor *out) {
+    const VjpAttr *attr = i->attr;
+    int64_t lanes = attr->lanes ? interp_dim(in, attr->lanes) : 1;
+    if (in->status)
+        return false;
+    double *wide = ARENA_ARRAY(in->arena, double, lanes + 1),
+           *narrow = ARENA_ARRAY(in->arena, double, lanes + 1);
     for (int w = 0; w < i->n_results; w++) {
         const Tensor *x = args[2 + w];
-        out[w] = tensor_new(in->arena, x->dt, x->rank, x->shape);
+        if (!interp_tensor(in, graph_type(f, inst_result(i, w)), &out[w]))
+            return false;
         for (int64_t at = 0; at < x->count; at++) {
-            double step = ldexp(fabs(x->f[at]) > 1 ? fabs(x->f[at]) : 1, -9), wide, narrow;
-            if (!central(in, f, i, w, at, step, &wide) ||
-                !central(in, f, i, w, at, step / 2, &narrow))
+            double step = ldexp(fabs(x->f[at]) > 1 ? fabs(x->f[at]) : 1, -9);
+            if (!central(in, f, i, w, at, step, wide, lanes) ||
+                !central(in, f, i, w, at, step / 2, narrow, lanes))
                 return false;
-            out[w].f[at] = (4 * narrow - wide) / 3;
+            for (int64_t l = 0; l < lanes; l++)
+                out[w].f[at * lanes + l] = (4 * narrow[l] - wide[l]) / 3;
         }
     }
     return true;
@@ -253,14 +272,28 @@ static bool vjp_eval(Interp *in, const Func *f, const Inst *i, const Tensor *con
 
 static void vjp_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i) {
     (void)m, (void)f;
-    sb_printf(sb, "{%d}", ((const VjpAttr *)i->attr)->n_wrt);
+    const VjpAttr *a = i->attr;
+    sb_printf(sb, "{%d", a->n_wrt);
+    if (a->lanes) {
+        sb_put(sb, " lanes ");
+        dim_print(sb, a->lanes);
+    }
+    sb_putc(sb, '}');
 }
 
 static const void *vjp_read(IrReader *r) {
     text_expect(&r->t, "{");
-    VjpAttr a = {(int)text_int(&r->t, "a number of values")};
+    VjpAttr a = {(int)text_int(&r->t, "a number of values"), NULL};
+    if (text_accept(&r->t, "lanes"))
+        a.lanes = text_dim(&r->t);
     text_expect(&r->t, "}");
     return ATTR_COPY(r->t.ctx, &a);
+}
+
+static const void *vjp_subst(Ctx *ctx, const void *attr, const DimBinding *b, int n) {
+    VjpAttr a = *(const VjpAttr *)attr;
+    a.lanes = a.lanes ? attr_dim(ctx, a.lanes, b, n) : NULL;
+    return ATTR_COPY(ctx, &a);
 }
 
 const OpDef op_vjp = {
@@ -273,4 +306,5 @@ const OpDef op_vjp = {
     .eval = vjp_eval,
     .print = vjp_print,
     .read = vjp_read,
+    .subst = vjp_subst,
 };

@@ -274,6 +274,7 @@ const OpDef op_nest = {
     .flags = OPF_PURE | OPF_TEXT,
     .doc = "a scalar body on every point of a box, stored or reduced",
     .vjp = nest_vjp_op,
+    .spread = nest_spread,
     .eval = interp_nest,
     .print = nest_print,
     .read = nest_read,

@@ -167,6 +167,15 @@ static void reshape_vjp(Module *m, Func *f, const Inst *i, const Val *g, const V
     vjp_add(m, f, i, 0, r->first, acc, d);
 }
 
+static bool reshape_spread(const SpreadCall *s, Val *out) {
+    ReshapeAttr a = *(const ReshapeAttr *)s->inst->attr;
+    a.type = type_lanes(s->m->ctx, a.type, s->lanes);
+    out[0] = graph_inst(s->m, s->f, &op_reshape, s->args, 1, ATTR_COPY(s->m->ctx, &a),
+                        s->inst->span, s->inst->name)
+                 ->first;
+    return true;
+}
+
 static bool reshape_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
                          Tensor *out) {
     if (!interp_tensor(in, graph_type(f, i->first), out))
@@ -210,6 +219,7 @@ const OpDef op_reshape = {
     .doc = "the same elements in row-major order under another shape",
     .type = reshape_type,
     .vjp = reshape_vjp,
+    .spread = reshape_spread,
     .eval = reshape_eval,
     .read = reshape_read,
     .subst = reshape_subst,

@@ -150,7 +150,7 @@ static void what_does_not_verify_is_told(void **state) {
                  "not defined on the way");
     expect_error("%1 = f32 1.0\nfor i in 0..N parallel {\nstore out[i] = %1\n}", "E0802",
                  "outside the parallel loop");
-    expect_error("for i in 0..N {\nfor k in 0..2 parallel {\n}\n}", "E0802", "top level");
+    expect_error("for i in 0..N {\nfor k in 0..2 parallel {\n}\n}", "E0802", "no other `for`");
     expect_error("for i in 0..N {\nfor i in 0..2 {\n}\n}", "E0802", "hides another");
     expect_error("for N in 0..2 {\n}", "E0802", "hides another");
     expect_error("%1 = load f32 j[0]", "E0802", "outside parallel loops");

@@ -1,0 +1,421 @@
+/* estimate: the entry that fits, E.fit.
+ *
+ *   E.loglik, E.logprior   ->   E.fit: u0 = inverse(start);  u = fit{newton E.fit.body}(u0, ends,
+ * data..) params = forward(u), covariance J C J', figures, code E.fit.body(u, data..) -> log
+ * density, gradient, Hessian at forward(u)
+ *
+ * u is the vector of all free reals, block after block (passes/transform.h). What is maximised is
+ * the density of the parameters as declared: no Jacobian is added. */
+#include "passes/estimate_priv.h"
+
+#include <math.h>
+
+#include "passes/transform.h"
+
+/* A parameter of the block: where its free reals lie in u, and its elements in params. */
+typedef struct Free {
+    TransformCall c;
+    const TransformDef *d;
+    Type free;         /* of its free reals */
+    Dim at, count;     /* in u */
+    Dim home, n_cells; /* in params */
+} Free;
+
+typedef struct Fit {
+    Build *e;
+    int n;
+    Free *p;
+    Dim n_free, n_params;
+} Fit;
+
+static Ctx *ctx_of(const Fit *z) { return z->e->u->ctx; }
+
+static Dim need(const Fit *z, Dim d) {
+    if (!d)
+        ctx_internal(ctx_of(z), "the number of parameters of %s overflows", z->e->block->name);
+    return d;
+}
+
+static Fit fit_of(Build *e) {
+    Ctx *ctx = e->u->ctx;
+    Fit z = {.e = e, .n = e->block->params.n};
+    z.p = ARENA_ARRAY(e->u->arena, Free, z.n + 1);
+    z.n_free = z.n_params = dim_const(ctx, 0);
+    for (int k = 0; k < z.n; k++) {
+        const AbiTensor *t = &e->block->params.p[k];
+        Free *p = &z.p[k];
+        p->d = transform_of(t->kind);
+        p->c = (TransformCall){e->m, e->f, t, type_with(t->type, DT_F64), t->span};
+        p->free = p->d->free_type(ctx, p->c.type);
+        p->at = z.n_free;
+        p->home = z.n_params;
+        p->count = need(&z, type_count(ctx, p->free));
+        p->n_cells = need(&z, type_count(ctx, t->type));
+        z.n_free = need(&z, dim_add(ctx, z.n_free, p->count));
+        z.n_params = need(&z, dim_add(ctx, z.n_params, p->n_cells));
+    }
+    return z;
+}
+
+/* ---- vectors of blocks */
+
+static Val reshaped(Build *e, Val x, Type to) {
+    if (graph_type(e->f, x).rank == to.rank)
+        return x;
+    ReshapeAttr *a = ARENA_NEW(e->u->arena, ReshapeAttr);
+    a->type = type_with(to, graph_type(e->f, x).dt);
+    return graph_inst(e->m, e->f, &op_reshape, &x, 1, a, e->span, NULL)->first;
+}
+
+/* v[at ..], in the shape of `to`. */
+static Val cut(Build *e, Val v, Dim at, Dim count, Type to, Str name) {
+    Ctx *ctx = e->u->ctx;
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    Dim k = to.rank ? maker_index(&n, "k", count) : dim_const(ctx, 0), from = dim_add(ctx, at, k);
+    int read = maker_read(&n, v, &from);
+    return reshaped(e, maker_done(&n, read, to.rank ? 1 : 0, &k, &count, e->span, name), to);
+}
+
+/* The blocks one after the other. */
+static Val joined(Build *e, const Val *blocks, const Dim *at, int n, Dim total) {
+    Ctx *ctx = e->u->ctx;
+    DType dt = n ? graph_type(e->f, blocks[0]).dt : DT_F64;
+    Type all = type_new(ctx, dt, 1, &total);
+    Val v = {0};
+    if (n != 1 || graph_type(e->f, blocks[0]).rank != 1)
+        v = graph_fill(e->m, e->f, all, 0, e->span, NULL);
+    for (int k = 0; k < n; k++) {
+        Type t = graph_type(e->f, blocks[k]);
+        Dim count = type_count(ctx, t);
+        if (!v.id)
+            return blocks[0];
+        Val flat = t.rank > 1 ? reshaped(e, blocks[k], type_new(ctx, dt, 1, &count)) : blocks[k];
+        NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
+        Dim i = t.rank ? maker_index(&m, "k", count) : dim_const(ctx, 0),
+            to = dim_add(ctx, at[k], i);
+        int read = maker_read(&m, flat, &i);
+        vec_push(&ctx->perm, &m.args, v);
+        Nest nest = {.op = NEST_STORE,
+                     .n_box = m.box.n,
+                     .box = m.box.p,
+                     .rank = 1,
+                     .map = arena_dup(&ctx->perm, &to, sizeof to),
+                     .init = m.args.n - 1};
+        nest.body = body_done(&m.b, read);
+        v = graph_nest(e->m, e->f, &nest, m.args.p, m.args.n, dt, all.shape, e->span, NULL);
+    }
+    return v;
+}
+
+typedef Val (*BlockFn)(const TransformCall *c);
+
+/* A table of the transforms, for all of u. */
+static Val table(const Fit *z, BlockFn (*column)(const TransformDef *d)) {
+    Build *e = z->e;
+    Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
+        v[k] = column(z->p[k].d)(&z->p[k].c);
+        at[k] = z->p[k].at;
+    }
+    return joined(e, v, at, z->n, z->n_free);
+}
+
+static BlockFn ends_column(const TransformDef *d) { return d->ends; }
+
+/* The parameters at u, in f64. */
+static Val *forward(const Fit *z, Build *e, Val u) {
+    Val *theta = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
+        TransformCall c = z->p[k].c;
+        c.f = e->f;
+        Val block = cut(e, u, z->p[k].at, z->p[k].count, z->p[k].free, c.t->path);
+        theta[k] = z->p[k].d->forward(&c, block);
+    }
+    return theta;
+}
+
+static Val start(const Fit *z) {
+    Build *e = z->e;
+    Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
+        const AbiTensor *t = &e->block->params.p[k];
+        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = k};
+        Val x = graph_cast(e->m, e->f, est_need_param(e, &p, t->type), DT_F64, e->span, NULL);
+        v[k] = z->p[k].d->inverse(&z->p[k].c, x);
+        at[k] = z->p[k].at;
+    }
+    return joined(e, v, at, z->n, z->n_free);
+}
+
+/* f64[n, n], 1 on the diagonal */
+static Val unit(Build *e, Dim n) {
+    NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
+    Dim at[2] = {maker_index(&m, "i", n), maker_index(&m, "j", n)};
+    int same = body_op2(&m.b, SC_eq, body_index(&m.b, at[0]), body_index(&m.b, at[1]));
+    int v = body_op3(&m.b, SC_select, same, body_real(&m.b, DT_F64, 1), body_real(&m.b, DT_F64, 0));
+    return maker_done(&m, v, 2, at, (Dim[]){n, n}, e->span, NULL);
+}
+
+/* ---- the body */
+
+enum { BODY_VALUE, BODY_GRADIENT, BODY_HESSIAN }; /* numbers of results */
+
+typedef struct FitBody {
+    Func *f;
+    int loglik, logprior; /* numbers of results, or -1 */
+} FitBody;
+
+static Func *body_func(const Fit *z, const char *suffix) {
+    Build *e = z->e;
+    Func *f = graph_func_new(e->m, str_fmt(ctx_of(z), "%s.%s", e->f->name, suffix), e->span);
+    f->real = e->f->real;
+    f->block = e->f->block;
+    for (int k = 0; k < e->f->dims.n; k++)
+        vec_push(e->m->arena, &f->dims, e->f->dims.p[k]);
+    Param u = {.name = str_of(ctx_of(z), "u"), .role = ROLE_LOCAL, .span = e->span, .tensor = -1};
+    graph_param(e->m, f, u, type_new(ctx_of(z), DT_F64, 1, &z->n_free));
+    return f;
+}
+
+/* A Build in the body with the parameters at u in the place of the function's. */
+static Build in_body(const Fit *z, Func *f) {
+    Build b = *z->e;
+    b.f = f;
+    Val *theta = forward(z, &b, f->params.p[0].val);
+    for (int k = 0; k < z->n; k++)
+        theta[k] = graph_cast(b.m, f, theta[k], b.block->params.p[k].type.dt, b.span, NULL);
+    b.theta = theta;
+    return b;
+}
+
+static int local_result(Build *b, Val v, const char *name) {
+    if (!v.id)
+        return -1;
+    est_result(b, v, name, RES_LOCAL, -1);
+    return b->f->results.n - 1;
+}
+
+static FitBody value_body(const Fit *z, const Parts *p, bool hessian) {
+    FitBody r = {.f = body_func(z, "body")};
+    Val u = r.f->params.p[0].val;
+    Build b = in_body(z, r.f);
+    Density d = est_density(&b, p);
+    Val g = est_vjp(&b, d.value, est_one(&b), &u, 1, NULL)->first;
+    local_result(&b, d.value, "value");
+    local_result(&b, g, "gradient");
+    if (hessian)
+        local_result(&b, est_vjp(&b, g, unit(&b, z->n_free), &u, 1, z->n_free)->first, "hessian");
+    r.loglik = local_result(&b, d.loglik, "loglik");
+    r.logprior = local_result(&b, d.logprior, "logprior");
+    return r;
+}
+
+static const Inst *optimise(const Fit *z, const FitBody *body, FitMethod method, Dim rows) {
+    Build *e = z->e;
+    const Func *f = body->f;
+    Val *args = ARENA_ARRAY(e->u->arena, Val, f->params.n + 2);
+    args[0] = start(z);
+    args[1] = table(z, ends_column);
+    for (int k = 1; k < f->params.n; k++)
+        args[k + 1] = est_need_param(e, &f->params.p[k], graph_type(f, f->params.p[k].val));
+    FitAttr *attr = ARENA_NEW(e->u->arena, FitAttr);
+    *attr = (FitAttr){.body = f->id, .method = method, .rows = rows};
+    return graph_inst(e->m, e->f, &op_fit, args, f->params.n + 1, attr, e->span, NULL);
+}
+
+/* ---- the covariance on the declared scale: J C J' */
+
+/* f64 scalars 1 where cov[k, k] is NaN, for every element of u. */
+static Val missing(const Fit *z, Val cov) {
+    NestMaker n = nest_maker(z->e->m, z->e->f, NEST_STORE);
+    Dim k = maker_index(&n, "k", z->n_free);
+    int c = maker_read(&n, cov, (Dim[]){k, k}), nan = body_op2(&n.b, SC_ne, c, c);
+    return maker_done(&n, body_cast(&n.b, DT_F64, nan), 1, &k, &z->n_free, z->e->span, NULL);
+}
+
+/* What is marked for a free real is marked for every element of its value. */
+static Val missing_cells(const Fit *z, Val marks) {
+    Build *e = z->e;
+    Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
+        const Free *p = &z->p[k];
+        at[k] = p->home;
+        v[k] = cut(e, marks, p->at, p->count, p->free, NULL);
+        if (!p->d->axes)
+            continue;
+        int lead = p->c.type.rank - p->d->axes;
+        NestMaker any = nest_maker(e->m, e->f, NEST_MAX);
+        Dim i[MAX_RANK];
+        maker_cells(&any, p->free, i);
+        Val one =
+            maker_done(&any, maker_read(&any, v[k], i), lead, i, p->free.shape, e->span, NULL);
+        NestMaker all = nest_maker(e->m, e->f, NEST_STORE);
+        maker_cells(&all, p->c.type, i);
+        v[k] = maker_done(&all, maker_read(&all, one, i), p->c.type.rank, i, p->c.type.shape,
+                          e->span, NULL);
+    }
+    return joined(e, v, at, z->n, z->n_params);
+}
+
+/* sum_b x[a, b] * y[b, j], where x that are NaN count as 0 */
+static Val product(const Fit *z, Val x, Val y, bool turned) {
+    Build *e = z->e;
+    NestMaker n = nest_maker(e->m, e->f, NEST_SUM);
+    Type tx = graph_type(e->f, x), ty = graph_type(e->f, y);
+    Dim shape[2] = {tx.shape[turned ? 1 : 0], ty.shape[1]};
+    Dim a = maker_index(&n, "a", shape[0]), j = maker_index(&n, "j", shape[1]),
+        b = maker_index(&n, "b", ty.shape[0]);
+    int v = maker_read(&n, x, turned ? (Dim[]){b, a} : (Dim[]){a, b});
+    if (!turned)
+        v = body_op3(&n.b, SC_select, body_op2(&n.b, SC_ne, v, v), body_real(&n.b, DT_F64, 0), v);
+    int body = body_op2(&n.b, SC_mul, v, maker_read(&n, y, (Dim[]){b, j}));
+    return maker_done(&n, body, 2, (Dim[]){a, j}, shape, e->span, NULL);
+}
+
+static Val covariance(const Fit *z, Val u, const Val *theta, Val cov) {
+    Build *e = z->e;
+    Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++)
+        at[k] = z->p[k].home;
+    Val all = joined(e, theta, at, z->n, z->n_params);
+    Val jt = est_vjp(e, all, unit(e, z->n_params), &u, 1, z->n_params)->first;
+    Val full = product(z, jt, product(z, cov, jt, false), true);
+    Val bad = missing_cells(z, missing(z, cov));
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    Dim i[2] = {maker_index(&n, "i", z->n_params), maker_index(&n, "j", z->n_params)};
+    int marks = body_op2(&n.b, SC_add, maker_read(&n, bad, &i[0]), maker_read(&n, bad, &i[1]));
+    int none = body_op2(&n.b, SC_eq, marks, body_real(&n.b, DT_F64, 0));
+    int body =
+        body_op3(&n.b, SC_select, none, maker_read(&n, full, i), body_real(&n.b, DT_F64, NAN));
+    return maker_done(&n, body, 2, i, (Dim[]){z->n_params, z->n_params}, e->span, NULL);
+}
+
+/* ---- figures */
+
+/* Scalars of one type as a vector; id 0: NaN. */
+static Val listed(const Fit *z, const Val *v, int n, DType dt) {
+    Build *e = z->e;
+    Ctx *ctx = ctx_of(z);
+    NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
+    Dim count = dim_const(ctx, n), i = maker_index(&m, "i", count);
+    int r = -1;
+    for (int k = n; k-- > 0;) {
+        int x = v[k].id ? maker_read(&m, v[k], NULL) : body_real(&m.b, DT_F64, NAN);
+        int here = body_op2(&m.b, SC_eq, body_index(&m.b, i), body_int(&m.b, DT_I64, k));
+        r = r < 0 ? x : body_op3(&m.b, SC_select, here, x, r);
+    }
+    (void)dt;
+    return maker_done(&m, r, 1, &i, &count, e->span, NULL);
+}
+
+static Val element(const Fit *z, Val v, int k) {
+    Build *e = z->e;
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    Dim at = dim_const(ctx_of(z), k);
+    return maker_done(&n, maker_read(&n, v, &at), 0, NULL, NULL, e->span, NULL);
+}
+
+static Val dim_value(const Fit *z, Dim d) {
+    NestMaker n = nest_maker(z->e->m, z->e->f, NEST_STORE);
+    return maker_done(&n, body_dim(&n.b, d), 0, NULL, NULL, z->e->span, NULL);
+}
+
+/* Element of params that belongs to the element of u at fault; -1 stays. */
+static Val where(const Fit *z, Val at) {
+    Build *e = z->e;
+    bool same = true;
+    Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    Dim *starts = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++)
+        same &= z->p[k].at == z->p[k].home && !z->p[k].d->axes;
+    if (same)
+        return at;
+    for (int k = 0; k < z->n; k++) {
+        v[k] = graph_map(e->m, e->f, SC_add,
+                         (Val[]){z->p[k].d->home(&z->p[k].c), dim_value(z, z->p[k].home)}, 2,
+                         e->span, NULL);
+        starts[k] = z->p[k].at;
+    }
+    Val home = joined(e, v, starts, z->n, z->n_free);
+    Val zero = dim_value(z, dim_const(ctx_of(z), 0));
+    GatherAttr *attr = ARENA_NEW(e->u->arena, GatherAttr);
+    attr->at = 0;
+    Val args[2] = {home, graph_map(e->m, e->f, SC_max, (Val[]){at, zero}, 2, e->span, NULL)};
+    Val found = graph_inst(e->m, e->f, &op_gather, args, 2, attr, e->span, NULL)->first;
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    int k = maker_read(&n, at, NULL), fault = body_op2(&n.b, SC_le, body_int(&n.b, DT_I64, 0), k);
+    int r = body_op3(&n.b, SC_select, fault, maker_read(&n, found, NULL), k);
+    return maker_done(&n, r, 0, NULL, NULL, e->span, NULL);
+}
+
+/* The call fails where the start is not finite. */
+static void require_start(const Fit *z, Val code) {
+    Build *e = z->e;
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    int ok = body_op2(&n.b, SC_le, body_int(&n.b, DT_I64, 0), maker_read(&n, code, NULL));
+    Val v = maker_done(&n, ok, 0, NULL, NULL, e->span, NULL);
+    est_require(e, v,
+                str_fmt(ctx_of(z), "%s: the log density or its gradient is not finite at the start",
+                        e->block->name),
+                e->span);
+}
+
+enum { WAY_CLOSED = 1, WAY_LSQ, WAY_NEWTON, WAY_LBFGS }; /* cnnc_fit_info.method */
+
+typedef struct Figures {
+    int way;
+    Val code, iterations, where;                 /* i64 */
+    Val loglik, logprior, grad_norm, s2, df, r2; /* f64; id 0: NaN */
+} Figures;
+
+static void results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
+    Build *e = z->e;
+    Dim n = e->block->observations ? e->block->observations : dim_const(ctx_of(z), 0);
+    for (int k = 0; k < e->f->params.n; k++) {
+        const Param *p = &e->f->params.p[k];
+        if (p->role != ROLE_PARAM)
+            continue;
+        DType dt = graph_type(e->f, p->val).dt;
+        Val v = graph_cast(e->m, e->f, theta[p->tensor], dt, e->span, NULL);
+        est_result(e, v, p->name, RES_NEW_PARAM, k);
+    }
+    cov = graph_cast(e->m, e->f, cov, e->block->real, e->span, NULL);
+    est_result(e, cov, "cov", RES_COV, -1);
+    Val ints[4] = {dim_value(z, dim_const(ctx_of(z), g->way)), g->iterations, dim_value(z, n),
+                   g->where};
+    Val reals[6] = {g->loglik, g->logprior, g->grad_norm, g->s2, g->df, g->r2};
+    est_result(e, listed(z, ints, 4, DT_I64), "counts", RES_INFO, -1);
+    est_result(e, listed(z, reals, 6, DT_F64), "figures", RES_INFO, -1);
+    est_result(e, graph_cast(e->m, e->f, g->code, DT_I32, e->span, NULL), "code", RES_CODE, -1);
+}
+
+/* ---- Newton */
+
+static void fit_newton(Fit *z, const Parts *p) {
+    Build *e = z->e;
+    FitBody body = value_body(z, p, true);
+    const Inst *i = optimise(z, &body, FIT_NEWTON, NULL);
+    int first = fit_first(FIT_NEWTON);
+    Val u = inst_result(i, FIT_POINT), ctl = inst_result(i, FIT_CTL);
+    Figures g = {.way = WAY_NEWTON, .code = element(z, ctl, 1), .iterations = element(z, ctl, 3)};
+    require_start(z, g.code);
+    g.where = where(z, element(z, ctl, 2));
+    g.grad_norm = element(z, inst_result(i, FIT_STATS), 1);
+    if (body.loglik >= 0)
+        g.loglik = inst_result(i, first + body.loglik);
+    if (body.logprior >= 0)
+        g.logprior = inst_result(i, first + body.logprior);
+    Val *theta = forward(z, e, u);
+    results(z, theta, covariance(z, u, theta, inst_result(i, FIT_COV)), &g);
+}
+
+void est_make_fit(Unit *u, int block, const Parts *p) {
+    Build e = est_begin(u, block, p, "fit", ENTRY_FIT);
+    est_all_params(&e);
+    est_require_labels(&e);
+    Fit z = fit_of(&e);
+    fit_newton(&z, p);
+}

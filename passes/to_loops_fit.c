@@ -1,0 +1,195 @@
+/* to_loops: fits. The optimiser asks for evaluations (reverse communication, runtime/rt_fit.h):
+ *
+ *   u = start;  ctl = 0
+ *   while { body(u, args..) -> f, g, h;  rt_newton(u, f, g, h, ends, state, ctl, p);  ctl[0] != 0 }
+ *   rt_newton_cov(cov, h, state, p)
+ *
+ * The body's loops are those of any function: their parallel loops are jobs inside the while. */
+#include "passes/to_loops.h"
+
+typedef struct FitEmit {
+    LowerBuilder *lb;
+    const Inst *inst;
+    const FitAttr *attr;
+    const FitMethodDef *method;
+    const Func *body;
+    LowerBuilder inner;
+    BufId *copy_to; /* by result of the body: id 0: computed there */
+    BufId ends, state, triangle, block;
+    Dim p;
+} FitEmit;
+
+static Ctx *ctx_of(const FitEmit *e) { return e->lb->c.m->ctx; }
+
+static BufId out(const FitEmit *e, int k) { return lower_result(e->lb, e->inst, k); }
+
+static BufId scratch(FitEmit *e, const char *name, int rank, const Dim *shape) {
+    for (int k = 0; k < rank; k++)
+        if (!shape[k])
+            ctx_internal(ctx_of(e), "the memory of a fit overflows");
+    Type t = type_new(ctx_of(e), DT_F64, rank, shape);
+    return lower_new_buf(e->lb, t, str_of(ctx_of(e), name), e->inst->span);
+}
+
+/* Results of the body are computed where those of the fit belong, if they can be. */
+static void bind_results(FitEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    int first = fit_first(e->attr->method);
+    e->copy_to = ARENA_ARRAY(&ctx->perm, BufId, e->body->results.n + 1);
+    for (int k = 0; k < e->body->results.n; k++) {
+        Val v = e->body->results.p[k].val;
+        const Inst *def = graph_def(e->body, v);
+        BufId to = out(e, first + k);
+        if (def && !(def->op->flags & OPF_VIEW) && !e->inner.buf_of[v.id].id)
+            e->inner.buf_of[v.id] = to;
+        else
+            e->copy_to[k] = to;
+    }
+}
+
+static void evaluate(FitEmit *e) {
+    e->inner.c = e->lb->c;
+    lower_insts(&e->inner, e->body);
+    e->lb->c = e->inner.c;
+    e->lb->c.span = e->inst->span;
+    for (int k = 0; k < e->body->results.n; k++)
+        if (e->copy_to[k].id)
+            lower_copy(e->lb, e->copy_to[k], e->inner.buf_of[e->body->results.p[k].val.id]);
+}
+
+/* ---- calls of the runtime: everything from its first element */
+
+static void call(FitEmit *e, const char *name, const BufId *bufs, int n_bufs, const Dim *sizes,
+                 int n) {
+    enum { MOST = 8 };
+    Ctx *ctx = ctx_of(e);
+    Dim *zeros = ARENA_ARRAY(&ctx->perm, Dim, MAX_RANK);
+    const Dim *subs[MOST];
+    LVal args[MOST];
+    for (int k = 0; k < MAX_RANK; k++)
+        zeros[k] = dim_const(ctx, 0);
+    for (int k = 0; k < n_bufs; k++) {
+        subs[k] = zeros;
+        loop_storage(e->lb->c.f, bufs[k])->written |=
+            loop_storage(e->lb->c.f, bufs[k])->kind == BUF_WORK;
+    }
+    for (int k = 0; k < n; k++)
+        args[k] = loop_index(&e->lb->c, sizes[k], 1, 0);
+    loop_call(&e->lb->c, str_of(ctx, name), bufs, subs, n_bufs, args, n, (LType){DT_NONE, 0});
+}
+
+static LVal load_ctl(FitEmit *e, int k) {
+    Dim at = dim_const(ctx_of(e), k);
+    return loop_load(&e->lb->c, out(e, FIT_CTL), &at);
+}
+
+static void step_value(FitEmit *e) {
+    int first = fit_first(e->attr->method), n = 0;
+    BufId bufs[8] = {out(e, FIT_POINT)};
+    for (n = 1; n <= e->method->n_results; n++)
+        bufs[n] = out(e, first + n - 1);
+    bufs[n++] = e->ends;
+    bufs[n++] = e->state;
+    bufs[n++] = out(e, FIT_CTL);
+    call(e, e->method->name, bufs, n, &e->p, 1);
+}
+
+/* The rows of residuals go into the triangle, or into a pass of refinement (ctl[0] == 2). */
+static void feed_rows(FitEmit *e, BufId rows) {
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &e->lb->c;
+    const LoopBuf *b = loop_bufp(c->f, rows);
+    Dim sizes[2] = {b->shape[0], b->shape[1]};
+    LVal args[2] = {load_ctl(e, 0), loop_int(c, (LType){DT_I64, 1}, 2)};
+    LVal refine = loop_let(c, SC_eq, args, 2, DT_NONE);
+    LoopBody *outer = c->at;
+    LoopStmt *s = loop_if(c, refine);
+    Dim lsq[2] = {b->shape[0], e->p};
+    if (!e->method->has_ends)
+        call(e, "lsq_rows", (BufId[]){e->state, rows}, 2, lsq, 2);
+    c->at = &s->orelse;
+    lower_fill(e->lb, e->triangle, (ScalarValue){0});
+    lower_copy(e->lb, e->block, rows);
+    call(e, "qr_rows", (BufId[]){e->triangle, e->block}, 2, sizes, 2);
+    loop_end(c, s, outer, NULL);
+    (void)ctx;
+}
+
+static void step_squares(FitEmit *e) {
+    int n = 2;
+    BufId bufs[5] = {out(e, FIT_POINT), e->triangle};
+    Dim sizes[2] = {e->p, lower_dim(e->lb, e->attr->rows)};
+    feed_rows(e, out(e, fit_first(e->attr->method)));
+    if (e->method->has_ends)
+        bufs[n++] = e->ends;
+    bufs[n++] = e->state;
+    bufs[n++] = out(e, FIT_CTL);
+    call(e, e->method->name, bufs, n, sizes, 2);
+}
+
+static void covariance(FitEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    int first = fit_first(e->attr->method);
+    if (e->method->is_squares) {
+        BufId one = scratch(e, "unit", 0, NULL);
+        loop_store(&e->lb->c, one, NULL, loop_real(&e->lb->c, (LType){DT_F64, 1}, 1));
+        call(e, "lsq_cov", (BufId[]){out(e, FIT_COV), e->triangle, e->state, one}, 4, &e->p, 1);
+        return;
+    }
+    const char *name = str_fmt(ctx, "%s_cov", e->method->name);
+    call(e, name, (BufId[]){out(e, FIT_COV), out(e, first + e->method->n_results - 1), e->state}, 3,
+         &e->p, 1);
+}
+
+static void figures(FitEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    for (int k = 0; k < FIT_STATS_SIZE; k++) {
+        Dim at = dim_const(ctx, k);
+        loop_store(&e->lb->c, out(e, FIT_STATS), &at, loop_load(&e->lb->c, e->state, &at));
+    }
+}
+
+static void prepare(FitEmit *e) {
+    LowerBuilder *lb = e->lb;
+    Ctx *ctx = ctx_of(e);
+    Dim q = dim_addk(ctx, e->p, 1), size = fit_state_size(ctx, e->attr->method, e->p);
+    e->ends = lower_buf(lb, e->inst->args[1]);
+    e->state = scratch(e, "state", 1, &size);
+    lower_copy(lb, out(e, FIT_POINT), lower_buf(lb, e->inst->args[0]));
+    lower_fill(lb, out(e, FIT_CTL), (ScalarValue){0});
+    e->inner = *lb;
+    e->inner.func = e->body;
+    e->inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n + 1);
+    e->inner.buf_of[e->body->params.p[0].val.id] = out(e, FIT_POINT);
+    for (int k = 1; k < e->body->params.n; k++)
+        e->inner.buf_of[e->body->params.p[k].val.id] = lower_buf(lb, e->inst->args[k + 1]);
+    bind_results(e);
+    e->inner.same_as = lower_coalesce(&ctx->perm, e->body, e->inner.buf_of);
+    if (e->method->is_squares) {
+        Type t = graph_type(e->body, e->body->results.p[0].val);
+        e->triangle = scratch(e, "r", 2, (Dim[]){q, q});
+        e->block = scratch(e, "block", 2, t.shape);
+    }
+}
+
+void lower_fit(LowerBuilder *lb, const Inst *i) {
+    FitEmit e = {.lb = lb, .inst = i, .attr = i->attr};
+    LoopCursor *c = &lb->c;
+    e.method = fit_method(e.attr->method);
+    e.body = graph_func(lb->graph, e.attr->body);
+    e.p = lower_dim(lb, graph_type(lb->func, i->args[0]).shape[0]);
+    prepare(&e);
+    LoopBody *outer = c->at;
+    LoopStmt *s = loop_while(c, NULL, 0);
+    evaluate(&e);
+    if (e.method->is_squares)
+        step_squares(&e);
+    else
+        step_value(&e);
+    LVal args[2] = {load_ctl(&e, 0), loop_int(c, (LType){DT_I64, 1}, 0)};
+    LVal again = loop_let(c, SC_ne, args, 2, DT_NONE);
+    loop_end(c, s, outer, &again);
+    if (e.method->has_cov)
+        covariance(&e);
+    figures(&e);
+}
