@@ -88,14 +88,22 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
     return *base;
 }
 
+/* The constant part of the offset comes last: it folds into the access, and neighbours share the rest. */
 LLVMValueRef emit_element(FnEmit *f, BufId id, int rank, const Dim *subs) {
     const LoopBuf *b = loop_bufp(f->f, id);
-    LLVMValueRef base = emit_base(f, id);
-    Dim offset = flat_offset(f, b, rank, subs);
-    if (dim_is_zero(offset))
-        return base;
-    LLVMValueRef at = emit_dim(f, offset);
-    return LLVMBuildInBoundsGEP2(f->b, emit_memory_type(f->e, b->dt), base, &at, 1, "");
+    Dim at = flat_offset(f, b, rank, subs);
+    int64_t constant = 0;
+    for (int k = 0; k < dim_n_terms(at); k++)
+        if (!dim_term(at, k).n_atoms)
+            constant = dim_term(at, k).coef;
+    LLVMTypeRef cell = emit_memory_type(f->e, b->dt);
+    LLVMValueRef p = emit_base(f, id), last = emit_i64(f->e, constant);
+    Dim rest = dim_addk(f->e->ctx, at, -constant);
+    if (!dim_is_zero(rest)) {
+        LLVMValueRef first = emit_dim(f, rest);
+        p = LLVMBuildGEP2(f->b, cell, p, &first, 1, "");
+    }
+    return constant ? LLVMBuildGEP2(f->b, cell, p, &last, 1, "") : p;
 }
 
 /* ---- accesses */

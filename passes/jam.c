@@ -1,310 +1,383 @@
-/* Unroll-and-jam: several iterations of an output loop share the loops inside.
+/* Unroll-and-jam: several iterations of output loops share the loops of their sums.
  *
  *   for k in 0..6 {
  *     for x in 0..28 {
- *       %1 = for c in 0..3 with %2 = 0 { yield fma(w[k, c], in[c, x], %2) }
+ *       %1 = for s in 0..3 with %2 = 0 { yield fma(w[k, s], in[x + s], %2) }
  *       store out[k, x] = %1
  *
- * becomes, by 2 in k,
+ * becomes, by 2 in x and with s unrolled,
  *
- *   for k in 0..6 step 2 {
- *     for x in 0..28 {
- *       %1, %3 = for c in 0..3 with %2 = 0, %4 = 0 {
- *         yield fma(w[k, c], in[c, x], %2), fma(w[k + 1, c], in[c, x], %4)
- *       }
+ *   for k in 0..6 {
+ *     for x in 0..28 step 2 {
+ *       %1 = fma(w[k, 2], in[x + 2], fma(w[k, 1], in[x + 1], fma(w[k, 0], in[x], 0)))
+ *       %2 = fma(w[k, 2], in[x + 3], fma(w[k, 1], in[x + 2], fma(w[k, 0], in[x + 1], 0)))
  *       store out[k, x] = %1
- *       store out[k + 1, x] = %3
+ *       store out[k, x + 1] = %2
  *
- * What does not depend on k is computed once for all of them, and the sums of one step do not wait
- * for each other. At most two loops of a nest are taken, by factors of at most 8 that divide their
- * extents, so that the estimated cycles of the innermost body for each sum are fewest and the sums
- * stay in registers. */
+ * with each weight and each of the four inputs loaded once. At most two output loops of a nest are
+ * taken and up to two of the innermost sums' loops, so that the estimated cycles for each term are
+ * fewest while sums and operands stay in registers. Where the bounds of a sum's loop depend on the
+ * blocked index (padding), they become constants of the copies, and the border gets code of its
+ * own. A long epilogue becomes a loop of its own over the block. */
 #include "passes/jam.h"
 
+#include "passes/block.h"
 #include "passes/vary.h"
 
-enum { MOST_BY = 8, MOST_CHAIN = 16, MOST_STMTS = 600, MOST_OPS = 4 };
+enum {
+    MOST_LOADS = 24,
+    MOST_AXES = 12,
+    MOST_TERMS = 140,  /* of one body */
+    MOST_TEXT = 320,   /* terms in all pieces of a nest */
+    MOST_POINTS = 32,  /* of unrolled loops */
+    MOST_OPS = 4,      /* per sum: of bodies that are worth sharing */
+    LONG_EPILOGUE = 6, /* operations */
+    LATENCY = 4        /* cycles until a sum is ready for its next term */
+};
 
-typedef struct Jam {
-    Ctx *ctx;
-    Arena *arena; /* of the module */
-    LoopModule *m;
-    LoopFunc *f;
-    const Vary *v;
-    int by;
-    LVal *to[MOST_BY]; /* by value id: its copy for iteration k + u; id 0: the same for all */
-} Jam;
+/* One load of the innermost body: how its subscripts depend on the loops. */
+typedef struct Load {
+    const LoopStmt *s;
+    int n_axes;
+    int64_t out[MOST_AXES][MOST_LEVELS], sum[MOST_AXES][MOST_LEVELS];
+    bool linear;
+} Load;
 
-/* ---- rewriting */
+typedef struct Kernel {
+    BlockNest nest;
+    bool may[MOST_LEVELS];
+    int64_t extent[MOST_LEVELS];           /* of output loops that may be blocked */
+    int64_t trip[MOST_LEVELS];             /* of sums' loops, the most; 0: not constant */
+    bool ragged[MOST_LEVELS][MOST_LEVELS]; /* [output][sum]: its bounds depend on that */
+    Load loads[MOST_LOADS];
+    int n_loads, n_carried, n_ops, n_after;
+} Kernel;
 
-static LVal copy_of(const Jam *j, int u, LVal x) {
-    return x.id && j->to[u][x.id].id ? j->to[u][x.id] : x;
+typedef struct Choice {
+    int a, by_a, b, by_b; /* output loops; -1: none */
+    int unrolled, unroll_by;
+    double cost;
+} Choice;
+
+/* ---- the nest */
+
+static LoopStmt *only_loop(const LoopBody *b, int *n) {
+    LoopStmt *found = NULL;
+    *n = 0;
+    for (int k = 0; k < b->stmts.n; k++)
+        if (b->stmts.p[k]->kind == LOOP_FOR) {
+            found = b->stmts.p[k];
+            (*n)++;
+        }
+    return *n == 1 ? found : NULL;
 }
 
-static LVal new_copy(Jam *j, int u, LVal x) {
-    return j->to[u][x.id] = loop_val(j->m, j->f, loop_type(j->f, x));
+/* From `s` inwards as long as there is one loop; false: sums in a body without loops do not stand
+ * at the end. */
+static bool find_nest(LoopStmt *s, BlockNest *n) {
+    int loops = 1;
+    n->n_outs = n->n_sums = 0;
+    for (; s && !s->n_carried && n->n_outs < MOST_LEVELS; s = only_loop(&s->body, &loops))
+        n->outs[n->n_outs++] = s;
+    for (; s && s->n_carried && n->n_sums < MOST_LEVELS; s = only_loop(&s->body, &loops))
+        n->sums[n->n_sums++] = s;
+    return !s && !loops && n->n_outs && n->n_sums;
 }
 
-static const Dim *shifted(const Jam *j, const Dim *d, int n, int u) {
-    const LoopStmt *loop = j->v->loop;
-    DimBinding b = {loop->index, dim_addk(j->ctx, dim_of(j->ctx, loop->index), u * loop->step)};
-    Dim *to = ARENA_ARRAY(j->arena, Dim, n + 1);
-    for (int k = 0; k < n; k++)
-        to[k] = dim_subst(j->ctx, d[k], &b, 1);
-    return to;
-}
-
-static LVal *copies(const Jam *j, const LVal *v, int n, int u) {
-    LVal *to = ARENA_ARRAY(j->arena, LVal, n + 1);
-    for (int k = 0; k < n; k++)
-        to[k] = copy_of(j, u, v[k]);
-    return to;
-}
-
-static LoopStmt *copy_stmt(Jam *j, const LoopStmt *s, int u) {
-    LoopStmt *c = arena_dup(j->arena, s, sizeof *s);
-    c->args = copies(j, s->args, s->n_args, u);
-    c->subs = s->subs ? shifted(j, s->subs, s->rank, u) : NULL;
-    c->active = s->active ? *shifted(j, &s->active, 1, u) : NULL;
-    c->sub_vals = s->sub_vals ? copies(j, s->sub_vals, s->rank, u) : NULL;
-    if (s->result.id)
-        c->result = new_copy(j, u, s->result);
-    return c;
-}
-
-static bool body_varies(const Jam *j, const LoopBody *b) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        if (s->kind == LOOP_STORE || (s->result.id && j->v->varies[s->result.id]) ||
-            body_varies(j, &s->body))
+static bool bounds_mention(const LoopStmt *s, DimSym x) {
+    for (int k = 0; k < s->n_lo; k++)
+        if (dim_mentions(s->lo[k], x))
             return true;
-    }
+    for (int k = 0; k < s->n_hi; k++)
+        if (dim_mentions(s->hi[k], x))
+            return true;
     return false;
 }
 
-static LoopBody jam_body(Jam *j, const LoopBody *b);
-
-/* Carried values that vary are carried once for every iteration. */
-static LoopStmt *jam_inner(Jam *j, const LoopStmt *s) {
-    LoopStmt *c = arena_dup(j->arena, s, sizeof *s);
-    int most = s->n_carried * j->by, n = 0;
-    c->init = ARENA_ARRAY(j->arena, LVal, most + 1);
-    c->phi = ARENA_ARRAY(j->arena, LVal, most + 1);
-    c->out = ARENA_ARRAY(j->arena, LVal, most + 1);
-    c->carried = ARENA_ARRAY(j->arena, LType, most + 1);
-    for (int k = 0; k < s->n_carried; k++) {
-        bool many = j->v->varies[s->phi[k].id];
-        for (int u = 0; u < (many ? j->by : 1); u++, n++) {
-            c->carried[n] = s->carried[k];
-            c->init[n] = copy_of(j, u, s->init[k]);
-            c->phi[n] = many ? new_copy(j, u, s->phi[k]) : s->phi[k];
-        }
-    }
-    c->body = jam_body(j, &s->body);
-    c->n_carried = n;
-    if (!n)
-        return c;
-    const LoopStmt *old = s->body.stmts.p[s->body.stmts.n - 1];
-    LoopStmt *yield = arena_dup(j->arena, old, sizeof *old);
-    yield->args = ARENA_ARRAY(j->arena, LVal, n);
-    yield->n_args = n;
-    n = 0;
-    for (int k = 0; k < s->n_carried; k++) {
-        bool many = j->v->varies[s->phi[k].id];
-        for (int u = 0; u < (many ? j->by : 1); u++, n++) {
-            yield->args[n] = copy_of(j, u, old->args[k]);
-            c->out[n] = many ? new_copy(j, u, s->out[k]) : s->out[k];
-        }
-    }
-    vec_push(j->arena, &c->body.stmts, yield);
-    return c;
+static int64_t coefficient(Ctx *ctx, Dim d, DimSym x, bool *linear) {
+    Dim c, rest;
+    int64_t k = 0;
+    if (!dim_mentions(d, x))
+        return 0;
+    *linear = *linear && dim_linear_in(ctx, d, x, &c, &rest) && dim_is_const(c, &k);
+    return k;
 }
 
-static LoopBody jam_body(Jam *j, const LoopBody *b) {
-    LoopBody to = {0};
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        if (s->kind == LOOP_YIELD)
+static void note_load(Ctx *ctx, Kernel *n, const LoopStmt *s) {
+    if (n->n_loads == MOST_LOADS)
+        return;
+    Load *l = &n->loads[n->n_loads++];
+    *l =
+        (Load){.s = s, .n_axes = s->rank < MOST_AXES ? s->rank : MOST_AXES, .linear = !s->sub_vals};
+    for (int a = 0; a < l->n_axes; a++) {
+        for (int k = 0; k < n->nest.n_outs; k++)
+            l->out[a][k] = coefficient(ctx, s->subs[a], n->nest.outs[k]->index, &l->linear) *
+                           n->nest.outs[k]->step;
+        for (int k = 0; k < n->nest.n_sums; k++)
+            l->sum[a][k] = coefficient(ctx, s->subs[a], n->nest.sums[k]->index, &l->linear);
+    }
+}
+
+static bool is_work(const LoopStmt *s, const Target *t) {
+    return s->kind == LOOP_LET && s->op != SC_splat &&
+           (s->op != SC_select || t->vector_bytes < 64); /* else: masked sums */
+}
+
+static void note_body(Ctx *ctx, const Target *t, Kernel *n) {
+    const LoopStmt *inner = n->nest.sums[n->nest.n_sums - 1];
+    const LoopBody *cell = &n->nest.outs[n->nest.n_outs - 1]->body;
+    n->n_carried = inner->n_carried;
+    for (int k = 0; k < inner->body.stmts.n; k++) {
+        const LoopStmt *s = inner->body.stmts.p[k];
+        n->n_ops += is_work(s, t);
+        if (s->kind == LOOP_LOAD)
+            note_load(ctx, n, s);
+    }
+    bool after = false;
+    for (int k = 0; k < cell->stmts.n; k++) {
+        n->n_after +=
+            after && cell->stmts.p[k]->kind == LOOP_LET && cell->stmts.p[k]->op != SC_splat;
+        after = after || cell->stmts.p[k] == n->nest.sums[0];
+    }
+}
+
+/* The most iterations of a sum's loop, over the values of the index that its bounds depend on; 0:
+ * not constant. */
+static int64_t trip_of(Ctx *ctx, const Kernel *n, int sum) {
+    const LoopStmt *s = n->nest.sums[sum];
+    int64_t lo, hi, most = 0;
+    if (s->step != 1)
+        return 0;
+    if (block_bounds(ctx, s, NULL, 0, &lo, &hi))
+        return hi - lo;
+    for (int k = 0; k < n->nest.n_outs; k++) {
+        int64_t from, end;
+        if (!n->ragged[k][sum] || !n->may[k] ||
+            !block_bounds(ctx, n->nest.outs[k], NULL, 0, &from, &end))
             continue;
-        if (s->kind == LOOP_FOR) {
-            vec_push(j->arena, &to.stmts, body_varies(j, &s->body) ? jam_inner(j, s) : s);
-        } else if (s->kind == LOOP_STORE || j->v->varies[s->result.id]) {
-            for (int u = 0; u < j->by; u++)
-                vec_push(j->arena, &to.stmts, copy_stmt(j, s, u));
-        } else {
-            vec_push(j->arena, &to.stmts, s);
-        }
+        for (int64_t at = from; at < end && at < from + 64; at += n->nest.outs[k]->step)
+            if (block_bounds(ctx, s, n->nest.outs[k]->index, at, &lo, &hi) && hi - lo > most)
+                most = hi - lo;
     }
-    return to;
+    return most;
 }
 
-static bool constant_trip(const LoopStmt *s, int64_t *trip) {
-    int64_t lo, hi;
-    if (s->n_lo != 1 || s->n_hi != 1 || !dim_is_const(s->lo[0], &lo) ||
-        !dim_is_const(s->hi[0], &hi))
+static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
+    const BlockNest *nest = &n->nest;
+    for (int k = 0; k < nest->n_outs; k++) {
+        int64_t lo, hi;
+        n->may[k] = block_allowed(ctx, scratch, f, nest, k);
+        if (n->may[k] && block_bounds(ctx, nest->outs[k], NULL, 0, &lo, &hi))
+            n->extent[k] = (hi - lo + nest->outs[k]->step - 1) / nest->outs[k]->step;
+        for (int j = 0; j < nest->n_sums; j++)
+            n->ragged[k][j] = bounds_mention(nest->sums[j], nest->outs[k]->index);
+    }
+    for (int j = 0; j < nest->n_sums; j++)
+        n->trip[j] = trip_of(ctx, n, j);
+}
+
+/* ---- what a choice costs */
+
+/* Iterations of sums' loop j in one body. */
+static int64_t points_of(const Kernel *n, const Choice *c, int j) {
+    int last = n->nest.n_sums - 1;
+    if (j > last - c->unrolled)
+        return n->trip[j];
+    return j == last && !c->unrolled ? c->unroll_by : 1;
+}
+
+/* Different values of the subscript of an axis: sums of its steps along the loops. */
+static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *c) {
+    enum { MOST = 256 };
+    bool seen[MOST] = {true}, next[MOST];
+    int64_t reach = 1, count = 0;
+    for (int k = 0; k < 2 + n->nest.n_sums; k++) {
+        int level = k == 0 ? c->a : c->b;
+        int64_t steps = k < 2 ? (level < 0 ? 1
+                                 : k == 0  ? c->by_a
+                                           : c->by_b)
+                              : points_of(n, c, k - 2);
+        int64_t coef = k < 2 ? (level < 0 ? 0 : l->out[axis][level]) : l->sum[axis][k - 2];
+        coef = coef < 0 ? -coef : coef;
+        if (!coef || steps == 1)
+            continue;
+        if (reach + coef * (steps - 1) > MOST)
+            return steps * reach;
+        for (int64_t x = 0; x < MOST; x++)
+            next[x] = false;
+        for (int64_t x = 0; x < reach; x++)
+            for (int64_t u = 0; u < steps && seen[x]; u++)
+                next[x + coef * u] = true;
+        reach += coef * (steps - 1);
+        for (int64_t x = 0; x < reach; x++)
+            seen[x] = next[x];
+    }
+    for (int64_t x = 0; x < reach; x++)
+        count += seen[x];
+    return count;
+}
+
+static int64_t times_loaded(const Load *l, const Kernel *n, const Choice *c, int64_t terms) {
+    int64_t times = 1;
+    for (int a = 0; a < l->n_axes && l->linear; a++)
+        times *= distinct(l, a, n, c);
+    return l->linear && times < terms ? times : terms;
+}
+
+/* Cycles for each term: two operations start in a cycle, and two loads; vectors often come from L2.
+ */
+static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
+    int copies = c->by_a * c->by_b, last = n->nest.n_sums - 1;
+    int64_t points = 1;
+    for (int j = 0; j <= last; j++)
+        points *= points_of(n, c, j);
+    int64_t terms = points * copies;
+    int sums = n->n_carried * copies;
+    bool heavy = n->n_ops > MOST_OPS * n->n_carried;
+    if (terms * n->n_carried > MOST_TERMS || points > MOST_POINTS || sums >= t->registers - 2 ||
+        (heavy && terms > 2))
         return false;
-    *trip = (hi - lo) / s->step;
-    return *trip > 0 && (hi - lo) % s->step == 0;
-}
-
-/* Subscripts and lanes can be shifted: indices need no more than dims do. */
-static bool may_jam(const Vary *v, int by) {
-    int64_t trip;
-    const LoopStmt *s = v->loop;
-    return s->kind == LOOP_FOR && !s->parallel && !s->n_carried && v->nest &&
-           constant_trip(s, &trip) && trip % by == 0 && vary_independent(v);
-}
-
-bool jam_loop(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *loop, int by) {
-    Arena scratch;
-    arena_init(&scratch, ctx);
-    Vary v = vary_of(ctx, &scratch, f, loop);
-    bool may = by >= 2 && by <= MOST_BY && may_jam(&v, by);
-    if (may) {
-        Jam j = {.ctx = ctx, .arena = arena, .m = m, .f = f, .v = &v, .by = by};
-        for (int u = 0; u < by; u++)
-            j.to[u] = ARENA_ARRAY(&scratch, LVal, f->vals.n);
-        loop->body = jam_body(&j, &loop->body);
-        loop->step *= by;
+    double loads = 0, held = 0, most = 0;
+    for (int k = 0; k < n->n_loads; k++) {
+        double times = (double)times_loaded(&n->loads[k], n, c, terms);
+        int lanes = n->loads[k].s->type.lanes;
+        bool strided = lanes > 1 && (n->loads[k].s->lane_step != 1 ||
+                                     n->loads[k].s->lane_axis != n->loads[k].s->rank - 1);
+        loads += times * (strided ? lanes : lanes > 1 ? 0.75 : 0.5);
+        held += times;
+        most = times > most ? times : most;
     }
-    arena_free(&scratch);
-    return may;
+    if (sums + held - most + 2 > t->registers - 1)
+        return false;
+    double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
+    double best = ops > loads ? ops : loads;
+    best = best > wait ? best : wait;
+    c->cost = (best + 0.3 * loads + 1.5) / (double)(terms * n->n_carried);
+    return true;
+}
+
+/* Terms in the text of all pieces; -1: a loop whose bounds depend on a blocked one is not fit for
+ * it. */
+static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
+    int last = n->nest.n_sums - 1;
+    int64_t terms = n->n_carried, pieces = 1;
+    for (int j = 0; j <= last; j++)
+        terms *= points_of(n, c, j);
+    terms *= c->by_a * c->by_b;
+    for (int k = 0; k < 2; k++) {
+        int level = k ? c->b : c->a, by = k ? c->by_b : c->by_a;
+        if (level < 0)
+            continue;
+        int64_t lo, hi, many = 1 + (n->extent[level] % by != 0), first[2], other[2];
+        for (int j = 0; j <= last; j++) {
+            if (!n->ragged[level][j])
+                continue;
+            if (j <= last - c->unrolled && !(j == last && !c->unrolled))
+                return -1;
+            block_bounds(ctx, n->nest.outs[level], NULL, 0, &lo, &hi);
+            int64_t changes = 1;
+            const LoopStmt *out = n->nest.outs[level];
+            for (int64_t at = lo + out->step; at < hi && at < lo + 256; at += out->step) {
+                block_bounds(ctx, n->nest.sums[j], out->index, at - out->step, &first[0],
+                             &first[1]);
+                block_bounds(ctx, n->nest.sums[j], out->index, at, &other[0], &other[1]);
+                changes += first[0] != other[0] || first[1] != other[1];
+            }
+            int64_t blocks = (n->extent[level] + by - 1) / by;
+            many = changes < blocks ? changes : blocks;
+        }
+        pieces *= many;
+    }
+    return terms * pieces;
 }
 
 /* ---- choosing */
 
-/* The output loops around one reduction, and what its innermost body does. */
-typedef struct Kernel {
-    LoopStmt *loops[MOST_CHAIN];
-    bool may[MOST_CHAIN][MOST_BY + 1];
-    bool *varies[MOST_CHAIN]; /* by value id */
-    int n;
-    const LoopBody *inner; /* of the innermost reduction */
-    int n_sums, n_ops;     /* carried there; operations other than splats */
-    int n_stmts;           /* statements of the outermost loop */
-} Kernel;
-
-static LoopStmt *only_loop(const LoopBody *b) {
-    LoopStmt *found = NULL;
-    for (int k = 0; k < b->stmts.n; k++) {
-        if (b->stmts.p[k]->kind != LOOP_FOR)
-            continue;
-        if (found)
-            return NULL;
-        found = b->stmts.p[k];
-    }
-    return found;
-}
-
-static int count_stmts(const LoopBody *b) {
-    int n = b->stmts.n;
-    for (int k = 0; k < b->stmts.n; k++)
-        n += count_stmts(&b->stmts.p[k]->body);
-    return n;
-}
-
-/* From `s` inwards as long as there is one loop; false: no reduction stands at the end. */
-static bool find_nest(LoopStmt *s, Kernel *n) {
-    n->n = 0;
-    for (; s && !s->n_carried && n->n < MOST_CHAIN; s = only_loop(&s->body))
-        n->loops[n->n++] = s;
-    if (!s || !s->n_carried || !n->n)
+static bool factor_allowed(const Kernel *n, int level, int by) {
+    int64_t e = n->extent[level];
+    if (by > e || by >= MOST_COPIES)
         return false;
-    for (LoopStmt *inner = s; inner; inner = only_loop(&inner->body)) {
-        n->inner = &inner->body;
-        n->n_sums = inner->n_carried;
+    if (e % by == 0)
+        return true;
+    bool divisible = false; /* extents like 13 or 29 leave a remainder */
+    for (int k = 3; k < 16; k++)
+        divisible |= e % k == 0;
+    return !divisible && e > 8 && (by == 4 || by == 6 || by == 8);
+}
+
+static void try_choice(Ctx *ctx, const Kernel *n, const Target *t, Choice c, Choice *best) {
+    static const int by[] = {1, 2, 4, 5, 7};
+    int last = n->nest.n_sums - 1;
+    for (c.unrolled = 0; c.unrolled <= 2 && c.unrolled <= last + 1; c.unrolled++) {
+        if (c.unrolled && !n->trip[last + 1 - c.unrolled])
+            return;
+        for (int k = 0; k < (c.unrolled ? 1 : 5); k++) {
+            c.unroll_by = c.unrolled ? 1 : by[k];
+            if (c.unroll_by > 1 &&
+                n->trip[last] < 2 * c.unroll_by + 2 * (n->trip[last] % c.unroll_by))
+                continue;
+            if (!cost_of(n, t, &c) || c.cost >= best->cost)
+                continue;
+            int64_t text = text_of(ctx, n, &c);
+            c.cost += 0.0003 * (double)text;
+            if (text >= 0 && text <= MOST_TEXT && c.cost < best->cost)
+                *best = c;
+        }
     }
-    n->n_ops = 0;
-    for (int k = 0; k < n->inner->stmts.n; k++)
-        n->n_ops += n->inner->stmts.p[k]->kind == LOOP_LET && n->inner->stmts.p[k]->op != SC_splat;
-    n->n_stmts = count_stmts(&n->loops[0]->body);
-    return true;
 }
 
-/* Cycles of the innermost body for each of its sums, when loops a and b are jammed: two operations
- * start in a cycle, and two scalar loads or one of a vector (which often comes from L2); a sum is
- * ready for its next term after LATENCY. */
-static double cycles(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
-    enum { LATENCY = 5 };
-    double loads = 0, ops = 0;
-    for (int k = 0; k < n->inner->stmts.n; k++) {
-        const LoopStmt *s = n->inner->stmts.p[k];
-        if (!s->result.id)
-            continue;
-        double times = (n->varies[a][s->result.id] ? by_a : 1) *
-                       (b >= 0 && n->varies[b][s->result.id] ? by_b : 1);
-        if (s->kind == LOOP_LOAD)
-            loads += s->type.lanes > 1 ? times : times / 2;
-        else if (s->kind == LOOP_LET && s->op != SC_splat &&
-                 (s->op != SC_select || t->vector_bytes < 64)) /* else: masked sums */
-            ops += times / 2;
-    }
-    double best = loads > ops ? loads : ops;
-    return (best > LATENCY ? best : LATENCY) / ((double)n->n_sums * by_a * by_b);
-}
-
-static bool allowed(const Kernel *n, const Target *t, int a, int by_a, int b, int by_b) {
-    int sums = n->n_sums * by_a * by_b, most = t->registers >= 32 ? 24 : t->registers * 3 / 4;
-    bool heavy =
-        n->n_ops >
-        MOST_OPS * n->n_sums; /* its temporaries need the registers, and hide the latency */
-    if (sums > most || n->n_stmts * by_a * by_b > MOST_STMTS || (heavy && by_a * by_b > 2))
-        return false;
-    return n->may[a][by_a] && (b < 0 ? by_b == 1 : n->may[b][by_b]);
-}
-
-static void choose(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t, Kernel *n) {
-    int best_a = -1, best_b = -1, best_by_a = 1, best_by_b = 1;
-    double best = 1e30;
-    for (int a = 0; a < n->n; a++)
-        for (int by_a = 2; by_a <= MOST_BY; by_a++)
+static Choice choose(Ctx *ctx, const Kernel *n, const Target *t) {
+    Choice best = {.a = -1, .b = -1, .by_a = 1, .by_b = 1, .unroll_by = 1, .cost = 1e30};
+    cost_of(n, t, &best);
+    try_choice(ctx, n, t, best, &best);
+    for (int a = 0; a < n->nest.n_outs; a++)
+        for (int by_a = 2; by_a < MOST_COPIES && n->may[a]; by_a++) {
+            if (!factor_allowed(n, a, by_a))
+                continue;
             for (int b = -1; b < a; b++)
-                for (int by_b = b < 0 ? 1 : 2; by_b <= (b < 0 ? 1 : MOST_BY); by_b++) {
-                    if (!allowed(n, t, a, by_a, b, by_b))
+                for (int by_b = b < 0 ? 1 : 2; by_a * by_b < MOST_COPIES; by_b++) {
+                    if (b < 0 ? by_b > 1 : !n->may[b])
+                        break;
+                    if (b >= 0 && !factor_allowed(n, b, by_b))
                         continue;
-                    double cost = cycles(n, t, a, by_a, b, by_b) +
-                                  0.001 * by_a * by_b; /* the fewer the better */
-                    if (cost >= best)
-                        continue;
-                    best = cost;
-                    best_a = a;
-                    best_b = b;
-                    best_by_a = by_a;
-                    best_by_b = by_b;
+                    Choice c = {.a = a, .by_a = by_a, .b = b, .by_b = by_b};
+                    try_choice(ctx, n, t, c, &best);
                 }
-    LoopStmt *inner = best_a >= 0 ? n->loops[best_a] : NULL,
-             *outer = best_b >= 0 ? n->loops[best_b] : NULL;
-    if (inner)
-        jam_loop(ctx, arena, m, f, inner, best_by_a);
-    if (outer)
-        jam_loop(ctx, arena, m, f, outer, best_by_b);
+        }
+    return best;
 }
 
 static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
-                     LoopStmt *s) {
-    Kernel n;
-    if (!find_nest(s, &n))
-        return false;
+                     LoopBody *parent, LoopStmt *s) {
     Arena scratch;
     arena_init(&scratch, ctx);
-    for (int k = 0; k < n.n; k++) {
-        Vary v = vary_of(ctx, &scratch, f, n.loops[k]);
-        n.varies[k] = v.varies;
-        for (int by = 2; by <= MOST_BY; by++)
-            n.may[k][by] = may_jam(&v, by);
+    Kernel *n = ARENA_NEW(&scratch, Kernel);
+    bool is = find_nest(s, &n->nest);
+    if (is) {
+        note_loops(ctx, &scratch, f, n);
+        note_body(ctx, t, n);
+        Choice c = choose(ctx, n, t);
+        BlockPlan plan = {.unrolled = c.unrolled, .unroll_by = c.unroll_by};
+        for (int k = 0; k < n->nest.n_outs; k++)
+            plan.by[k] = k == c.a ? c.by_a : k == c.b ? c.by_b : 1;
+        plan.apart = n->n_after >= LONG_EPILOGUE && block_apart_allowed(f, &n->nest);
+        if (c.a >= 0 || c.unrolled || c.unroll_by > 1)
+            block_nest(ctx, arena, m, f, parent, &n->nest, &plan);
     }
-    choose(ctx, arena, m, f, t, &n);
     arena_free(&scratch);
-    return true;
+    return is;
 }
 
 static void visit(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
                   LoopBody *b) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
+        int n = b->stmts.n;
         bool output = s->kind == LOOP_FOR && !s->parallel && !s->n_carried;
-        if (output && jam_nest(ctx, arena, m, f, t, s))
+        if (output && jam_nest(ctx, arena, m, f, t, b, s)) {
+            k += b->stmts.n - n;
             continue;
+        }
         visit(ctx, arena, m, f, t, &s->body);
         visit(ctx, arena, m, f, t, &s->orelse);
     }

@@ -1,4 +1,4 @@
-/* Unroll-and-jam of the output loops around reductions: register blocking. */
+/* Unroll-and-jam of the output loops around sums: register blocking. */
 #ifndef CNNC_PASSES_JAM_H
 #define CNNC_PASSES_JAM_H
 
@@ -7,7 +7,5 @@
 
 /* All nests of f. No bit of the results changes. */
 void jam_loops(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *target);
-/* One loop by `by`, which divides its constant extent; false: it may not be jammed. */
-bool jam_loop(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *loop, int by);
 
 #endif

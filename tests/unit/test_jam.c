@@ -1,6 +1,7 @@
-/* passes/jam.c: register blocking keeps every bit. */
+/* passes/jam.c, block.c: register blocking keeps every bit. */
 #include "loop_pass_helper.h"
 
+#include "passes/block.h"
 #include "passes/jam.h"
 
 static LoopStmt *loop_called(LoopBody *b, const char *index) {
@@ -20,17 +21,57 @@ static void must_verify(Ctx *ctx, const LoopModule *m) {
         fail_msg("%s\n%s", why, loops_text(ctx, m));
 }
 
-static void jam_k_by_3(Ctx *ctx, LoopModule *m) {
-    LoopFunc *f = m->funcs.p[0];
-    assert_true(jam_loop(ctx, &ctx->perm, m, f, loop_called(&f->body, "k"), 3));
-    must_verify(ctx, m);
+static BlockNest nest_at(LoopModule *m, const char *index) {
+    BlockNest n = {.n_outs = 0};
+    for (LoopStmt *s = loop_called(&m->funcs.p[0]->body, index); s;) {
+        if (s->n_carried)
+            n.sums[n.n_sums++] = s;
+        else
+            n.outs[n.n_outs++] = s;
+        LoopStmt *inner = NULL;
+        for (int k = 0; k < s->body.stmts.n; k++)
+            inner = s->body.stmts.p[k]->kind == LOOP_FOR ? s->body.stmts.p[k] : inner;
+        s = inner;
+    }
+    return n;
 }
 
-static void jam_k_and_x(Ctx *ctx, LoopModule *m) {
+/* The nest of the loop called `index`, blocked as planned. */
+static bool block(Ctx *ctx, LoopModule *m, const char *index, BlockPlan plan) {
     LoopFunc *f = m->funcs.p[0];
-    assert_true(jam_loop(ctx, &ctx->perm, m, f, loop_called(&f->body, "x"), 4));
-    assert_true(jam_loop(ctx, &ctx->perm, m, f, loop_called(&f->body, "k"), 2));
+    BlockNest n = nest_at(m, index);
+    for (int k = 0; k < n.n_outs; k++)
+        if (plan.by[k] > 1 && !block_allowed(ctx, &ctx->perm, f, &n, k))
+            return false;
+    if (plan.apart)
+        assert_true(block_apart_allowed(f, &n));
+    block_nest(ctx, &ctx->perm, m, f, &f->body, &n, &plan);
     must_verify(ctx, m);
+    return true;
+}
+
+static void k_by_3(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {3, 1, 1}, .unroll_by = 1}));
+}
+
+static void k_and_x(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {2, 1, 4}, .unroll_by = 1}));
+}
+
+static void x_and_taps(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {1, 1, 4}, .unrolled = 2, .apart = true}));
+}
+
+static void x_by_5(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {1, 1, 5}, .unroll_by = 2}));
+}
+
+static void x_by_4(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {1, 4}, .unrolled = 1}));
+}
+
+static void s_by_3(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "k", (BlockPlan){.by = {1, 3}, .unroll_by = 2}));
 }
 
 static void jam_all(Ctx *ctx, LoopModule *m) {
@@ -51,12 +92,50 @@ static const char *const conv =
 
 static void convolution(void **state) {
     (void)state;
-    check_pass(jam_k_by_3, conv_bufs, conv, PARTS("for k in 0..6 step 3", "store out[k + 2, y, x]"),
+    check_pass(k_by_3, conv_bufs, conv, PARTS("for k in 0..6 step 3", "store out[k + 2, y, x]"),
                NULL);
-    check_pass(jam_k_and_x, conv_bufs, conv,
+    check_pass(k_and_x, conv_bufs, conv,
                PARTS("for k in 0..6 step 2", "for x in 0..8 step 4", "store out[k + 1, y, x + 3]"),
                NULL);
     check_pass(jam_all, conv_bufs, conv, PARTS("step"), NULL);
+}
+
+static void unrolled_taps_share_their_loads(void **state) {
+    (void)state;
+    check_pass(
+        x_and_taps, conv_bufs, conv,
+        PARTS("load f32 in[c, y + 2, x + 5]", "for x_in in 0..4", "store out[k, y, x + x_in]"),
+        "for s in");
+}
+
+static void remainders_are_pieces_of_their_own(void **state) {
+    (void)state;
+    check_pass(x_by_5, conv_bufs, conv,
+               PARTS("for s in 0..2 step 2", "store out[k, y, 4]", "store out[k, y, 5]",
+                     "store out[k, y, 7]"),
+               "for x in");
+}
+
+/* Padding by 2: the taps of the first and last two cells are fewer. */
+static void borders_are_clipped(void **state) {
+    (void)state;
+    static const char *const bufs = "buf in f32[12] = arg 2 at 0\nbuf w f32[6, 5] = arg 3 at "
+                                    "0\nbuf out f32[6, 12] = arg 4 at 0 written";
+    check_pass(x_by_4, bufs,
+               "for k in 0..6 {\n for x in 0..12 {\n  %1 = f32 0.0\n  %2 = for s in max(2 - x, "
+               "0)..min(14 - x, 5) with %3 = %1 {\n   %4 = load f32 w[k, s]\n"
+               "   %5 = load f32 in[x + s - 2]\n   %6 = fma(%4, %5, %3)\n   yield %6\n  }\n  "
+               "store out[k, x] = %2\n }\n}",
+               PARTS("load f32 in[0]", "load f32 in[11]", "store out[k, 11]"), "for s in");
+    check_pass(
+        s_by_3, /* a weight's gradient: the sum's bounds depend on the tap */
+        "buf in f32[12] = arg 2 at 0\nbuf dy f32[6, 12] = arg 3 at 0\nbuf out f32[6, 5] = "
+        "arg 4 at 0 written",
+        "for k in 0..6 {\n for s in 0..5 {\n  %1 = load f32 out[k, s]\n  %2 = for x in max(2 "
+        "- s, 0)..min(14 - s, 12) with %3 = %1 {\n   %4 = load f32 dy[k, x]\n"
+        "   %5 = load f32 in[x + s - 2]\n   %6 = fma(%4, %5, %3)\n   yield %6\n  }\n  "
+        "store out[k, s] = %2\n }\n}",
+        PARTS("for x in 2..12 step 2", "store out[k, 4]"), NULL);
 }
 
 /* As after vectorize: rows in lanes, the weights' loads are shared by none, the inputs' by all. */
@@ -69,33 +148,35 @@ static void rows_in_lanes(void **state) {
                "f32 w[k, c]\n  %5 = splat(%4) : f32x16\n"
                "  %6 = load f32x16 x[c, 0] active N\n  %7 = fma(%5, %6, %3)\n  yield %7\n }\n "
                "store out[k, 0] = %2 active N\n}",
-               PARTS("for k in 0..12 step 6", "%14 = load f32 w[k, c]"), NULL);
+               PARTS("for k in 0..12 step 12", "load f32 w[k + 11, 4]"), "for c in");
 }
 
 static void what_may_not_be_jammed(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    static const struct {
-        const char *body;
-        int by;
-    } bad[] = {
-        {"for k in 0..6 {\n %1 = load f32 out[k]\n store out[k + 1] = %1\n}", 2},
-        {"for k in 0..N {\n %1 = load f32 x[k]\n store out[k] = %1\n}", 2},
-        {"for k in 0..6 {\n %1 = load f32 x[k]\n store out[k] = %1\n}", 4},
-        {"for k in 0..6 {\n for i in 0..k {\n %1 = load f32 x[k]\n store out[k] = %1\n }\n}", 2},
-        {"for k in 0..6 {\n %1 = load f32 x[k]\n %2 = lt(%1, %1)\n require %2 else 0\n store "
-         "out[k] = %1\n}",
-         2},
-        {"for k in 0..6 {\n for i in 0..3 {\n %1 = load f32 x[k]\n store out[k + i] = %1\n }\n}",
-         2},
+    static const char *const bad[] = {
+        "for k in 0..6 {\n %1 = load f32 out[k]\n store out[k + 1] = %1\n}",
+        "for k in 0..N {\n %1 = load f32 x[k]\n store out[k] = %1\n}",
+        "for k in 0..6 {\n for i in 0..k {\n %1 = load f32 x[k]\n store out[k] = %1\n }\n}",
+        "for k in 0..6 {\n %1 = load f32 x[k]\n %2 = lt(%1, %1)\n require %2 else 0\n store "
+        "out[k] = %1\n}",
+        "for k in 0..6 {\n for i in 0..3 {\n %1 = load f32 x[k]\n store out[k + i] = %1\n }\n}",
+        "for k in 0..2 {\n %1 = f32 0.0\n %2 = for a in max(2 - 3*k, 0)..3 step 8 with %3 = %1 {\n "
+        "%4 = load f32x8 x[a + 3*k - 2] active 3 - a\n %5 = lane_sum(%4)\n %6 = add(%3, %5)\n "
+        "yield %6\n }\n store out[k] = %2\n}", /* lanes start where their bounds start */
+        "for k in 0..6 {\n for i in 0..3 {\n %1 = load f32 x[k]\n %2 = for s in max(k - 2, i)..4 "
+        "with %3 = %1 { \n yield %3\n }\n store out[k, i] = %2\n }\n}",
     };
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         LoopModule *m = must_read_loops(
-            ctx, program(ctx, "buf x f32[N] = arg 2 at 0\nbuf out f32[N] = arg 4 at 0 written",
-                         bad[k].body));
+            ctx, program(ctx,
+                         k + 1 < sizeof bad / sizeof *bad
+                             ? "buf x f32[N] = arg 2 at 0\nbuf out f32[N] = arg 4 at 0 written"
+                             : "buf x f32[N] = arg 2 at 0\nbuf out f32[6, 3] = arg 4 at 0 written",
+                         bad[k]));
         const char *text = loops_text(ctx, m);
-        assert_false(jam_loop(ctx, &ctx->perm, m, m->funcs.p[0],
-                              loop_called(&m->funcs.p[0]->body, "k"), bad[k].by));
+        BlockNest n = nest_at(m, "k");
+        assert_false(block_allowed(ctx, &ctx->perm, m->funcs.p[0], &n, 0));
         assert_string_equal(loops_text(ctx, m), text);
     }
     ctx_free(ctx);
@@ -104,6 +185,9 @@ static void what_may_not_be_jammed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution),
+        cmocka_unit_test(unrolled_taps_share_their_loads),
+        cmocka_unit_test(remainders_are_pieces_of_their_own),
+        cmocka_unit_test(borders_are_clipped),
         cmocka_unit_test(rows_in_lanes),
         cmocka_unit_test(what_may_not_be_jammed),
     };

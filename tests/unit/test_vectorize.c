@@ -108,7 +108,7 @@ static void rows_of_a_slice(void **state) {
           "for j in 0..4 {\n for row in 0..16 {\n  %1 = f32 0.0\n  %2 = for k in 0..8 with %3 = %1 "
           "{\n   %4 = load f32 w[j, k]\n   %5 = load f32 x[k, row]\n"
           "   %6 = fma(%4, %5, %3)\n   yield %6\n  }\n  store out[j, row] = %2\n }\n}",
-          PARTS("load f32x16 x[k, 0]", "store out[j, 0]"), "for row");
+          PARTS("load f32x16 x[7, 0]", "store out[j, 0]"), "for row");
     /* weight gradient over positions and the rows that exist */
     check("buf d f32[4, 3, 16] = arg 2 at 0\nbuf x f32[8, 3, 16] = arg 3 at 0\nbuf out f32[4, 8] = "
           "arg 4 at 0 written",
@@ -117,7 +117,7 @@ static void rows_of_a_slice(void **state) {
           "   %4 = for row in 0..min(16, N) with %5 = %3 {\n    %6 = load f32 d[j, y, row]\n    %7 "
           "= load f32 x[k, y, row]\n    %8 = fma(%6, %7, %5)\n    yield %8\n   }\n"
           "   yield %4\n  }\n  store out[j, k] = %2\n }\n}",
-          PARTS("load f32x16 d[j, y, 0]\n", "= select(", "lane_sum"), "for row");
+          PARTS("load f32x16 d[j, 1, 0]\n", "= select(", "lane_sum"), "for row");
     /* a loop that may not run at all keeps its head where it reads for itself */
     check("buf d f32[M, N] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at "
           "0 written",

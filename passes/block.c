@@ -1,0 +1,638 @@
+/* Rewriting a nest into register blocks. Several iterations of output loops stand side by side in
+ * the loops of their sums ("copies"); what is the same in two copies is computed once, because
+ * equal statements of a body are made once. Where the bounds of a sum's loop depend on a blocked
+ * index, as at the border of a padded image, they are constant in each copy: points that a copy
+ * does not have are left out of the text. Contract of the choice: jam.c. */
+#include "passes/block.h"
+
+#include <string.h>
+
+#include "passes/stream.h"
+#include "passes/vary.h"
+
+typedef struct Copy {
+    LVal *to; /* by number of the nest's own values: the value in this copy */
+    DimBinding at[MOST_LEVELS];
+    DimValue sample[MOST_LEVELS]; /* one of the values of each: what depends on the index alone is
+                                     the same for all of a piece */
+    int n;
+} Copy;
+
+typedef struct Copies {
+    Copy *p;
+    int n;
+} Copies;
+
+typedef struct Block {
+    Ctx *ctx;
+    Arena *arena, *scratch;
+    LoopModule *m;
+    LoopFunc *f;
+    const BlockNest *nest;
+    const BlockPlan *plan;
+    int *number; /* by value id: 1 + number among the nest's own values, 0: from outside */
+    int n_own;
+    VEC(LoopStmt *) known; /* pure statements on the way here */
+    VEC(DimBinding) fixed; /* indices of unrolled loops */
+} Block;
+
+/* ---- one statement */
+
+static LVal value_in(const Block *b, const Copy *c, LVal x) {
+    int k = x.id ? b->number[x.id] : 0;
+    return k && c->to[k - 1].id ? c->to[k - 1] : x;
+}
+
+static LVal *own(const Block *b, const Copy *c, LVal x) { return &c->to[b->number[x.id] - 1]; }
+
+static LVal *values_in(const Block *b, const Copy *c, const LVal *v, int n) {
+    LVal *to = ARENA_ARRAY(b->arena, LVal, n + 1);
+    for (int k = 0; k < n; k++)
+        to[k] = value_in(b, c, v[k]);
+    return to;
+}
+
+static Dim dim_in(const Block *b, const Copy *c, Dim d) {
+    d = c->n ? dim_subst(b->ctx, d, c->at, c->n) : d;
+    return b->fixed.n ? dim_subst(b->ctx, d, b->fixed.p, b->fixed.n) : d;
+}
+
+static const Dim *dims_in(const Block *b, const Copy *c, const Dim *d, int n) {
+    Dim *to = ARENA_ARRAY(b->arena, Dim, n + 1);
+    for (int k = 0; k < n; k++)
+        to[k] = dim_in(b, c, d[k]);
+    return to;
+}
+
+static bool same_values(const LVal *a, const LVal *b, int n) {
+    for (int k = 0; k < n; k++)
+        if ((a ? a[k].id : 0) != (b ? b[k].id : 0))
+            return false;
+    return true;
+}
+
+static bool same_dims(const Dim *a, const Dim *b, int n) {
+    for (int k = 0; k < n; k++)
+        if (a[k] != b[k])
+            return false;
+    return true;
+}
+
+static bool is_pure(const LoopStmt *s) {
+    return s->kind == LOOP_LET || s->kind == LOOP_CONST || s->kind == LOOP_INDEX ||
+           s->kind == LOOP_LOAD;
+}
+
+static bool same_statement(const LoopStmt *a, const LoopStmt *b) {
+    return a->kind == b->kind && a->op == b->op && a->type.dt == b->type.dt &&
+           a->type.lanes == b->type.lanes && a->buf.id == b->buf.id && a->n_args == b->n_args &&
+           a->rank == b->rank && a->lane_axis == b->lane_axis && a->lane_step == b->lane_step &&
+           a->active == b->active && same_values(a->args, b->args, a->n_args) &&
+           same_values(a->sub_vals, b->sub_vals, a->rank) && same_dims(a->subs, b->subs, a->rank) &&
+           (a->kind != LOOP_CONST || memcmp(&a->k, &b->k, sizeof a->k) == 0);
+}
+
+static uint32_t storage_of(const Block *b, BufId id) { return loop_storage(b->f, id)->id.id; }
+
+/* What is stored to may no longer be what a load found. */
+static void forget_loads(Block *b, BufId stored) {
+    int kept = 0;
+    for (int k = 0; k < b->known.n; k++) {
+        LoopStmt *s = b->known.p[k];
+        if (s->kind != LOOP_LOAD || storage_of(b, s->buf) != storage_of(b, stored))
+            b->known.p[kept++] = s;
+    }
+    b->known.n = kept;
+}
+
+static void forget_stored(Block *b, const LoopBody *body) {
+    for (int k = 0; k < body->stmts.n; k++) {
+        if (body->stmts.p[k]->kind == LOOP_STORE)
+            forget_loads(b, body->stmts.p[k]->buf);
+        forget_stored(b, &body->stmts.p[k]->body);
+    }
+}
+
+static LoopStmt *found(const Block *b, const LoopStmt *s) {
+    for (int k = b->known.n - 1; k >= 0; k--)
+        if (same_statement(b->known.p[k], s))
+            return b->known.p[k];
+    return NULL;
+}
+
+static void put(Block *b, LoopBody *to, const LoopStmt *s, const Copy *c) {
+    LoopStmt n = *s;
+    n.args = values_in(b, c, s->args, s->n_args);
+    n.subs = s->subs ? dims_in(b, c, s->subs, s->rank) : NULL;
+    n.active = s->active ? dim_in(b, c, s->active) : NULL;
+    n.sub_vals = s->sub_vals ? values_in(b, c, s->sub_vals, s->rank) : NULL;
+    LoopStmt *old = is_pure(s) ? found(b, &n) : NULL;
+    if (old) {
+        *own(b, c, s->result) = old->result;
+        return;
+    }
+    if (s->kind == LOOP_STORE)
+        forget_loads(b, s->buf);
+    LoopStmt *made = arena_dup(b->arena, &n, sizeof n);
+    if (s->result.id)
+        made->result = *own(b, c, s->result) = loop_val(b->m, b->f, s->type);
+    vec_push(b->arena, &to->stmts, made);
+    if (is_pure(s))
+        vec_push(b->scratch, &b->known, made);
+}
+
+/* ---- loops of sums */
+
+static void put_body(Block *b, const LoopBody *from, Copies c, LoopBody *to);
+
+static const LoopStmt *yield_of(const LoopStmt *s) { return s->body.stmts.p[s->body.stmts.n - 1]; }
+
+/* The values of the next iteration in those copies. */
+static void next_values(Block *b, const LoopStmt *s, Copies c) {
+    for (int u = 0; u < c.n; u++) {
+        LVal *next = ARENA_ARRAY(b->scratch, LVal, s->n_carried + 1);
+        for (int k = 0; k < s->n_carried; k++)
+            next[k] = value_in(b, &c.p[u], yield_of(s)->args[k]);
+        for (int k = 0; k < s->n_carried; k++)
+            *own(b, &c.p[u], s->phi[k]) = next[k];
+    }
+}
+
+/* The body once, its index being `at`, in the copies that have this point. */
+static void put_point(Block *b, const LoopStmt *s, Dim at, Copies c, LoopBody *to) {
+    vec_push(b->scratch, &b->fixed, (DimBinding){s->index, at});
+    put_body(b, &s->body, c, to);
+    b->fixed.n--;
+    if (s->n_carried)
+        next_values(b, s, c);
+}
+
+typedef struct Bounds {
+    int64_t lo[MOST_COPIES], hi[MOST_COPIES];
+} Bounds;
+
+static void put_points(Block *b, const LoopStmt *s, int64_t from, int64_t end, const Bounds *w,
+                       Copies c, LoopBody *to) {
+    Copies some = {ARENA_ARRAY(b->scratch, Copy, c.n), 0};
+    for (int64_t at = from; at < end; at++) {
+        some.n = 0;
+        for (int u = 0; u < c.n; u++)
+            if (w->lo[u] <= at && at < w->hi[u])
+                some.p[some.n++] = c.p[u];
+        if (some.n)
+            put_point(b, s, dim_const(b->ctx, at), some, to);
+    }
+}
+
+/* A loop in which every copy carries its own values. */
+static void put_loop(Block *b, const LoopStmt *s, const Dim *lo, int n_lo, const Dim *hi, int n_hi,
+                     int by, Copies c, LoopBody *to) {
+    LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
+    int carried = s->n_carried * c.n, j = 0;
+    n->lo = lo;
+    n->hi = hi;
+    n->n_lo = n_lo;
+    n->n_hi = n_hi;
+    n->step = by * s->step;
+    n->n_carried = carried;
+    n->init = ARENA_ARRAY(b->arena, LVal, carried + 1);
+    n->phi = ARENA_ARRAY(b->arena, LVal, carried + 1);
+    n->out = ARENA_ARRAY(b->arena, LVal, carried + 1);
+    n->carried = ARENA_ARRAY(b->arena, LType, carried + 1);
+    for (int u = 0; u < c.n; u++)
+        for (int k = 0; k < s->n_carried; k++, j++) {
+            LVal *at = own(b, &c.p[u], s->phi[k]);
+            n->init[j] = *at;
+            n->carried[j] = s->carried[k];
+            *at = n->phi[j] = loop_val(b->m, b->f, s->carried[k]);
+        }
+    n->body = (LoopBody){0};
+    int known = b->known.n;
+    forget_stored(b, &s->body);
+    known = known < b->known.n ? known : b->known.n;
+    for (int q = 0; q < by; q++)
+        put_point(b, s, dim_addk(b->ctx, dim_of(b->ctx, s->index), q), c, &n->body);
+    b->known.n = known < b->known.n ? known : b->known.n;
+    j = 0;
+    LVal *last = ARENA_ARRAY(b->arena, LVal, carried + 1);
+    for (int u = 0; u < c.n; u++)
+        for (int k = 0; k < s->n_carried; k++, j++) {
+            LVal *at = own(b, &c.p[u], s->phi[k]);
+            last[j] = *at;
+            *at = n->out[j] = loop_val(b->m, b->f, s->carried[k]);
+        }
+    if (carried) {
+        LoopStmt *yield = arena_dup(b->arena, yield_of(s), sizeof *yield);
+        yield->args = last;
+        yield->n_args = carried;
+        vec_push(b->arena, &n->body.stmts, yield);
+        stream_order(b->arena, b->scratch, b->f, &n->body);
+    }
+    vec_push(b->arena, &to->stmts, n);
+}
+
+static void put_range(Block *b, const LoopStmt *s, int64_t lo, int64_t hi, int by, Copies c,
+                      LoopBody *to) {
+    Dim bound[2] = {dim_const(b->ctx, lo), dim_const(b->ctx, hi)};
+    const Dim *kept = arena_dup(b->arena, bound, sizeof bound);
+    if (lo < hi)
+        put_loop(b, s, kept, 1, kept + 1, 1, by, c, to);
+}
+
+static bool mentions_one(const LoopStmt *s, DimSym x) {
+    for (int k = 0; k < s->n_lo; k++)
+        if (dim_mentions(s->lo[k], x))
+            return true;
+    for (int k = 0; k < s->n_hi; k++)
+        if (dim_mentions(s->hi[k], x))
+            return true;
+    return false;
+}
+
+static bool constant_extreme(Ctx *ctx, const Dim *d, int n, bool most, DimSym by, int64_t at,
+                             int64_t *out) {
+    for (int k = 0; k < n; k++) {
+        int64_t v;
+        DimBinding here = {by, dim_const(ctx, at)};
+        Dim x = by && dim_mentions(d[k], by) ? dim_subst(ctx, d[k], &here, 1) : d[k];
+        if (!x || !dim_is_const(x, &v))
+            return false;
+        *out = !k || (most ? v > *out : v < *out) ? v : *out;
+    }
+    return true;
+}
+
+bool block_bounds(Ctx *ctx, const LoopStmt *s, DimSym by, int64_t at, int64_t *lo, int64_t *hi) {
+    return constant_extreme(ctx, s->lo, s->n_lo, true, by, at, lo) &&
+           constant_extreme(ctx, s->hi, s->n_hi, false, by, at, hi);
+}
+
+/* The bounds in every copy; false: they are not constant. */
+static bool bounds_in(const Block *b, const LoopStmt *s, Copies c, Bounds *w) {
+    for (int u = 0; u < c.n; u++) {
+        DimSym by = NULL;
+        int64_t at = 0;
+        for (int k = 0; k < c.p[u].n; k++)
+            if (mentions_one(s, c.p[u].sample[k].sym)) {
+                by = c.p[u].sample[k].sym;
+                at = c.p[u].sample[k].value;
+            }
+        if (!block_bounds(b->ctx, s, by, at, &w->lo[u], &w->hi[u]))
+            return false;
+    }
+    return true;
+}
+
+static int level_of(LoopStmt *const *loops, int n, const LoopStmt *s) {
+    for (int k = 0; k < n; k++)
+        if (loops[k] == s)
+            return k;
+    return -1;
+}
+
+/* Points that only some copies have are unrolled before and after the loop of those that all have.
+ */
+static void put_sum(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
+    Bounds *w = ARENA_NEW(b->scratch, Bounds);
+    int level = level_of(b->nest->sums, b->nest->n_sums, s), last = b->nest->n_sums - 1;
+    bool constant = bounds_in(b, s, c, w) && s->step == 1;
+    bool all = constant && level >= 0 && level > last - b->plan->unrolled;
+    int by = level == last && !b->plan->unrolled && constant ? b->plan->unroll_by : 1;
+    for (int u = 0; u < c.n; u++)
+        for (int k = 0; k < s->n_carried; k++)
+            *own(b, &c.p[u], s->phi[k]) = value_in(b, &c.p[u], s->init[k]);
+    if (constant) {
+        int64_t first = w->lo[0], start = first, end = w->hi[0], most = end;
+        for (int u = 1; u < c.n; u++) {
+            first = w->lo[u] < first ? w->lo[u] : first;
+            start = w->lo[u] > start ? w->lo[u] : start;
+            end = w->hi[u] < end ? w->hi[u] : end;
+            most = w->hi[u] > most ? w->hi[u] : most;
+        }
+        if (all || end < start) {
+            put_points(b, s, first, most, w, c, to);
+        } else {
+            int64_t rest = (end - start) % by;
+            put_points(b, s, first, start, w, c, to);
+            put_range(b, s, start, end - rest, by, c, to);
+            put_points(b, s, end - rest, most, w, c, to);
+        }
+    } else {
+        put_loop(b, s, dims_in(b, &c.p[0], s->lo, s->n_lo), s->n_lo,
+                 dims_in(b, &c.p[0], s->hi, s->n_hi), s->n_hi, 1, c, to);
+    }
+    for (int u = 0; u < c.n; u++)
+        for (int k = 0; k < s->n_carried; k++)
+            *own(b, &c.p[u], s->out[k]) = *own(b, &c.p[u], s->phi[k]);
+}
+
+/* ---- output loops */
+
+static Copy copy_of(Block *b, const Copy *c) {
+    Copy n = *c;
+    n.to = arena_dup(b->scratch, c->to, (size_t)(b->n_own + 1) * sizeof *n.to);
+    return n;
+}
+
+/* by copies of each, of the iterations from `at` on; sample: a value of the first one's index. */
+static Copies multiply(Block *b, Copies c, const LoopStmt *s, Dim at, int64_t sample, int by) {
+    Copies n = {ARENA_ARRAY(b->scratch, Copy, c.n * by), 0};
+    for (int k = 0; k < c.n; k++)
+        for (int u = 0; u < by; u++) {
+            Copy *x = &n.p[n.n++];
+            *x = copy_of(b, &c.p[k]);
+            x->at[x->n] = (DimBinding){s->index, dim_addk(b->ctx, at, u * s->step)};
+            x->sample[x->n++] = (DimValue){s->index, sample + u * s->step};
+        }
+    return n;
+}
+
+static void put_cell(Block *b, const LoopStmt *s, Copies c, LoopBody *to);
+
+/* `count` blocks of `by` iterations from `from` on, which all have the same inner bounds. */
+static void put_piece(Block *b, const LoopStmt *s, int level, int64_t from, int64_t count, int by,
+                      Copies c, LoopBody *to) {
+    int known = b->known.n;
+    if (level && count == 1) {
+        put_cell(b, s, multiply(b, c, s, dim_const(b->ctx, from), from, by), to);
+        return;
+    }
+    LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
+    int64_t step = by * s->step;
+    Dim bound[2] = {dim_const(b->ctx, from), dim_const(b->ctx, from + count * step)};
+    const Dim *kept = arena_dup(b->arena, bound, sizeof bound);
+    n->lo = kept;
+    n->hi = kept + 1;
+    n->n_lo = n->n_hi = 1;
+    n->step = step;
+    n->body = (LoopBody){0};
+    forget_stored(b, &s->body);
+    known = known < b->known.n ? known : b->known.n;
+    put_cell(b, s, multiply(b, c, s, dim_of(b->ctx, s->index), from, by), &n->body);
+    b->known.n = known < b->known.n ? known : b->known.n;
+    vec_push(b->arena, &to->stmts, n);
+}
+
+/* Have the blocks at x and y the same inner bounds, apart from the index itself? */
+static bool same_bounds(const Block *b, int64_t x, int64_t y, DimSym index) {
+    for (int k = 0; k < b->nest->n_sums; k++) {
+        const LoopStmt *s = b->nest->sums[k];
+        int64_t lo[2], hi[2];
+        if (!mentions_one(s, index))
+            continue;
+        if (!block_bounds(b->ctx, s, index, x, &lo[0], &hi[0]) ||
+            !block_bounds(b->ctx, s, index, y, &lo[1], &hi[1]) || lo[0] != lo[1] || hi[0] != hi[1])
+            return false;
+    }
+    return true;
+}
+
+static bool same_blocks(const Block *b, int64_t x, int64_t y, int by, const LoopStmt *s) {
+    for (int u = 0; u < by; u++)
+        if (!same_bounds(b, x + u * s->step, y + u * s->step, s->index))
+            return false;
+    return true;
+}
+
+static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
+    int64_t lo, hi;
+    int by = b->plan->by[level];
+    bool constant = block_bounds(b->ctx, s, NULL, 0, &lo, &hi);
+    if (by == 1 && !(level && constant && hi > lo && hi - lo <= s->step)) {
+        LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
+        int known = b->known.n;
+        n->body = (LoopBody){0};
+        forget_stored(b, &s->body);
+        known = known < b->known.n ? known : b->known.n;
+        put_cell(b, s, c, &n->body);
+        b->known.n = known < b->known.n ? known : b->known.n;
+        vec_push(b->arena, &to->stmts, n);
+        return;
+    }
+    int64_t left = (hi - lo + s->step - 1) / s->step;
+    while (left) {
+        int block = left < by ? (int)left : by;
+        int64_t count = 1, step = block * s->step;
+        while ((count + 1) * block <= left && same_blocks(b, lo, lo + count * step, block, s))
+            count++;
+        put_piece(b, s, level, lo, count, block, c, to);
+        lo += count * step;
+        left -= count * block;
+    }
+}
+
+/* ---- what follows the sums, as a loop of its own */
+
+static const LoopStmt *the_store(const LoopBody *body) {
+    const LoopStmt *store = NULL;
+    for (int k = 0; k < body->stmts.n; k++)
+        if (body->stmts.p[k]->kind == LOOP_STORE) {
+            if (store)
+                return NULL;
+            store = body->stmts.p[k];
+        }
+    return store;
+}
+
+bool block_apart_allowed(const LoopFunc *f, const BlockNest *nest) {
+    const LoopBody *body = &nest->outs[nest->n_outs - 1]->body;
+    const LoopStmt *sum = nest->sums[0], *store = the_store(body);
+    if (!store || sum->n_carried != 1)
+        return false;
+    LType t = sum->carried[0];
+    if (loop_bufp(f, store->buf)->dt != t.dt || store->type.lanes != t.lanes)
+        return false;
+    for (int k = 0; k + 1 < nest->n_outs; k++) /* all that is computed stands in the innermost */
+        if (nest->outs[k]->body.stmts.n != 1)
+            return false;
+    bool after = false;
+    for (int k = 0; k < body->stmts.n; k++) {
+        const LoopStmt *s = body->stmts.p[k];
+        if (after && s->kind == LOOP_LOAD && loop_storage(f, s->buf) == loop_storage(f, store->buf))
+            return false;
+        after = after || s == sum;
+    }
+    return true;
+}
+
+static bool is_index(const Block *b, Str name) {
+    bool is = false;
+    for (int k = 0; k < b->nest->n_outs; k++)
+        is = is || b->nest->outs[k]->index->name == name;
+    return is;
+}
+
+/* A loop over `extent` values of a block's index number j, from which the copy's index then counts.
+ */
+static LoopBody *put_apart_loop(Block *b, Copy *one, int j, int64_t extent, LoopBody *to) {
+    Str name = one->at[j].sym->name;
+    const LoopStmt *out = b->nest->outs[0];
+    for (int k = 0; k < b->nest->n_outs; k++)
+        if (b->nest->outs[k]->index == one->at[j].sym)
+            out = b->nest->outs[k];
+    do
+        name = str_fmt(b->ctx, "%s_in", name);
+    while (is_index(b, name));
+    DimSym e = dim_symbol_new(b->ctx, name, 0, true);
+    Dim bound[2] = {dim_const(b->ctx, 0), dim_const(b->ctx, extent)};
+    LoopStmt *loop = ARENA_NEW(b->arena, LoopStmt);
+    loop->kind = LOOP_FOR;
+    loop->span = out->span;
+    loop->index = e;
+    loop->lo = arena_dup(b->arena, bound, sizeof bound);
+    loop->hi = loop->lo + 1;
+    loop->n_lo = loop->n_hi = 1;
+    loop->step = out->step;
+    one->at[j].value = dim_add(b->ctx, one->at[j].value, dim_of(b->ctx, e));
+    vec_push(b->arena, &to->stmts, loop);
+    return &loop->body;
+}
+
+/* The sums of all copies are stored; a loop over them finishes each. */
+static void put_apart(Block *b, const LoopBody *from, Copies c, LoopBody *to) {
+    const LoopStmt *sum = b->nest->sums[0], *store = the_store(from);
+    LoopStmt raw = *store;
+    raw.args = ARENA_NEW(b->arena, LVal);
+    raw.args[0] = sum->out[0];
+    for (int u = 0; u < c.n; u++)
+        put(b, to, &raw, &c.p[u]);
+    int known = b->known.n;
+    Copy one = copy_of(b, &c.p[0]);
+    const Copy *last = &c.p[c.n - 1];
+    for (int j = 0; j < one.n; j++) {
+        int64_t extent = last->sample[j].value - one.sample[j].value + 1;
+        if (extent > 1)
+            to = put_apart_loop(b, &one, j, extent, to);
+    }
+    for (int k = 0; k < from->stmts.n; k++) {
+        if (from->stmts.p[k] != sum) {
+            put(b, to, from->stmts.p[k], &one);
+            continue;
+        }
+        LoopStmt load = *store;
+        load.kind = LOOP_LOAD;
+        load.args = NULL;
+        load.n_args = 0;
+        load.result = sum->out[0];
+        load.status = -1;
+        put(b, to, &load, &one);
+    }
+    b->known.n = known < b->known.n ? known : b->known.n;
+}
+
+/* The statements of an output loop's body. */
+static void put_cell(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
+    const LoopStmt *sum = b->nest->sums[0];
+    bool innermost = s == b->nest->outs[b->nest->n_outs - 1];
+    if (!innermost || !b->plan->apart || c.n < 2) {
+        put_body(b, &s->body, c, to);
+        return;
+    }
+    LoopBody before = {0};
+    for (int k = 0; s->body.stmts.p[k] != sum; k++)
+        vec_push(b->scratch, &before.stmts, s->body.stmts.p[k]);
+    put_body(b, &before, c, to);
+    put_sum(b, sum, c, to);
+    put_apart(b, &s->body, c, to);
+}
+
+static void put_body(Block *b, const LoopBody *from, Copies c, LoopBody *to) {
+    for (int k = 0; k < from->stmts.n; k++) {
+        const LoopStmt *s = from->stmts.p[k];
+        int level = s->kind == LOOP_FOR ? level_of(b->nest->outs, b->nest->n_outs, s) : -1;
+        if (s->kind == LOOP_YIELD)
+            continue;
+        if (level >= 0)
+            put_output(b, s, level, c, to);
+        else if (s->kind == LOOP_FOR)
+            put_sum(b, s, c, to);
+        else
+            for (int u = 0; u < c.n; u++)
+                put(b, to, s, &c.p[u]);
+    }
+}
+
+/* ---- the nest */
+
+static void number_value(Block *b, LVal x) {
+    if (x.id)
+        b->number[x.id] = ++b->n_own;
+}
+
+static void number_values(Block *b, const LoopBody *body) {
+    for (int k = 0; k < body->stmts.n; k++) {
+        const LoopStmt *s = body->stmts.p[k];
+        number_value(b, s->result);
+        for (int j = 0; j < s->n_carried; j++) {
+            number_value(b, s->phi[j]);
+            number_value(b, s->out[j]);
+        }
+        number_values(b, &s->body);
+    }
+}
+
+void block_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopBody *parent,
+                const BlockNest *nest, const BlockPlan *plan) {
+    Arena scratch;
+    arena_init(&scratch, ctx);
+    Block b = {.ctx = ctx,
+               .arena = arena,
+               .scratch = &scratch,
+               .m = m,
+               .f = f,
+               .nest = nest,
+               .plan = plan};
+    b.number = ARENA_ARRAY(&scratch, int, f->vals.n + 1);
+    number_values(&b, &nest->outs[0]->body);
+    Copy start = {.to = ARENA_ARRAY(&scratch, LVal, b.n_own + 1)};
+    LoopBody to = {0};
+    for (int k = 0; k < parent->stmts.n; k++)
+        if (parent->stmts.p[k] == nest->outs[0])
+            put_output(&b, nest->outs[0], 0, (Copies){&start, 1}, &to);
+        else
+            vec_push(arena, &to.stmts, parent->stmts.p[k]);
+    *parent = to;
+    arena_free(&scratch);
+}
+
+/* ---- what may be blocked */
+
+static bool only_loops_and_values(const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        bool access = s->kind == LOOP_LOAD || s->kind == LOOP_STORE;
+        if (access ? s->status >= 0 || s->checked
+                   : s->kind != LOOP_LET && s->kind != LOOP_CONST && s->kind != LOOP_INDEX &&
+                         s->kind != LOOP_YIELD && (s->kind != LOOP_FOR || s->parallel))
+            return false;
+        if (!only_loops_and_values(&s->body))
+            return false;
+    }
+    return true;
+}
+
+/* Bounds of the sums' loops that mention the index mention nothing else, and these loops go one by
+ * one; no other loop's do. */
+static bool bounds_allow(Ctx *ctx, const BlockNest *nest, int level, int64_t at) {
+    DimSym index = nest->outs[level]->index;
+    for (int k = level + 1; k < nest->n_outs; k++)
+        if (mentions_one(nest->outs[k], index))
+            return false;
+    for (int k = 0; k < nest->n_sums; k++) {
+        int64_t lo, hi;
+        if (mentions_one(nest->sums[k], index) &&
+            (nest->sums[k]->step != 1 || !block_bounds(ctx, nest->sums[k], index, at, &lo, &hi)))
+            return false;
+    }
+    return true;
+}
+
+bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level) {
+    const LoopStmt *s = nest->outs[level];
+    int64_t lo, hi;
+    if (s->parallel || s->n_carried || !block_bounds(ctx, s, NULL, 0, &lo, &hi) || hi <= lo ||
+        !only_loops_and_values(&s->body) || !bounds_allow(ctx, nest, level, lo))
+        return false;
+    Vary v = vary_of(ctx, scratch, f, s);
+    return vary_independent(&v);
+}
