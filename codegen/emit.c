@@ -128,11 +128,4 @@ void emit_begin(Emit *e, LLVMTargetMachineRef tm) {
     debug_begin(e);
 }
 
-void emit_functions(Emit *e) {
-    for (int k = 0; k < e->m->funcs.n; k++)
-        emit_entry(e, e->m->funcs.p[k]);
-    if (e->o->base)
-        emit_strerror(e);
-}
-
 void emit_end(Emit *e) { debug_end(e); }

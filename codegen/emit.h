@@ -55,7 +55,6 @@ typedef struct Emit {
     LLVMMetadataRef di_unit, di_type, *di_files;
     Kernels *kernels;
     VEC(LLVMValueRef) functions; /* of kernels in this module, by number; NULL: not called here */
-    int cost;                    /* statements emitted outside kernels */
 } Emit;
 
 typedef struct Cached {
@@ -95,7 +94,6 @@ typedef struct FnEmit {
 
 /* emit.c */
 void emit_begin(Emit *e, LLVMTargetMachineRef tm); /* context, module, types */
-void emit_functions(Emit *e);                      /* entries, jobs, tables */
 void emit_end(Emit *e);
 LLVMTypeRef emit_dtype(const Emit *e, DType dt);            /* of a value: bool is i1 */
 LLVMTypeRef emit_memory_type(const Emit *e, DType dt);      /* of a cell: bool is i8 */
@@ -145,9 +143,11 @@ void emit_strerror(Emit *e);
 /* kernel.c */
 void kernel_call(FnEmit *f, const LoopStmt *s);  /* at the current point; the kernel joins e->kernels */
 void kernel_emit(Emit *e, const Kernel *k);      /* its code */
-/* In which of n_parts modules each kernel stands, so that all have about the same work; the entries are in module 0.
- * Depends on nothing but the kernels: the bytes are the same on every machine. */
-int *kernel_parts(Ctx *ctx, const Kernels *all, int main_cost, int *n_parts);
+/* In which of n_parts modules each entry, then each kernel stands, so that all have about the same work; load: that of each
+ * module. Depends on nothing but the program: the bytes are the same on every machine. */
+int kernel_cost(const LoopModule *m); /* statements */
+int *kernel_deal_entries(Ctx *ctx, const LoopModule *m, long *load, int n_parts);
+int *kernel_deal(Ctx *ctx, const Kernels *all, long *load, int n_parts);
 
 /* debuginfo.c */
 void debug_begin(Emit *e);

@@ -222,7 +222,6 @@ static bool is_kernel(FnEmit *f, const LoopStmt *s) {
 
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     debug_location(f, s->span);
-    f->e->cost += !f->in_kernel;
     switch (s->kind) {
     case LOOP_FOR:
         if (s->parallel)

@@ -340,30 +340,53 @@ void kernel_emit(Emit *e, const Kernel *k) {
 
 /* ---- parts */
 
+int kernel_cost(const LoopModule *m) {
+    int n = 0;
+    for (int k = 0; k < m->funcs.n; k++)
+        n += cost_of(&m->funcs.p[k]->body);
+    return n;
+}
+
+static int least_loaded(const long *load, int n) {
+    int least = 0;
+    for (int p = 1; p < n; p++)
+        least = load[p] < load[least] ? p : least;
+    return least;
+}
+
+/* What an entry is likely to keep for itself: all but its named loops. */
+static int own_cost(const LoopBody *b) {
+    int n = b->stmts.n;
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        n += s->kind == LOOP_FOR && s->name && !s->parallel ? 0 : own_cost(&s->body) + own_cost(&s->orelse);
+    }
+    return n;
+}
+
+int *kernel_deal_entries(Ctx *ctx, const LoopModule *m, long *load, int n_parts) {
+    int *part = ARENA_ARRAY(&ctx->perm, int, m->funcs.n + 1);
+    for (int k = 0; k < m->funcs.n; k++) {
+        part[k] = least_loaded(load, n_parts);
+        load[part[k]] += own_cost(&m->funcs.p[k]->body);
+    }
+    return part;
+}
+
 static int by_cost(const void *a, const void *b) {
     const Kernel *x = *(Kernel *const *)a, *y = *(Kernel *const *)b;
     return x->cost != y->cost ? (x->cost < y->cost ? 1 : -1) : x->number < y->number ? -1 : 1;
 }
 
-int *kernel_parts(Ctx *ctx, const Kernels *all, int main_cost, int *n_parts) {
-    enum { LEAST = 1500, MOST = 16 }; /* statements worth a thread; modules */
-    long cost = main_cost;
-    for (int k = 0; k < all->list.n; k++)
-        cost += all->list.p[k]->cost;
-    int n = cost / LEAST < 1 ? 1 : cost / LEAST > MOST ? MOST : (int)(cost / LEAST);
-    long load[MOST] = {main_cost};
+int *kernel_deal(Ctx *ctx, const Kernels *all, long *load, int n_parts) {
     int *part = ARENA_ARRAY(&ctx->perm, int, all->list.n + 1);
     Kernel **order = ARENA_ARRAY(&ctx->perm, Kernel *, all->list.n + 1);
     for (int k = 0; k < all->list.n; k++)
         order[k] = all->list.p[k];
     qsort(order, (size_t)all->list.n, sizeof *order, by_cost);
     for (int k = 0; k < all->list.n; k++) {
-        int least = 0;
-        for (int p = 1; p < n; p++)
-            least = load[p] < load[least] ? p : least;
-        load[least] += order[k]->cost;
-        part[order[k]->number] = least;
+        int p = part[order[k]->number] = least_loaded(load, n_parts);
+        load[p] += order[k]->cost;
     }
-    *n_parts = n;
     return part;
 }

@@ -13,13 +13,15 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void initialize(void) {
-    LLVMInitializeAllTargetInfos();
-    LLVMInitializeAllTargets();
-    LLVMInitializeAllTargetMCs();
-    LLVMInitializeAllAsmPrinters();
-    LLVMInitializeAllAsmParsers();
-}
+/* The back ends that rows of targets.def name; LLVM's other twenty stay out of the program and its start. */
+#define BACK_ENDS(X) X(X86) X(AArch64)
+#define INITIALIZE(name)                                                                                                                                      \
+    LLVMInitialize##name##TargetInfo();                                                                                                                       \
+    LLVMInitialize##name##Target();                                                                                                                           \
+    LLVMInitialize##name##TargetMC();                                                                                                                         \
+    LLVMInitialize##name##AsmPrinter();
+
+static void initialize(void) { BACK_ENDS(INITIALIZE) }
 
 static const Span nowhere = {0};
 
@@ -108,7 +110,10 @@ const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const Code
     Kernels kernels = {.apart = false};
     Emit e = {.ctx = ctx, .arena = arena, .m = m, .o = o, .kernels = &kernels};
     emit_begin(&e, tm);
-    emit_functions(&e);
+    for (int k = 0; k < m->funcs.n; k++)
+        emit_entry(&e, m->funcs.p[k]);
+    if (o->base)
+        emit_strerror(&e);
     for (int k = 0; k < kernels.list.n; k++)
         kernel_emit(&e, kernels.list.p[k]);
     emit_end(&e);
@@ -169,34 +174,43 @@ static void compile_all(Part *parts, int n) {
         pthread_join(threads[k], NULL);
 }
 
-static bool build_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, Part **out, int *n, Kernels *kernels) {
-    LLVMTargetMachineRef tm = object_machine(ctx, m->target, o->level, false);
-    if (!tm)
-        return false;
-    Part first = {.e = {.ctx = ctx, .arena = &ctx->perm, .m = m, .o = o, .kernels = kernels}, .tm = tm};
-    emit_begin(&first.e, tm);
-    emit_functions(&first.e);
-    const int *part = kernel_parts(ctx, kernels, first.e.cost, n);
-    Part *parts = *out = ARENA_ARRAY(&ctx->perm, Part, *n);
-    parts[0] = first;
-    for (int p = 0; p < *n; p++) {
-        if (p) {
-            parts[p] = (Part){.e = {.ctx = ctx, .arena = &ctx->perm, .m = m, .o = o, .kernels = kernels}};
-            parts[p].tm = object_machine(ctx, m->target, o->level, false);
-            emit_begin(&parts[p].e, parts[p].tm);
-        }
-        for (int k = 0; k < kernels->list.n; k++)
-            if (part[k] == p)
-                kernel_emit(&parts[p].e, kernels->list.p[k]);
-        emit_end(&parts[p].e);
+static bool begin_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, Kernels *kernels, Part *parts, int n) {
+    for (int p = 0; p < n; p++) {
+        parts[p] = (Part){.e = {.ctx = ctx, .arena = &ctx->perm, .m = m, .o = o, .kernels = kernels}};
+        parts[p].tm = object_machine(ctx, m->target, o->level, false);
+        if (!parts[p].tm)
+            return false; /* the first, or none */
+        emit_begin(&parts[p].e, parts[p].tm);
     }
     return true;
 }
 
+static Part *build_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, int *n) {
+    enum { ENOUGH = 1500, MOST = 8 }; /* statements worth a thread; modules */
+    Kernels *kernels = ARENA_NEW(&ctx->perm, Kernels);
+    long load[MOST] = {0};
+    int cost = kernel_cost(m) / ENOUGH;
+    *n = cost < 1 ? 1 : cost > MOST ? MOST : cost;
+    Part *parts = ARENA_ARRAY(&ctx->perm, Part, *n);
+    kernels->apart = true;
+    if (!begin_parts(ctx, m, o, kernels, parts, *n))
+        return NULL;
+    const int *of_entry = kernel_deal_entries(ctx, m, load, *n);
+    for (int k = 0; k < m->funcs.n; k++)
+        emit_entry(&parts[of_entry[k]].e, m->funcs.p[k]);
+    if (o->base)
+        emit_strerror(&parts[0].e);
+    const int *of_kernel = kernel_deal(ctx, kernels, load, *n);
+    for (int k = 0; k < kernels->list.n; k++)
+        kernel_emit(&parts[of_kernel[k]].e, kernels->list.p[k]);
+    for (int p = 0; p < *n; p++)
+        emit_end(&parts[p].e);
+    return parts;
+}
+
 const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n) {
-    Part *parts;
-    Kernels kernels = {.apart = true};
-    if (!prepare(ctx, m) || !build_parts(ctx, m, o, &parts, n, &kernels))
+    Part *parts = prepare(ctx, m) ? build_parts(ctx, m, o, n) : NULL;
+    if (!parts)
         return NULL;
     compile_all(parts, *n);
     CodeObject *all = ARENA_ARRAY(arena, CodeObject, *n);
