@@ -203,9 +203,11 @@ typedef enum BatchRes { BATCH_CAT, BATCH_SUM } BatchRes;
  * as [..., rows] (row axis last, rows past the end are 0), CAT results [..., rows] leave as [n,
  * ...], SUM results are added in slice order within each of `groups` groups of consecutive slices,
  * then over groups in a fixed tree (see docs/internals.md). The body's last two dims are row0
- * (first row) and rows (valid rows of this slice). */
+ * (first row) and rows (valid rows of this slice). Where there is a body `one` for a single row, in which the axis of
+ * rows is missing, calls with n < below run that, row by row; it has no SUM results. */
 typedef struct BatchAttr {
-    FuncId body;
+    FuncId body, one;
+    int64_t below;
     Dim n;
     int64_t rows, groups;
     int n_args, n_results;

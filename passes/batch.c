@@ -49,7 +49,7 @@ static bool body_fits(const Batch *b, const Inst *i, const Body *body, DimSym ro
     return true;
 }
 
-static DimSym row_index(const Batch *b, const Nest *n) {
+DimSym batch_row_index(const Batch *b, const Nest *n) {
     DimSym row = NULL;
     for (int k = 0; k < n->n_box; k++) {
         if (!dim_mentions(n->box[k].extent, b->rows_of))
@@ -71,7 +71,7 @@ static bool guards_fit(const Batch *b, const Nest *n, DimSym row) {
 static Place place_nest(const Batch *b, const Inst *i) {
     const Nest *n = i->attr;
     Type t = graph_type(b->f, i->first);
-    DimSym row = row_index(b, n);
+    DimSym row = batch_row_index(b, n);
     uint64_t out;
     if (!row || !guards_fit(b, n, row) || !body_fits(b, i, &n->body, row) ||
         !nest_outputs(ctx_of(b), n, &out))
@@ -231,7 +231,7 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
     Batch *b = m->b;
     Arena *arena = b->r.u->arena;
     NestOp n = nestop_of(b->f, i);
-    DimSym row = row_index(b, &n.nest);
+    DimSym row = batch_row_index(b, &n.nest);
     NestIndex *box = arena_dup(arena, n.nest.box, sizeof *box * (size_t)n.nest.n_box);
     for (int k = 0; k < n.nest.n_box; k++)
         if (box[k].sym == row)
@@ -448,6 +448,7 @@ static void emit_region(Batch *b, int region) {
                         .n_results = m.results.n,
                         .args = m.arg_kinds.p,
                         .results = m.result_kinds.p};
+    batch_one(b, region, attr, m.args.p, m.results.p);
     Val *args = ARENA_ARRAY(arena, Val, m.args.n + 1);
     for (int k = 0; k < m.args.n; k++)
         args[k] = rewrite_val(&b->r, m.args.p[k]);

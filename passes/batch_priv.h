@@ -20,6 +20,10 @@ typedef struct Batch {
 } Batch;
 
 bool batch_has_rows(const Batch *b, Val v);
+DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
+
+/* Gives the batch of a region a body for one row where that pays; args and results: of the function, as in the batch. */
+void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results);
 
 /* Can the sum of rows `inst` do without a guard? Then the values it reads are marked as masked. */
 void batch_choose_masks(Batch *b, int inst);

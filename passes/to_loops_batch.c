@@ -251,16 +251,93 @@ static void group(BatchEmit *e) {
     e->lb->in_job = false;
 }
 
+/* ---- a few rows */
+
+typedef struct RowCell {
+    BufId row, whole;
+    Dim at;
+    int rank; /* of the row */
+    bool out;
+} RowCell;
+
+static void row_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const RowCell *r = arg;
+    Dim whole[MAX_RANK + 1];
+    with_group(lb->c.m->ctx, r->at, subs, r->rank, whole);
+    LVal v = loop_load(&lb->c, r->out ? r->row : r->whole, r->out ? subs : whole);
+    loop_store(&lb->c, r->out ? r->whole : r->row, r->out ? whole : subs, v);
+}
+
+static void move_row(LowerBuilder *lb, BufId row, BufId whole, Dim at, bool out) {
+    const LoopBuf *b = loop_bufp(lb->c.f, row);
+    RowCell r = {.row = row, .whole = whole, .at = at, .rank = b->rank, .out = out};
+    lower_cells(lb, b->rank, b->shape, row_cell, &r);
+}
+
+/* 1 where n >= below, else 0: n // below is 0 for fewer, and a bound of a loop is the least of several. */
+static Dim enough(Ctx *ctx, Dim n, int64_t below) { return dim_floordiv(ctx, n, dim_const(ctx, below)); }
+
+/* for row in 0..n where n < below, as jobs: the body for one row. */
+static void rows_alone(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    LowerBuilder *lb = e->lb;
+    const Func *one = graph_func(lb->graph, e->attr->one);
+    DimSym row = nest_index(ctx, "row");
+    Dim n = lower_dim(lb, e->attr->n), at = dim_of(ctx, row), below = dim_const(ctx, e->attr->below), zero = dim_const(ctx, 0);
+    Dim none = dim_sub(ctx, below, dim_mul(ctx, below, enough(ctx, n, e->attr->below))), hi[3] = {n, none, below};
+    LoopBody *outer = lb->c.at;
+    LoopStmt *s = loop_for(&lb->c, row, &zero, 1, hi, 3, 1, NULL, 0);
+    s->parallel = true;
+    s->name = str_fmt(ctx, "%s.row", e->inst->name ? e->inst->name : lb->func->name);
+    ToLoops t = *e->t;
+    t.group_of = NULL;
+    DimBinding bind[2] = {{one->dims.p[one->dims.n - 2], at}, {one->dims.p[one->dims.n - 1], dim_const(ctx, 1)}};
+    LowerBuilder inner = *lb;
+    inner.bindings = arena_dup(&ctx->perm, bind, sizeof bind);
+    inner.n_bindings = 2;
+    inner.func = one;
+    inner.pass = &t;
+    lb->in_job = inner.in_job = true;
+    inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, one->vals.n);
+    for (int k = 0; k < e->attr->n_args; k++) {
+        const Param *p = &one->params.p[k];
+        BufId whole = lb->buf_of[e->inst->args[k].id];
+        bool cut = e->attr->args[k] == BATCH_CUT;
+        inner.buf_of[p->val.id] = cut ? lower_new_buf(lb, lower_type(&inner, graph_type(one, p->val)), p->name, p->span) : whole;
+        if (cut)
+            move_row(lb, inner.buf_of[p->val.id], whole, at, false);
+    }
+    inner.same_as = lower_coalesce(&ctx->perm, one, inner.buf_of);
+    inner.c = lb->c;
+    lower_insts(&inner, one);
+    lb->c = inner.c;
+    for (int k = 0; k < e->attr->n_results; k++)
+        move_row(lb, inner.buf_of[one->results.p[k].val.id], e->outer[k], at, true);
+    lb->in_job = false;
+    loop_end(&lb->c, s, outer, NULL);
+}
+
+/* The slices' loop is empty where rows run alone. */
+static LoopStmt *open_groups(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    Dim zero = dim_const(ctx, 0), hi[2] = {dim_const(ctx, e->attr->groups), NULL};
+    if (e->attr->one.id)
+        hi[1] = dim_mul(ctx, hi[0], enough(ctx, lower_dim(e->lb, e->attr->n), e->attr->below));
+    LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
+    s->parallel = true;
+    return s;
+}
+
 void lower_batch(LowerBuilder *lb, const Inst *i) {
     Ctx *ctx = lb->c.m->ctx;
     ToLoops *t = lb->pass;
     BatchEmit e = {.lb = lb, .t = t, .inst = i, .attr = i->attr, .group = nest_index(ctx, "group"), .slice = nest_index(ctx, "slice")};
     e.body = graph_func(lb->graph, e.attr->body);
     make_partials(&e);
+    if (e.attr->one.id)
+        rows_alone(&e);
     LoopBody *outer = lb->c.at;
-    Dim zero = dim_const(ctx, 0), groups = dim_const(ctx, e.attr->groups);
-    LoopStmt *s = loop_for(&lb->c, e.group, &zero, 1, &groups, 1, 1, NULL, 0);
-    s->parallel = true;
+    LoopStmt *s = open_groups(&e);
     s->name = i->name ? i->name : lb->func->name;
     group(&e);
     e.t = t;

@@ -3,6 +3,26 @@
 
 #include "ir/ops/attr.h"
 
+static bool is_row_of(Module *m, Type one, Type whole, bool cut) {
+    return type_equal(one, cut ? type_new(m->ctx, whole.dt, whole.rank - 1, whole.shape + 1) : whole);
+}
+
+/* The body for one row takes and gives the same, without rows. */
+static const char *one_type(Module *m, const Func *f, const Val *args, const BatchAttr *a, const Type *out) {
+    const Func *one = graph_func(m, a->one);
+    if (!a->one.id)
+        return NULL;
+    if (!one || one->params.n != a->n_args || one->results.n != a->n_results || one->dims.n < 2 || a->below < 1 || a->below > a->groups)
+        return type_error(m, "the body for one row does not match");
+    for (int k = 0; k < a->n_args; k++)
+        if (!is_row_of(m, graph_type(one, one->params.p[k].val), graph_type(f, args[k]), a->args[k] == BATCH_CUT))
+            return type_error(m, "operand %d has another type than in %s", k, one->name);
+    for (int k = 0; k < a->n_results; k++)
+        if (a->results[k] != BATCH_CAT || !is_row_of(m, graph_type(one, one->results.p[k].val), out[k], true))
+            return type_error(m, "result %d has another type than in %s", k, one->name);
+    return NULL;
+}
+
 static const char *batch_type(Module *m, const Func *f, const Val *args, int n_args,
                               const void *attr, Type *out, int *n_out) {
     const BatchAttr *a = attr;
@@ -35,7 +55,7 @@ static const char *batch_type(Module *m, const Func *f, const Val *args, int n_a
         }
         out[(*n_out)++] = t;
     }
-    return NULL;
+    return one_type(m, f, args, a, out);
 }
 
 /* Moves rows between the whole's [n, ..] and the slice's [.., rows]; rows past the end of the slice
@@ -65,6 +85,45 @@ static void add_to(Tensor *sum, const Tensor *t) {
         else
             sum->i[k] += t->i[k];
     }
+}
+
+static Tensor row_of(const Tensor *t, int64_t row) {
+    Tensor r = *t;
+    r.rank--;
+    for (int k = 0; k < r.rank; k++)
+        r.shape[k] = t->shape[k + 1];
+    r.count = t->shape[0] ? t->count / t->shape[0] : 0;
+    r.f = t->f ? t->f + row * r.count : NULL;
+    r.i = t->i ? t->i + row * r.count : NULL;
+    return r;
+}
+
+static bool run_row(Interp *in, const Inst *i, const Tensor *const *args, int64_t row, Tensor *out) {
+    const BatchAttr *a = i->attr;
+    const Func *one = graph_func(in->m, a->one);
+    int n = in->n_dims + 2;
+    DimValue *dims = ARENA_ARRAY(in->arena, DimValue, n);
+    memcpy(dims, in->dims, (size_t)in->n_dims * sizeof *dims);
+    dims[n - 2] = (DimValue){one->dims.p[one->dims.n - 2], row};
+    dims[n - 1] = (DimValue){one->dims.p[one->dims.n - 1], 1};
+    const Tensor **with = ARENA_ARRAY(in->arena, const Tensor *, a->n_args + 1);
+    for (int k = 0; k < a->n_args; k++) {
+        Tensor t = a->args[k] == BATCH_CUT ? row_of(args[k], row) : *args[k];
+        with[k] = arena_dup(in->arena, &t, sizeof t);
+    }
+    Tensor *results = ARENA_ARRAY(in->arena, Tensor, a->n_results + 1);
+    if (!interp_run(in, one, dims, n, with, results))
+        return false;
+    for (int k = 0; k < a->n_results; k++) {
+        Tensor to = row_of(&out[k], row);
+        for (int64_t c = 0; c < to.count; c++) {
+            if (to.f)
+                to.f[c] = results[k].f[c];
+            else
+                to.i[c] = results[k].i[c];
+        }
+    }
+    return true;
 }
 
 static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int64_t row0,
@@ -108,6 +167,12 @@ static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *c
     for (int k = 0; k < i->n_results; k++)
         if (!interp_tensor(in, graph_type(f, inst_result(i, k)), &out[k]))
             return false;
+    if (a->one.id && n < a->below) {
+        for (int64_t row = 0; row < n; row++)
+            if (!run_row(in, i, args, row, out))
+                return false;
+        return in->status == NULL;
+    }
     for (int64_t row0 = 0; row0 < n; row0 += a->rows)
         if (!run_slice(in, i, args, row0, n - row0 < a->rows ? n - row0 : a->rows, out))
             return false;
@@ -121,7 +186,12 @@ static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *
     graph_print_func_name(sb, m, a->body);
     sb_put(sb, " n ");
     dim_print(sb, a->n);
-    sb_printf(sb, " rows %lld groups %lld args", (long long)a->rows, (long long)a->groups);
+    sb_printf(sb, " rows %lld groups %lld", (long long)a->rows, (long long)a->groups);
+    if (a->one.id) {
+        sb_printf(sb, " below %lld ", (long long)a->below);
+        graph_print_func_name(sb, m, a->one);
+    }
+    sb_put(sb, " args");
     for (int k = 0; k < a->n_args; k++)
         sb_put(sb, a->args[k] == BATCH_CUT ? " cut" : " whole");
     sb_put(sb, " results");
@@ -143,6 +213,11 @@ static const void *batch_read(IrReader *r) {
     a.rows = text_int(&r->t, "the rows of a slice");
     text_expect(&r->t, "groups");
     a.groups = text_int(&r->t, "a number of groups");
+    if (text_is(&r->t, "below")) {
+        text_next(&r->t);
+        a.below = text_int(&r->t, "a number of rows");
+        a.one = graph_read_func(r);
+    }
     text_expect(&r->t, "args");
     while (text_is(&r->t, "cut") || text_is(&r->t, "whole")) {
         vec_push(arena, &args, text_is(&r->t, "cut") ? BATCH_CUT : BATCH_WHOLE);

@@ -220,12 +220,30 @@ static void test_rows_past_the_end(void **state) {
     ctx_free(ctx);
 }
 
+/* A region that only writes rows has a body for one row, without the axis of rows and with its borders copied; the reference
+ * runs it for few rows. One that sums rows has none, nor one whose row has nothing for the lanes. */
+static void test_few_rows_run_alone(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *net = NET "  %9: f64[N, 3] = nest [n, k] += %8[n, c, i] * %5[k, c, i] over n<N, k<3, c<2, i<3 \"F1\" @5:1-5:2\n";
+    const char *act = replaced(ctx, net, "ACT", "%6[n, c, i] + %4[c]");
+    const char *text = check_rows(ctx, str_fmt(ctx, "%s  out \"y\" %%9\n}\n", act), "f", WHOLE, 0);
+    assert_int_equal(count_of(text, " below "), 1);
+    assert_int_equal(count_of(text, "f64[8] = nest [i + 1] = "), 1);
+    assert_int_equal(count_of(text, "f64[3] = nest [k] += "), 1);
+    const char *sum = "  %10: f64 = nest [] += %9[n, k] over n<N, k<3 @6:1-6:2\n";
+    text = check_rows(ctx, str_fmt(ctx, "%s%s  out \"y\" %%10\n}\n", act, sum), "f", WHOLE, 0);
+    assert_int_equal(count_of(text, " below "), 0);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
                                        cmocka_unit_test(test_mean_over_rows),
                                        cmocka_unit_test(test_row_numbers),
                                        cmocka_unit_test(test_init_and_post),
                                        cmocka_unit_test(test_names_and_defs),
+                                       cmocka_unit_test(test_few_rows_run_alone),
                                        cmocka_unit_test(test_rows_past_the_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,279 @@
+/* The body of a region for one row.
+ *
+ * A slice pads to 16 rows, so a call with one row would do the work of 16. Where a region only
+ * writes rows (inference: nothing is summed over rows), it gets a second body that computes a
+ * single row; there the row axis is gone, and other axes take the vectors. Calls with fewer than
+ * `below` rows run it row by row, each row a job; the others run the slices.
+ *
+ *   %y: f32[6, 28, 28, 16] = nest += %x[c, i + a - 2, j + b - 2, n] * %w[o, c, a, b] where 0 <= i +
+ * a - 2 < 28, .. has, beside it, %p: f32[1, 32, 32] = nest [c, i + 2, j + 2] = %x[c, i, j] %y:
+ * f32[6, 28, 28] = nest += %p[c, i + a, j + b] * %w[o, c, a, b]
+ *
+ * Borders are copied with their zeros, because bounds that depend on the vector's index would keep
+ * it from being one. */
+#include "ir/build.h"
+#include "passes/batch_priv.h"
+
+typedef struct OneRow {
+    Batch *b;
+    Func *f;
+    DimSym row0;
+    Val *to; /* by value id of the function */
+} OneRow;
+
+static Ctx *ctx_of(const OneRow *o) { return o->b->r.u->ctx; }
+
+static Type without_rows(const OneRow *o, Type t) {
+    return type_new(ctx_of(o), t.dt, t.rank - 1, t.shape + 1);
+}
+
+static void params(OneRow *o, const Val *args, const BatchArg *kinds, int n) {
+    for (int k = 0; k < n; k++) {
+        Type t = graph_type(o->b->f, args[k]);
+        Param p = {.name = o->b->f->vals.p[args[k].id].name,
+                   .role = ROLE_LOCAL,
+                   .tensor = -1,
+                   .span = o->b->f->span};
+        if (!p.name)
+            p.name = str_fmt(ctx_of(o), "a%d", k);
+        o->to[args[k].id] =
+            graph_param(o->b->r.m, o->f, p, kinds[k] == BATCH_CUT ? without_rows(o, t) : t);
+    }
+}
+
+/* ---- nests */
+
+static Body row_body(const OneRow *o, const Inst *i, const Body *from, DimSym row) {
+    if (!from->n)
+        return *from;
+    BodyInst *insts = arena_dup(o->b->r.u->arena, from->insts, sizeof *insts * (size_t)from->n);
+    DimBinding at = {row, dim_of(ctx_of(o), o->row0)};
+    for (int k = 0; k < from->n; k++) {
+        BodyInst *x = &insts[k];
+        if (x->kind == BODY_READ && batch_has_rows(o->b, i->args[x->operand])) {
+            x->map++;
+            x->rank--;
+        } else if (x->kind == BODY_INDEX) {
+            x->dim = dim_subst(ctx_of(o), x->dim, &at, 1);
+        }
+    }
+    return (Body){from->n, insts};
+}
+
+/* The axis of a read of the nest that the guard keeps inside its operand, or -1. */
+static int guarded_axis(const OneRow *o, const NestOp *n, const NestGuard *g, int *read) {
+    for (int k = 0; k < n->nest.body.n; k++) {
+        const BodyInst *x = &n->nest.body.insts[k];
+        if (x->kind != BODY_READ || x->has_fill)
+            continue;
+        Type t = graph_type(o->f, n->args[x->operand]);
+        for (int a = 0; a < x->rank; a++)
+            if (x->map[a] == g->form && t.shape[a] == g->extent) {
+                *read = k;
+                return a;
+            }
+    }
+    return -1;
+}
+
+/* A factor's operand with zeros around it, for all guards on its axes; false where there are none.
+ */
+static bool pad_one(OneRow *o, NestOp *n) {
+    Ctx *ctx = ctx_of(o);
+    Arena *arena = o->b->r.u->arena;
+    int read = -1;
+    for (int k = 0; read < 0 && k < n->nest.n_guards; k++)
+        guarded_axis(o, n, &n->nest.guards[k], &read);
+    if (read < 0)
+        return false;
+    BodyInst *insts = arena_dup(arena, n->nest.body.insts, sizeof *insts * (size_t)n->nest.body.n),
+             *x = &insts[read];
+    NestGuard *rest = ARENA_ARRAY(arena, NestGuard, n->nest.n_guards);
+    Dim *map = arena_dup(arena, x->map, sizeof *map * (size_t)x->rank), shape[MAX_RANK],
+        from[MAX_RANK], to[MAX_RANK];
+    Type t = graph_type(o->f, n->args[x->operand]);
+    bool padded[MAX_RANK] = {false};
+    int n_rest = 0;
+    for (int k = 0; k < n->nest.n_guards; k++) {
+        int other = read, axis = guarded_axis(o, n, &n->nest.guards[k], &other);
+        if (axis >= 0 && other == read)
+            padded[axis] = true;
+        else
+            rest[n_rest++] = n->nest.guards[k];
+    }
+    NestMaker copy = nest_maker(o->b->r.m, o->f, NEST_STORE);
+    for (int a = 0; a < x->rank; a++) {
+        Dim lo, hi;
+        int64_t first = 0, last = 0, extent;
+        from[a] = to[a] = maker_index(&copy, "i", t.shape[a]);
+        shape[a] = t.shape[a];
+        if (!padded[a])
+            continue;
+        nest_span(ctx, &n->nest, x->map[a], &lo, &hi);
+        if (!dim_is_const(lo, &first) || !dim_is_const(hi, &last) ||
+            !dim_is_const(t.shape[a], &extent))
+            return false;
+        first = first < 0 ? first : 0;
+        last = last < extent ? extent - 1 : last;
+        shape[a] = dim_const(ctx, last - first + 1);
+        to[a] = dim_addk(ctx, from[a], -first);
+        map[a] = dim_addk(ctx, map[a], -first);
+    }
+    Val with = maker_done(&copy, maker_read(&copy, n->args[x->operand], from), x->rank, to, shape,
+                          n->span, n->name);
+    Val *args = ARENA_ARRAY(arena, Val, n->n_args + 1);
+    for (int k = 0; k < n->n_args; k++)
+        args[k] = n->args[k];
+    args[n->n_args] = with;
+    x->operand = n->n_args;
+    x->map = map;
+    n->args = args;
+    n->n_args++;
+    n->nest.body.insts = insts;
+    n->nest.guards = rest;
+    n->nest.n_guards = n_rest;
+    return true;
+}
+
+/* Terms of a product that a guard leaves out are 0 with zeros around the factor. */
+static void pad(OneRow *o, NestOp *n) {
+    const Body *b = &n->nest.body;
+    if (n->nest.op != NEST_SUM || !nest_is_contraction(ctx_of(o), &n->nest) ||
+        b->insts[b->n - 1].op != SC_mul)
+        return;
+    for (int k = 0; k < b->n - 1; k++)
+        if (b->insts[k].kind != BODY_READ)
+            return;
+    while (n->nest.n_guards && pad_one(o, n))
+        continue; /* the other factor may have guards too */
+}
+
+static void row_nest(OneRow *o, const Inst *i) {
+    Arena *arena = o->b->r.u->arena;
+    NestOp n = nestop_of(o->b->f, i);
+    DimSym row = batch_row_index(o->b, &n.nest);
+    NestIndex *box = ARENA_ARRAY(arena, NestIndex, n.nest.n_box);
+    Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
+    int n_box = 0;
+    for (int k = 0; k < n.nest.n_box; k++)
+        if (n.nest.box[k].sym != row)
+            box[n_box++] = n.nest.box[k];
+    n.nest.box = box;
+    n.nest.n_box = n_box;
+    n.nest.body = row_body(o, i, &n.nest.body, row);
+    n.nest.post = row_body(o, i, &n.nest.post, row);
+    n.nest.map++;
+    n.nest.rank--;
+    n.type = without_rows(o, n.type);
+    for (int k = 0; k < n.n_args; k++)
+        args[k] = o->to[n.args[k].id];
+    n.args = args;
+    pad(o, &n);
+    n = nestop_compact(ctx_of(o), &n);
+    o->to[i->first.id] = nestop_emit(o->b->r.m, o->f, &n);
+}
+
+static void row_view(OneRow *o, const Inst *i) {
+    Val arg = o->to[i->args[0].id];
+    ReshapeAttr *r = ARENA_NEW(o->b->r.u->arena, ReshapeAttr);
+    r->type = without_rows(o, graph_type(o->b->f, i->first));
+    o->to[i->first.id] = graph_inst(o->b->r.m, o->f, i->op, &arg, 1, r, i->span, i->name)->first;
+}
+
+/* ---- is it worth it? */
+
+/* Vectors of a row's work in the nest, its best axis taking the lanes: the output or reduced index
+ * with the fewest lanes idle among those that step through some operand's or the result's last
+ * axis. */
+static double vectors(const Inst *i, int lanes) {
+    const Nest *n = i->attr;
+    double points = 1, best = 1;
+    for (int k = 0; k < n->n_box; k++) {
+        int64_t extent;
+        if (!dim_is_const(n->box[k].extent, &extent))
+            return -1;
+        points *= (double)extent;
+        bool last = n->rank && dim_mentions(n->map[n->rank - 1], n->box[k].sym);
+        for (int j = 0; j < n->body.n; j++) {
+            const BodyInst *x = &n->body.insts[j];
+            last |=
+                x->kind == BODY_READ && x->rank && dim_mentions(x->map[x->rank - 1], n->box[k].sym);
+        }
+        double used = (double)extent / (double)((extent + lanes - 1) / lanes);
+        best = last && used > best ? used : best;
+    }
+    return points / best;
+}
+
+/* Rows up to which row by row is faster than a slice. What a loop costs beside its vectors counts
+ * half as much again. */
+static int64_t rows_below(const OneRow *o, int64_t rows) {
+    int lanes = target_lanes(o->b->r.u->target, o->b->f->real);
+    double one = 0, slice = 0;
+    for (int k = 0; k < o->f->insts.n; k++) {
+        const Inst *i = o->f->insts.p[k];
+        if (i->op != &op_nest)
+            continue;
+        double v = vectors(i, lanes), points = v < 0 ? -1 : 1;
+        const Nest *n = i->attr;
+        for (int j = 0; j < n->n_box && points > 0; j++) {
+            int64_t extent;
+            points = dim_is_const(n->box[j].extent, &extent) ? points * (double)extent : -1;
+        }
+        if (points < 0)
+            return 0;
+        one += 1.5 * v;
+        slice += points * (double)((rows + lanes - 1) / lanes);
+    }
+    double below = one > 0 ? slice / one : 0;
+    return below > (double)rows ? rows : (int64_t)below;
+}
+
+static bool is_plain(const Batch *b, int region) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        if (b->place[k] != OUTSIDE && b->region[k] == region &&
+            (b->place[k] != BY_ROW || (i->op != &op_nest && i->op != &op_reshape)))
+            return false;
+    }
+    return true;
+}
+
+void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results) {
+    if (!is_plain(b, region))
+        return;
+    const Func *body = graph_func(b->r.m, a->body);
+    Func *f =
+        graph_func_new(b->r.m, str_fmt(b->r.u->ctx, "%s.row%d", b->f->name, region), b->f->span);
+    OneRow o = {.b = b,
+                .f = f,
+                .row0 = body->dims.p[body->dims.n - 2],
+                .to = ARENA_ARRAY(b->r.u->arena, Val, b->f->vals.n + 1)};
+    f->real = body->real;
+    f->block = body->block;
+    for (int k = 0; k < body->dims.n; k++)
+        vec_push(b->r.u->arena, &f->dims, body->dims.p[k]);
+    params(&o, args, a->args, a->n_args);
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        if (b->place[k] == OUTSIDE || b->region[k] != region)
+            continue;
+        if (i->op == &op_nest)
+            row_nest(&o, i);
+        else
+            row_view(&o, i);
+    }
+    for (int k = 0; k < a->n_results; k++) {
+        Result r = body->results.p[k];
+        r.val = o.to[results[k].id];
+        graph_result(b->r.m, f, r);
+    }
+    int64_t below = rows_below(&o, a->rows);
+    below = below > a->groups ? a->groups : below; /* each row is a job */
+    if (below < 2) {
+        graph_func_remove(b->r.m, f->id);
+        return;
+    }
+    a->one = f->id;
+    a->below = below;
+}

@@ -1,0 +1,90 @@
+/* Calls with few rows take another way than calls with many (passes/batch_one.c): native code gives
+ * the same on whole numbers, row for row, on either side of the bound. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+#include "passes/pass.h"
+
+enum { MOST = 20, IN = 2 * 9 * 11, OUT = 7 };
+
+static const char net[] = "def net[N](x: [N, 2, 9, 11], w: [3, 2, 5, 5], v: [54, 7]) -> [N, 7] {\n"
+                          "  a = max(conv2d(x, w, [2, 1], [2, 2, 2, 2], [1, 1]), 0)\n"
+                          "  b = maxpool(a, 3, 2, 1)\n"
+                          "  return flatten(b) @ v\n}\n";
+
+static LoopModule *loops_of(Ctx *ctx, const char *text) {
+    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
+    LowerOptions lower = {.real = DT_F32};
+    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
+    if (diag_any_error(ctx)) {
+        StrBuf sb = sb_new(&ctx->perm);
+        diag_render_all(ctx, false, false, &sb);
+        fail_msg("%s", sb.text);
+    }
+    Unit u = {.ctx = ctx,
+              .arena = &ctx->perm,
+              .graph = m,
+              .target = codegen_host(ctx),
+              .groups = 8,
+              .rows = 16};
+    PassOptions o = {.stop_after = NULL};
+    const char *why = NULL;
+    assert_true(pass_run(&u, &o, &why));
+    return u.loops;
+}
+
+static void fill(float *x, int n, unsigned seed) {
+    for (int k = 0; k < n; k++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[k] = (float)(int)(seed >> 28) - 7;
+    }
+}
+
+static void call(Jit *j, const AbiEntry *e, int64_t n, const float *x, const float *w,
+                 const float *v, float *out) {
+    DimValue dims[1] = {{e->args.p[1].dim, n}};
+    void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
+    CnncArg args[] = {{.p = NULL}, {.i = n}, {.p = x}, {.p = w}, {.p = v}, {.p = out}, {.p = work}};
+    assert_int_equal(e->args.n, 7);
+    assert_int_equal(jit_call(j, e->cname, args), 0);
+    free(work);
+}
+
+static void rows_are_the_same_by_any_way(void **state) {
+    (void)state;
+    static float x[MOST * IN], w[3 * 2 * 5 * 5], v[54 * OUT], all[MOST * OUT], few[MOST * OUT];
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, net);
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o);
+    const AbiEntry *e = m->funcs.p[0]->entry;
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    assert_non_null(strstr(sb.text, "net.row"));
+    fill(x, MOST * IN, 1);
+    fill(w, 3 * 2 * 5 * 5, 2);
+    fill(v, 54 * OUT, 3);
+    call(j, e, MOST, x, w, v, all);
+    for (int n = 1; n <= MOST; n++) {
+        memset(few, 0xff, sizeof few);
+        call(j, e, n, x, w, v, few);
+        assert_memory_equal(few, all, (size_t)(n * OUT) * sizeof *few);
+    }
+    jit_close(j);
+    ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
