@@ -61,6 +61,8 @@ void diag_help(Ctx *ctx, Diag *d, const char *fmt, ...) CNNC_PRINTF(3, 4);
 void diag_render_text(Ctx *ctx, const Diag *d, bool color, StrBuf *out);
 /* One JSON object on one line, as documented for --diagnostics=json; what stands beside the marks becomes notes. */
 void diag_render_json(Ctx *ctx, const Diag *d, StrBuf *out);
+/* A JSON string; bytes that are not UTF-8 become U+FFFD. */
+void diag_json_text(StrBuf *out, const char *s);
 /* All of them in order, in text or JSON. */
 void diag_render_all(Ctx *ctx, bool json, bool color, StrBuf *out);
 /* The text of the nearest candidate by edit distance, or NULL if none is near (for "did you mean"). */

@@ -251,7 +251,7 @@ void diag_render_text(Ctx *ctx, const Diag *d, bool color, StrBuf *out) {
 
 /* --- JSON (RFC 8259) --- */
 
-static void put_string(StrBuf *out, const char *s) {
+void diag_json_text(StrBuf *out, const char *s) {
     size_t len = strlen(s);
     sb_putc(out, '"');
     for (size_t i = 0; i < len;) {
@@ -275,7 +275,7 @@ static void put_string(StrBuf *out, const char *s) {
 static void put_field(StrBuf *out, const char *name, const char *text) {
     sb_printf(out, "\"%s\":", name);
     if (text)
-        put_string(out, text);
+        diag_json_text(out, text);
     else
         sb_put(out, "null");
 }

@@ -29,12 +29,7 @@ void env_set(Session *s, DimEnv *e, DimSym sym, int64_t v);
 /* Value of a dim; an unbound symbol or overflow is an error that names `what`. */
 bool env_eval(Session *s, const DimEnv *e, Dim d, const char *what, int64_t *v);
 
-/* Matches an array with a declared type: equal shapes after axes of length 1 are removed; symbols are bound. */
-bool bind_shape(Session *s, DimEnv *e, const char *name, Type t, const Array *a);
-/* The cells in the declared storage, checked against their kind (whole numbers, 0 and 1, labels in range). */
-void *bind_cells(Session *s, const char *name, const Array *a, DType dt, AbiKind kind, int64_t bound);
-/* index(K) with a free K: 1 + the greatest label, or the number of distinct texts (which become labels). */
-int64_t bind_labels(Session *s, Array *a);
+DimEnv env_copy(Session *s, const DimEnv *e);
 
 /* ---- a call */
 typedef struct Call {

@@ -32,19 +32,23 @@ typedef struct FitData {
     FitColumn *columns;
     int n;
     int64_t rows;
+    int64_t dropped; /* rows left out for missing cells */
 } FitData;
 
 typedef struct Fit {
     Program p;
     const AbiBlock *block;
     DimEnv env;
+    LabelList labels;
     ModelValues v;
     Hyper hyper;
 } Fit;
 
 /* FILE [ESTIMATOR] of the command line, compiled. */
 bool fit_open(Session *s, Fit *f, const volatile int *stop);
-bool fit_bind_data(Session *s, const AbiBlock *b, const DataSet *given, DimEnv *env, FitData *out,
+/* Binds what is given to the block of f, dims to env and labels to f; need_all: nothing may be
+ * missing. */
+bool fit_bind_data(Session *s, Fit *f, const DataSet *given, DimEnv *env, FitData *out,
                    bool need_all);
 void fit_set_inputs(Call *c, const FitData *d);
 void fit_hyper(Session *s, const AbiBlock *b, Hyper *h);

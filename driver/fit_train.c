@@ -300,12 +300,12 @@ static bool prepare(Training *t) {
     DataSet given, tests;
     DimEnv test_env = {0};
     if (!dataset_load(s, &s->o.data, &given) || !dataset_load(s, &s->o.test, &tests) ||
-        !fit_bind_data(s, f->block, &given, &f->env, &t->all, true))
+        !fit_bind_data(s, f, &given, &f->env, &t->all, true))
         return false;
     for (int k = 0; k < f->env.v.n; k++)
         if (f->env.v.p[k].sym != f->block->using_.rows)
             env_set(s, &test_env, f->env.v.p[k].sym, f->env.v.p[k].value);
-    if (tests.all.n && !fit_bind_data(s, f->block, &tests, &test_env, &t->test, true))
+    if (tests.all.n && !fit_bind_data(s, f, &tests, &test_env, &t->test, true))
         return false;
     fit_hyper(s, f->block, &f->hyper);
     if (!split_rows(t) || !fit_init(s, f, &t->all))

@@ -2,7 +2,7 @@
 #ifndef CNNC_DRIVER_MODEL_H
 #define CNNC_DRIVER_MODEL_H
 
-#include "driver/call.h"
+#include "driver/bind.h"
 
 typedef struct ModelValues {
     const AbiBlock *block;

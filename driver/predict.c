@@ -24,7 +24,7 @@ static void predict(Session *s, Fit *f) {
         session_usage(s, "`%s` has no likelihood to predict by", f->block->name);
         return;
     }
-    if (!dataset_load(s, &s->o.data, &given) || !fit_bind_data(s, f->block, &given, &f->env, &d, false))
+    if (!dataset_load(s, &s->o.data, &given) || !fit_bind_data(s, f, &given, &f->env, &d, false))
         return;
     for (int k = 0; k < d.n; k++)
         if (!d.columns[k].cells && call_arg_named(lf, d.columns[k].data->name) >= 0) {

@@ -28,12 +28,13 @@ void session_usage(Session *s, const char *fmt, ...) {
     session_fail(s, EXIT_USAGE);
 }
 
-void session_file_error(Session *s, Span span, const char *fmt, ...) {
+Diag *session_file_error(Session *s, Span span, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    diag_error(s->ctx, "E1002", span, "%s", formatted(s, fmt, ap));
+    Diag *d = diag_error(s->ctx, "E1002", span, "%s", formatted(s, fmt, ap));
     va_end(ap);
     session_fail(s, EXIT_FILE);
+    return d;
 }
 
 /* ---- files */

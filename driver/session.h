@@ -37,7 +37,7 @@ typedef struct Session {
 
 /* A usage error: exit status 2. A file error: 3. Both are diagnostics without a place (or with `span`). */
 void session_usage(Session *s, const char *fmt, ...) CNNC_PRINTF(2, 3);
-void session_file_error(Session *s, Span span, const char *fmt, ...) CNNC_PRINTF(3, 4);
+Diag *session_file_error(Session *s, Span span, const char *fmt, ...) CNNC_PRINTF(3, 4);
 /* status becomes `status` if it was 0; with errors in the context at least 1. */
 void session_fail(Session *s, int status);
 

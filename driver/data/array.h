@@ -16,10 +16,11 @@ typedef struct Array {
     int64_t shape[ARRAY_MOST_RANK];
     int64_t count;
     void *data;            /* row-major, in this machine's byte order */
-    const char **texts;    /* a text column: one text a row; data is NULL */
-    const char **columns;  /* names of the last axis (CSV), or NULL */
+    const char **texts;    /* CSV with texts: of every cell (data: NaN where it is no number), NULL: missing; else NULL */
+    const char *const *columns; /* names of the last axis (CSV), or NULL */
+    int64_t n_columns;
     uint32_t file;         /* for places; 0: none */
-    uint32_t first_line;   /* of row 0 in the file (CSV), else 0 */
+    const uint32_t *lines; /* of each row in the file (CSV), else NULL */
     const char *origin;    /* "d.csv:age", for messages */
 } Array;
 
@@ -46,6 +47,7 @@ Array *pnm_read(Session *s, const char *path, const char *bytes, size_t len);
 bool data_save(Session *s, const char *path, const Array *a);
 void npy_write(StrBuf *sb, const Array *a);
 void csv_write(StrBuf *sb, const Array *a);
+void csv_put_text(StrBuf *sb, const char *text); /* in quotes where it needs them */
 bool png_write(Session *s, StrBuf *sb, const char *path, const Array *a);
 bool pnm_write(Session *s, StrBuf *sb, const char *path, const Array *a);
 

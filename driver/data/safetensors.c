@@ -58,7 +58,6 @@ static bool tensor(Reader *r, Tensors *out, const char *name, json_t *t) {
             memcpy(a->data, r->data + from, (size_t)bytes);
         r->covered += (uint64_t)bytes;
         NamedArray n = {str_of(s->ctx, name), a};
-        a->first_line = 0;
         vec_push(s->arena, &out->all, n);
         return true;
     }
@@ -135,28 +134,15 @@ bool safetensors_read(Session *s, const char *path, Tensors *out) {
     return ok;
 }
 
-static void put_json(StrBuf *sb, const char *t) {
-    sb_putc(sb, '"');
-    for (; *t; t++) {
-        if (*t == '"' || *t == '\\')
-            sb_printf(sb, "\\%c", *t);
-        else if ((unsigned char)*t < 32)
-            sb_printf(sb, "\\u%04x", (unsigned)*t);
-        else
-            sb_putc(sb, *t);
-    }
-    sb_putc(sb, '"');
-}
-
 bool safetensors_write(Session *s, const char *path, const Tensors *t) {
     StrBuf head = sb_new(s->arena), all = sb_new(s->arena);
     uint64_t at = 0;
     sb_putc(&head, '{');
     for (int k = 0; k < t->meta.n; k++) {
         sb_put(&head, k ? "," : "\"__metadata__\":{");
-        put_json(&head, t->meta.p[k].name);
+        diag_json_text(&head, t->meta.p[k].name);
         sb_putc(&head, ':');
-        put_json(&head, t->meta.p[k].array->origin);
+        diag_json_text(&head, t->meta.p[k].array->origin);
         sb_put(&head, k + 1 == t->meta.n ? "}" : "");
     }
     for (int k = 0; k < t->all.n; k++) {
@@ -166,7 +152,7 @@ bool safetensors_write(Session *s, const char *path, const Tensors *t) {
         for (size_t j = 0; j < sizeof types / sizeof *types; j++)
             dtype = types[j].cell == a->cell ? types[j].name : dtype;
         sb_put(&head, k || t->meta.n ? "," : "");
-        put_json(&head, t->all.p[k].name);
+        diag_json_text(&head, t->all.p[k].name);
         sb_printf(&head, ":{\"dtype\":\"%s\",\"shape\":[", dtype);
         for (int j = 0; j < a->rank; j++)
             sb_printf(&head, "%s%lld", j ? "," : "", (long long)a->shape[j]);
