@@ -9,9 +9,10 @@
 #include "codegen/codegen.h"
 
 /* The frame: what a call's kernels and jobs need, 8-byte slots on the entry's stack. In order: the C arguments, the dims,
- * the aligned work pointer, the pointer to the jobs' statuses, and a slot for each by-value buffer. */
+ * the aligned work pointer, the pointer to the jobs' statuses, the set of free arenas (a bit each), and a slot for each
+ * by-value buffer. */
 typedef struct FrameLayout {
-    int args, dims, work, statuses, values, n;
+    int args, dims, work, statuses, arenas, values, n;
 } FrameLayout;
 
 /* A kernel: the outermost loop of a nest, that stands in a function of its own (kernel.c). */
@@ -84,7 +85,7 @@ typedef struct FnEmit {
     LLVMValueRef *base; /* by BufId id - 1: pointer to the buffer */
     LLVMValueRef *dims; /* by number of the dim, loaded on first use */
     LLVMValueRef at;    /* instruction before which a dim is being computed, or NULL */
-    LLVMValueRef job;   /* number of the parallel iteration, or NULL */
+    LLVMValueRef arena; /* number of the job's arena, or NULL */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
     bool in_loop, in_kernel;

@@ -19,7 +19,8 @@ FrameLayout emit_frame_layout(const LoopFunc *f) {
     l.dims = f->entry->args.n;
     l.work = l.dims + f->dims.n;
     l.statuses = l.work + 1;
-    l.values = l.statuses + 1;
+    l.arenas = l.statuses + 1;
+    l.values = l.arenas + 1;
     l.n = l.values;
     for (int k = 0; k < f->bufs.n; k++)
         l.n += by_value(f, f->bufs.p[k]);
@@ -32,6 +33,8 @@ LLVMValueRef emit_frame_slot(FnEmit *f, int slot) {
 }
 
 LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t) { return LLVMBuildLoad2(f->b, t, emit_frame_slot(f, slot), ""); }
+
+static void store_slot(FnEmit *f, int slot, LLVMValueRef v) { LLVMBuildStore(f->b, v, emit_frame_slot(f, slot)); }
 
 static LLVMValueRef status_const(const FnEmit *f, int number) { return LLVMConstInt(f->e->i32, (unsigned long long)(-(number + 1)), 1); }
 
@@ -104,21 +107,57 @@ static LLVMValueRef stop_asked(FnEmit *f) {
 
 void emit_poll(FnEmit *f) { emit_return_if(f, stop_asked(f), status_const(f, f->f->status_stop)); }
 
+/* Arenas do not belong to jobs: a job takes the first one that is free, so that one thread works in one arena, which
+ * stays in its cache. There are as many as jobs that may run at a time. */
+enum { MOST_ARENAS = 64 };
+
+static bool shares_arenas(const LoopFunc *f) { return f->groups > 1 && f->groups <= MOST_ARENAS; }
+
+static LLVMValueRef free_arenas(const FnEmit *f) {
+    uint64_t all = f->f->groups >= MOST_ARENAS ? ~(uint64_t)0 : ((uint64_t)1 << f->f->groups) - 1;
+    return LLVMConstInt(f->e->i64, all, 0);
+}
+
+static LLVMValueRef take_arena(FnEmit *f) {
+    LLVMBuilderRef b = f->b;
+    LLVMValueRef set = emit_frame_slot(f, f->layout.arenas), first = LLVMBuildLoad2(b, f->e->i64, set, "");
+    LLVMSetAlignment(first, 8);
+    LLVMSetOrdering(first, LLVMAtomicOrderingMonotonic);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b), again = emit_block(f, "take"), taken = emit_block(f, "taken");
+    LLVMBuildBr(b, again);
+    LLVMPositionBuilderAtEnd(b, again);
+    LLVMValueRef old = LLVMBuildPhi(b, f->e->i64, "");
+    LLVMValueRef rest = LLVMBuildAnd(b, old, LLVMBuildSub(b, old, emit_i64(f->e, 1), ""), "");
+    LLVMValueRef pair = LLVMBuildAtomicCmpXchg(b, set, old, rest, LLVMAtomicOrderingAcquire, LLVMAtomicOrderingMonotonic, 0);
+    LLVMValueRef now = LLVMBuildExtractValue(b, pair, 0, ""), in[2] = {first, now};
+    LLVMBasicBlockRef from[2] = {before, again};
+    LLVMAddIncoming(old, in, from, 2);
+    LLVMBuildCondBr(b, LLVMBuildExtractValue(b, pair, 1, ""), taken, again);
+    LLVMPositionBuilderAtEnd(b, taken);
+    LLVMValueRef args[2] = {old, LLVMConstInt(f->e->i1, 0, 0)};
+    return emit_intrinsic(f, "llvm.cttz", &f->e->i64, 1, args, 2);
+}
+
+static void give_arena(FnEmit *f, LLVMValueRef arena) {
+    LLVMValueRef bit = LLVMBuildShl(f->b, emit_i64(f->e, 1), arena, "");
+    LLVMBuildAtomicRMW(f->b, LLVMAtomicRMWBinOpOr, emit_frame_slot(f, f->layout.arenas), bit, LLVMAtomicOrderingRelease, 0);
+}
+
 /* i32 job body, then void job(void *frame, int k) that sets the mode and stores the status. */
 static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     Emit *e = f->e;
-    LLVMTypeRef body_types[2] = {e->ptr, e->i64}, job_types[2] = {e->ptr, e->i32};
-    LLVMTypeRef body_type = LLVMFunctionType(e->i32, body_types, 2, 0), job_type = LLVMFunctionType(e->void_, job_types, 2, 0);
+    LLVMTypeRef body_types[3] = {e->ptr, e->i64, e->i64}, job_types[2] = {e->ptr, e->i32};
+    LLVMTypeRef body_type = LLVMFunctionType(e->i32, body_types, 3, 0), job_type = LLVMFunctionType(e->void_, job_types, 2, 0);
     const char *name = str_fmt(e->ctx, "%s.job", s->name ? s->name : f->f->name);
     LLVMValueRef body = LLVMAddFunction(e->mod, name, body_type), job = LLVMAddFunction(e->mod, str_fmt(e->ctx, "%s.run", name), job_type);
     LLVMSetLinkage(body, LLVMInternalLinkage);
     LLVMSetLinkage(job, LLVMInternalLinkage);
     FnEmit b = emit_open(e, f->f, body, s->span);
     b.frame = LLVMGetParam(body, 0);
-    b.job = LLVMGetParam(body, 1);
+    b.arena = LLVMGetParam(body, 2);
     debug_function(&b, name, s->span);
     emit_poll(&b);
-    LLVMValueRef index = LLVMBuildAdd(b.b, LLVMBuildMul(b.b, b.job, emit_i64(e, s->step), ""), emit_dim(&b, s->lo[0]), "");
+    LLVMValueRef index = LLVMBuildAdd(b.b, LLVMBuildMul(b.b, LLVMGetParam(body, 1), emit_i64(e, s->step), ""), emit_dim(&b, s->lo[0]), "");
     LLVMBasicBlockRef inside = emit_block(&b, "iteration");
     Level level = {.at = LLVMBuildBr(b.b, inside), .index = s->index, .value = index};
     LLVMPositionBuilderAtEnd(b.b, inside);
@@ -131,8 +170,11 @@ static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     FnEmit j = emit_open(e, f->f, job, s->span);
     j.frame = LLVMGetParam(job, 0);
     debug_function(&j, str_fmt(e->ctx, "%s.run", name), s->span);
-    LLVMValueRef mode = set_mode(&j), k = LLVMBuildSExt(j.b, LLVMGetParam(job, 1), e->i64, ""), args[2] = {j.frame, k};
-    LLVMValueRef status = LLVMBuildCall2(j.b, body_type, body, args, 2, "");
+    LLVMValueRef mode = set_mode(&j), k = LLVMBuildSExt(j.b, LLVMGetParam(job, 1), e->i64, "");
+    LLVMValueRef arena = shares_arenas(f->f) ? take_arena(&j) : k, args[3] = {j.frame, k, arena};
+    LLVMValueRef status = LLVMBuildCall2(j.b, body_type, body, args, 3, "");
+    if (shares_arenas(f->f))
+        give_arena(&j, arena);
     restore_mode(&j, mode);
     LLVMValueRef statuses = emit_frame_load(&j, j.layout.statuses, e->ptr);
     LLVMBuildStore(j.b, status, LLVMBuildInBoundsGEP2(j.b, e->i32, statuses, &k, 1, ""));
@@ -214,6 +256,7 @@ void emit_parallel(FnEmit *f, const LoopStmt *s) {
     LLVMValueRef jobs = most_of(f, LLVMBuildSDiv(f->b, up, emit_i64(e, s->step), ""), zero, LLVMIntSGT);
     LLVMValueRef job = job_function(f, s);
     emit_poll(f);
+    store_slot(f, f->layout.arenas, free_arenas(f));
     dispatch(f, job, jobs);
     LLVMValueRef statuses = emit_frame_load(f, f->layout.statuses, e->ptr);
     CountLoop c = count_loop(f, jobs);
@@ -235,8 +278,6 @@ static LLVMTypeRef arg_type(const Emit *e, const AbiArg *a) {
         return e->ptr;
     }
 }
-
-static void store_slot(FnEmit *f, int slot, LLVMValueRef v) { LLVMBuildStore(f->b, v, emit_frame_slot(f, slot)); }
 
 static void fill_frame(FnEmit *f) {
     Emit *e = f->e;

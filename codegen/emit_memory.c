@@ -68,8 +68,8 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
         offset = emit_dim(f, fixed);
         LLVMValueRef size = emit_dim(f, f->f->work_job);
         LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
-        CTX_ASSERT(f->e->ctx, f->job != NULL);
-        offset = LLVMBuildAdd(f->b, offset, LLVMBuildMul(f->b, size, f->job, ""), "");
+        CTX_ASSERT(f->e->ctx, f->arena != NULL);
+        offset = LLVMBuildAdd(f->b, offset, LLVMBuildMul(f->b, size, f->arena, ""), "");
     } else if (b->kind == BUF_WORK || (b->kind == BUF_ARG && !is_by_value(f, b))) {
         offset = emit_dim(f, b->offset); /* leaves the builder at the end of its block */
     }

@@ -1,6 +1,8 @@
-/* to_loops: batches. A batch is one parallel loop over its groups; a group runs its consecutive slices in order
- * with one set of slice buffers, adding what is summed to its own partial result; then groups are added in a
- * fixed tree. Nothing depends on how many threads run the jobs. */
+/* to_loops: batches. A batch is one parallel loop over its groups; a group runs its consecutive
+ * slices in order with one set of slice buffers, adding what is summed to its own partial result,
+ * which its first slice starts from 0; then groups are added in a fixed tree. Where there are fewer
+ * slices than groups, the last groups have none, and the upper half of the tree is left out if none
+ * of its groups has one. Nothing depends on how many threads run the jobs. */
 #include "passes/to_loops.h"
 
 typedef struct BatchEmit {
@@ -13,6 +15,7 @@ typedef struct BatchEmit {
     BufId *outer;   /* by result */
     DimSym group, slice;
     Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
+    Dim first;      /* number of the slice within its group */
 } BatchEmit;
 
 static Ctx *ctx_of(const BatchEmit *e) { return e->lb->c.m->ctx; }
@@ -37,7 +40,8 @@ static void pack_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
     Ctx *ctx = ctx_of(e);
     LoopCursor *c = &lb->c;
     DimSym row = nest_index(ctx, "row");
-    Dim whole[MAX_RANK + 1], slice[MAX_RANK + 1], rows = dim_const(ctx, e->attr->rows), zero = dim_const(ctx, 0);
+    Dim whole[MAX_RANK + 1], slice[MAX_RANK + 1], rows = dim_const(ctx, e->attr->rows),
+                                                  zero = dim_const(ctx, 0);
     for (int k = 0; k < p->rank - 1; k++)
         whole[k + 1] = slice[k] = rest[k];
     whole[0] = dim_add(ctx, e->row0, dim_of(ctx, row));
@@ -67,8 +71,10 @@ static void pack(BatchEmit *e, BufId from, BufId to, bool out) {
 
 typedef struct SumCell {
     BufId from, to;
-    Dim group;      /* of the partial that `to` is, or NULL: to is a result and from the partials */
-    int64_t groups;
+    Dim group; /* of the partial that `to` is, or NULL: to is a result and from the partials */
+    Dim first; /* 0 where the partial starts */
+    int64_t groups, lower; /* in all; in the lower half of the tree */
+    Dim more;              /* 0: no group of the upper half has slices */
     int rank;
 } SumCell;
 
@@ -91,30 +97,47 @@ static void add_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     const SumCell *s = arg;
     Dim at[MAX_RANK + 1];
     with_group(lb->c.m->ctx, s->group, subs, s->rank, at);
-    LVal args[2] = {loop_load(&lb->c, s->to, at), loop_load(&lb->c, s->from, subs)};
+    LVal args[2] = {lower_start(lb, s->to, at, s->first), loop_load(&lb->c, s->from, subs)};
     loop_store(&lb->c, s->to, at, loop_let(&lb->c, SC_add, args, 2, DT_NONE));
 }
 
-/* ((p0 + p1) + (p2 + p3)) + ...: neighbours first, an odd one is carried up. */
-static void tree_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
-    const SumCell *s = arg;
+/* (p0 + p1) + (p2 + p3) of groups from..end: neighbours first, an odd one is carried up. */
+static LVal tree(LowerBuilder *lb, const SumCell *s, const Dim *subs, int64_t from, int64_t end) {
     Ctx *ctx = lb->c.m->ctx;
-    LVal *v = ARENA_ARRAY(&ctx->perm, LVal, s->groups);
-    for (int64_t g = 0; g < s->groups; g++) {
+    LVal *v = ARENA_ARRAY(&ctx->perm, LVal, end - from);
+    for (int64_t g = from; g < end; g++) {
         Dim at[MAX_RANK + 1];
         with_group(ctx, dim_const(ctx, g), subs, s->rank, at);
-        v[g] = loop_load(&lb->c, s->from, at);
+        v[g - from] = loop_load(&lb->c, s->from, at);
     }
-    for (int64_t n = s->groups; n > 1; n = (n + 1) / 2) {
+    for (int64_t n = end - from; n > 1; n = (n + 1) / 2) {
         for (int64_t k = 0; k < n / 2; k++)
             v[k] = loop_let(&lb->c, SC_add, (LVal[]){v[2 * k], v[2 * k + 1]}, 2, DT_NONE);
         if (n % 2)
             v[n / 2] = v[n - 1];
     }
-    loop_store(&lb->c, s->to, subs, v[0]);
+    return v[0];
 }
 
-/* Is the value a plain sum whose loops can start from the partial result? (body order: same sums, no temporary) */
+/* The upper half of the tree stands in a loop of at most one iteration. */
+static void tree_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+    const SumCell *s = arg;
+    Ctx *ctx = lb->c.m->ctx;
+    LVal sum = tree(lb, s, subs, 0, s->lower);
+    if (s->lower < s->groups) {
+        LoopBody *outer = lb->c.at;
+        Dim zero = dim_const(ctx, 0), hi[2] = {dim_const(ctx, 1), s->more};
+        LoopStmt *once = loop_for(&lb->c, nest_index(ctx, "upper"), &zero, 1, hi, 2, 1, &sum, 1);
+        LVal both[2] = {once->phi[0], tree(lb, s, subs, s->lower, s->groups)};
+        LVal next = loop_let(&lb->c, SC_add, both, 2, DT_NONE);
+        loop_end(&lb->c, once, outer, &next);
+        sum = once->out[0];
+    }
+    loop_store(&lb->c, s->to, subs, sum);
+}
+
+/* Is the value a plain sum whose loops can start from the partial result? (body order: same sums,
+ * no temporary) */
 static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses) {
     const Inst *i = graph_def(f, v);
     if (!i || i->op != &op_nest || uses[v.id] != 1)
@@ -171,7 +194,11 @@ static void slice_results(BatchEmit *e, const BufId *buf_of, const Dim *group_of
             pack(e, b, e->outer[k], true);
         } else if (!group_of[v.id]) {
             const LoopBuf *lb = loop_bufp(e->lb->c.f, b);
-            SumCell s = {.from = b, .to = e->partial[k], .group = dim_of(ctx, e->group), .rank = lb->rank};
+            SumCell s = {.from = b,
+                         .to = e->partial[k],
+                         .group = dim_of(ctx, e->group),
+                         .first = e->first,
+                         .rank = lb->rank};
             lower_cells(e->lb, lb->rank, lb->shape, add_cell, &s);
         }
     }
@@ -193,22 +220,65 @@ static void make_partials(BatchEmit *e) {
     }
 }
 
-static void zero_partials(BatchEmit *e) {
+static Dim slices_of(BatchEmit *e) {
+    return dim_ceildiv(ctx_of(e), lower_dim(e->lb, e->attr->n),
+                       dim_const(ctx_of(e), e->attr->rows));
+}
+
+/* Groups in the lower half of the tree: a power of two. */
+static int64_t lower_half(const BatchEmit *e) {
+    int64_t half = 1;
+    while (2 * half < e->attr->groups)
+        half *= 2;
+    return half;
+}
+
+static bool has_sums(const BatchEmit *e) {
+    for (int k = 0; k < e->attr->n_results; k++)
+        if (e->attr->results[k] == BATCH_SUM)
+            return true;
+    return false;
+}
+
+/* A group without slices from `lo` on is 0 if its half of the tree is added up. */
+static void zero_partials(BatchEmit *e, Dim lo) {
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &e->lb->c;
+    LoopBody *outer = c->at;
+    if (e->attr->groups == 1 || !has_sums(e))
+        return;
+    LVal half = loop_int(c, (LType){DT_I64, 1}, lower_half(e)),
+         slices = loop_index(c, slices_of(e), 1, 0);
+    LVal empty = loop_let(c, SC_le, (LVal[]){slices, loop_index(c, lo, 1, 0)}, 2, DT_NONE);
+    LVal all = loop_let(c, SC_lt, (LVal[]){half, slices}, 2, DT_NONE);
+    LVal lower =
+        loop_let(c, SC_lt, (LVal[]){loop_index(c, dim_of(ctx, e->group), 1, 0), half}, 2, DT_NONE);
+    LVal wanted = loop_let(c, SC_or, (LVal[]){all, lower}, 2, DT_NONE);
+    LoopStmt *s = loop_if(c, loop_let(c, SC_and, (LVal[]){empty, wanted}, 2, DT_NONE));
     for (int k = 0; k < e->attr->n_results; k++) {
         if (e->attr->results[k] != BATCH_SUM)
             continue;
-        const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
-        SumCell s = {.to = e->partial[k], .group = dim_of(ctx_of(e), e->group), .rank = b->rank - 1};
-        lower_cells(e->lb, b->rank - 1, b->shape + 1, zero_cell, &s);
+        const LoopBuf *b = loop_bufp(c->f, e->partial[k]);
+        SumCell cell = {.to = e->partial[k], .group = dim_of(ctx, e->group), .rank = b->rank - 1};
+        lower_cells(e->lb, b->rank - 1, b->shape + 1, zero_cell, &cell);
     }
+    loop_end(c, s, outer, NULL);
 }
 
 static void add_groups(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    int64_t half = lower_half(e);
+    Dim more = dim_floordiv(ctx, dim_addk(ctx, slices_of(e), -1), dim_const(ctx, half));
     for (int k = 0; k < e->attr->n_results; k++) {
         if (e->attr->results[k] != BATCH_SUM)
             continue;
         const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
-        SumCell s = {.from = e->partial[k], .to = e->outer[k], .groups = e->attr->groups, .rank = b->rank - 1};
+        SumCell s = {.from = e->partial[k],
+                     .to = e->outer[k],
+                     .groups = e->attr->groups,
+                     .lower = half,
+                     .more = more,
+                     .rank = b->rank - 1};
         lower_cells(e->lb, b->rank - 1, b->shape + 1, tree_cell, &s);
     }
 }
@@ -217,10 +287,11 @@ static void add_groups(BatchEmit *e) {
 static void group(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     LoopCursor *c = &e->lb->c;
-    Dim n = lower_dim(e->lb, e->attr->n), rows = dim_const(ctx, e->attr->rows), g = dim_of(ctx, e->group);
-    Dim groups = dim_const(ctx, e->attr->groups), slices = dim_ceildiv(ctx, n, rows);
-    Dim lo = dim_floordiv(ctx, dim_mul(ctx, g, slices), groups);
-    Dim hi = dim_floordiv(ctx, dim_mul(ctx, dim_addk(ctx, g, 1), slices), groups);
+    Dim n = lower_dim(e->lb, e->attr->n), rows = dim_const(ctx, e->attr->rows),
+        g = dim_of(ctx, e->group);
+    Dim slices = slices_of(e), each = dim_ceildiv(ctx, slices, dim_const(ctx, e->attr->groups));
+    Dim lo = dim_mul(ctx, g, each), hi[2] = {dim_mul(ctx, dim_addk(ctx, g, 1), each), slices};
+    e->first = dim_sub(ctx, dim_of(ctx, e->slice), lo);
     e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
     e->left = dim_sub(ctx, n, e->row0);
     ToLoops t = *e->t;
@@ -236,12 +307,13 @@ static void group(BatchEmit *e) {
     inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n);
     e->t = &t;
     e->lb->in_job = true;
-    zero_partials(e);
+    zero_partials(e, lo);
     operands(e, &inner);
     t.group_of = bind_results(e, &inner);
+    t.first = e->first;
     inner.same_as = lower_coalesce(&ctx->perm, e->body, inner.buf_of);
     LoopBody *outer = c->at;
-    LoopStmt *s = loop_for(c, e->slice, &lo, 1, &hi, 1, 1, NULL, 0);
+    LoopStmt *s = loop_for(c, e->slice, &lo, 1, hi, 2, 1, NULL, 0);
     pack_operands(e, inner.buf_of);
     inner.c = e->lb->c;
     lower_insts(&inner, e->body);
@@ -331,7 +403,12 @@ static LoopStmt *open_groups(BatchEmit *e) {
 void lower_batch(LowerBuilder *lb, const Inst *i) {
     Ctx *ctx = lb->c.m->ctx;
     ToLoops *t = lb->pass;
-    BatchEmit e = {.lb = lb, .t = t, .inst = i, .attr = i->attr, .group = nest_index(ctx, "group"), .slice = nest_index(ctx, "slice")};
+    BatchEmit e = {.lb = lb,
+                   .t = t,
+                   .inst = i,
+                   .attr = i->attr,
+                   .group = nest_index(ctx, "group"),
+                   .slice = nest_index(ctx, "slice")};
     e.body = graph_func(lb->graph, e.attr->body);
     make_partials(&e);
     if (e.attr->one.id)

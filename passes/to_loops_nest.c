@@ -1,5 +1,5 @@
-/* to_loops: nests. Output loops outside in the order of the result's axes, reductions inside in the order of
- * the box; every guard has become an exact bound of a loop (nest_limits). */
+/* to_loops: nests. Output loops outside in the order of the result's axes, reductions inside in the
+ * order of the box; every guard has become an exact bound of a loop (nest_limits). */
 #include <math.h>
 
 #include "passes/to_loops.h"
@@ -12,6 +12,7 @@ typedef struct NestEmit {
     BufId out, init;
     const Dim *at;   /* subscripts of the cell in out */
     bool accumulate; /* cells start from what out holds */
+    bool grouped;    /* which is the partial sum of a group */
     bool settled;
     NestLimit *limits;
     int n_limits, n_outputs;
@@ -23,7 +24,8 @@ static LoopCursor *cursor(const NestEmit *e) { return &e->body.lb->c; }
 
 static ScalarValue neutral(NestOpKind op, DType dt) {
     bool real = dtype_is_real(dt);
-    int64_t least = dt == DT_I32 ? INT32_MIN : INT64_MIN, most = dt == DT_I32 ? INT32_MAX : INT64_MAX;
+    int64_t least = dt == DT_I32 ? INT32_MIN : INT64_MIN,
+            most = dt == DT_I32 ? INT32_MAX : INT64_MAX;
     switch (op) {
     case NEST_MAX:
         return real ? (ScalarValue){.f = -INFINITY} : (ScalarValue){.i = least};
@@ -100,8 +102,20 @@ static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *ou
 
 static DType body_result_type(const Body *b) { return b->insts[b->n - 1].dt; }
 
+LVal lower_start(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first) {
+    LoopCursor *c = &lb->c;
+    LVal held = loop_load(c, buf, subs);
+    LVal at = loop_index(c, first, 1, 0), none = loop_int(c, (LType){DT_I64, 1}, 0);
+    LVal starts = loop_let(c, SC_eq, (LVal[]){at, none}, 2, DT_NONE);
+    LVal zero = loop_const(c, loop_type(c->f, held), (ScalarValue){0});
+    return loop_let(c, SC_select, (LVal[]){starts, zero, held}, 3, DT_NONE);
+}
+
 static LVal start_of_cell(const NestEmit *e) {
     LoopCursor *c = cursor(e);
+    const ToLoops *t = e->body.lb->pass;
+    if (e->grouped)
+        return lower_start(e->body.lb, e->out, e->at, t->first);
     if (e->accumulate)
         return loop_load(c, e->out, e->at);
     if (e->init.id)
@@ -148,7 +162,8 @@ static void output_loops(NestEmit *e, int level) {
 
 /* ---- order of the loops */
 
-/* Output indices in the order of the result's axes, the slower index of an axis first; then the reductions. */
+/* Output indices in the order of the result's axes, the slower index of an axis first; then the
+ * reductions. */
 static int *loop_order(Ctx *ctx, const Nest *n, uint64_t outputs, int *n_outputs) {
     int *order = ARENA_ARRAY(&ctx->perm, int, n->n_box + 1), k = 0;
     uint64_t placed = 0;
@@ -226,15 +241,19 @@ static const Dim *cell_subs(Ctx *ctx, const Nest *n, Dim group) {
     return at;
 }
 
-void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init, Dim group) {
+void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init,
+                Dim group) {
     Ctx *ctx = lb->c.m->ctx;
     const Nest *n = &op->nest;
-    NestEmit e = {.body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .out = out, .init = init};
+    NestEmit e = {
+        .body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .out = out, .init = init};
     e.at = cell_subs(ctx, n, group);
+    e.grouped = group != NULL;
     e.accumulate = group || (init.id && init.id == out.id);
     e.expr = lower_expand_body(ctx, &n->body, lb->target);
     e.post = lower_expand_body(ctx, &n->post, lb->target);
-    e.dt = n->op == NEST_ARGMAX ? DT_I32 : body_result_type(&n->body); /* post may have another type */
+    e.dt =
+        n->op == NEST_ARGMAX ? DT_I32 : body_result_type(&n->body); /* post may have another type */
     e.name = op->name;
     uint64_t outputs = 0;
     e.settled = nest_outputs(ctx, n, &outputs);
