@@ -37,7 +37,10 @@ static void emit_for(FnEmit *f, const LoopStmt *s) {
     LLVMBuilderRef b = f->b;
     LLVMValueRef lo = extreme_of(f, s->lo, s->n_lo, true), hi = extreme_of(f, s->hi, s->n_hi, false);
     LLVMBasicBlockRef before = LLVMGetInsertBlock(b), head = emit_block(f, "loop"), body = emit_block(f, "do"), after = emit_block(f, "done");
-    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, lo, hi, ""), head, after);
+    LLVMValueRef runs = LLVMBuildICmp(b, LLVMIntSLT, lo, hi, "");
+    if (s->n_args)
+        runs = LLVMBuildAnd(b, runs, f->vals[s->args[0].id], "");
+    LLVMBuildCondBr(b, runs, head, after);
     LLVMPositionBuilderAtEnd(b, head);
     LLVMValueRef i = LLVMBuildPhi(b, f->e->i64, s->index->name);
     LLVMAddIncoming(i, &lo, &before, 1);

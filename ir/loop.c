@@ -234,6 +234,11 @@ LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const D
     return s;
 }
 
+void loop_when(LoopCursor *c, LoopStmt *loop, LVal when) {
+    loop->n_args = when.id ? 1 : 0;
+    loop->args = copy_vals(c, &when, loop->n_args);
+}
+
 LoopStmt *loop_while(LoopCursor *c, const LVal *init, int n) {
     LoopStmt *s = loop_stmt(c, LOOP_WHILE);
     open_carried(c, s, init, n);

@@ -48,7 +48,8 @@ typedef struct LoopBuf {
 } LoopBuf;
 
 typedef enum LoopKind {
-    LOOP_FOR,   /* for index in max(lo) .. min(hi) by step, with carried values */
+    LOOP_FOR,   /* for index in max(lo) .. min(hi) by step, with carried values; with an operand, only
+                   when that is true */
     LOOP_WHILE, /* body computes cond; repeats while it is true, with carried values */
     LOOP_IF,    /* then and else bodies; no results */
     LOOP_LET,   /* one scalar.def row on lanes */
@@ -76,7 +77,7 @@ struct LoopStmt {
     /* LET */
     ScalarOp op;
     int n_args; /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF:
-                   condition; RETURN: the code */
+                   condition; RETURN: the code; FOR: none, or a bool: no iteration where it is false */
     LVal *args;
     ScalarValue k; /* CONST */
     /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or
@@ -188,6 +189,8 @@ LoopStmt *loop_call(LoopCursor *c, Str callee, const BufId *bufs, const Dim *con
  * phis are in the returned statement. */
 LoopStmt *loop_for(LoopCursor *c, DimSym index, const Dim *lo, int n_lo, const Dim *hi, int n_hi,
                    int64_t step, const LVal *init, int n);
+/* Gives a loop its condition (id 0: none). */
+void loop_when(LoopCursor *c, LoopStmt *loop, LVal when);
 /* A loop that runs its body at least once; yield: the condition (bool) to go on, then the carried
  * values. */
 LoopStmt *loop_while(LoopCursor *c, const LVal *init, int n);

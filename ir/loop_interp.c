@@ -378,6 +378,8 @@ static bool exec_for(Interp *in, const LoopStmt *s) {
         return exec_jobs(in, s, lo, hi);
     int slot = slot_of(in, s->index);
     carry(in, s, s->phi, s->init);
+    if (s->n_args && !in->vals[s->args[0].id]->i)
+        hi = lo;
     for (int64_t i = lo; i < hi; i += s->step) {
         in->env.p[slot].value = i;
         if (!exec_body(in, &s->body))

@@ -286,9 +286,14 @@ static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     text_expect(&r->t, "..");
     int n_hi = read_bounds(r, "min", hi, MOST);
     int64_t step = text_accept(&r->t, "step") ? text_int(&r->t, "a step") : 1;
+    LVal when = {0};
+    if (text_accept(&r->t, "when"))
+        when = read_use(r);
     read_carried(r, phis, &init);
     DimSym index = text_index_symbol(&r->t, name, 0);
-    return loop_for(&r->c, index, lo, n_lo, hi, n_hi, step, init.p, init.n);
+    LoopStmt *s = loop_for(&r->c, index, lo, n_lo, hi, n_hi, step, init.p, init.n);
+    loop_when(&r->c, s, when);
+    return s;
 }
 
 static Span read_stmt_span(Reader *r, Span outer) {

@@ -155,6 +155,10 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
         put_bounds(p, "min", s->hi, s->n_hi);
         if (s->step != 1)
             sb_printf(p->sb, " step %" PRId64, s->step);
+        if (s->n_args) {
+            sb_put(p->sb, " when ");
+            put_val(p, s->args[0]);
+        }
     } else {
         sb_put(p->sb, "while");
     }

@@ -242,7 +242,7 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->lo[k]);
     for (int k = 0; k < s->n_hi; k++)
         check_dim(v, s, s->hi[k]);
-    if (s->parallel && (v->in_for || s->n_carried))
+    if (s->parallel && (v->in_for || s->n_carried || s->n_args))
         fail(v, s, "a parallel loop stands in no other `for` and carries nothing");
     for (int k = 0; k < v->syms.n; k++)
         if (v->syms.p[k]->name == s->index->name)
@@ -255,6 +255,8 @@ static void check_loop(Verifier *v, const LoopStmt *s) {
             fail(v, s, "initial value %d has another type than the carried one", k + 1);
     if (s->kind == LOOP_FOR)
         check_for_head(v, s);
+    if (s->n_args)
+        check_condition(v, s);
     if (v->why)
         return;
     int live = v->live.n, syms = v->syms.n, outside = v->outside;

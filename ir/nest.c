@@ -248,6 +248,8 @@ bool nest_is_view(const Nest *n) {
 bool nest_is_contraction(Ctx *ctx, const Nest *n) {
     uint64_t out;
     const BodyInst *last = &n->body.insts[n->body.n - 1];
+    if (last->kind == BODY_OP && last->op == SC_select) /* terms that a mask leaves out */
+        last = &n->body.insts[last->args[1]];
     return n->op == NEST_SUM && last->kind == BODY_OP && last->op == SC_mul && nest_outputs(ctx, n, &out) && out != (n->n_box == 64 ? ~(uint64_t)0 : ((uint64_t)1 << n->n_box) - 1);
 }
 

@@ -194,6 +194,7 @@ static void put_loop(Block *b, const LoopStmt *s, const Dim *lo, int n_lo, const
     n->n_lo = n_lo;
     n->n_hi = n_hi;
     n->step = by * s->step;
+    n->args = values_in(b, &c.p[0], s->args, s->n_args);
     n->n_carried = carried;
     n->init = ARENA_ARRAY(b->arena, LVal, carried + 1);
     n->phi = ARENA_ARRAY(b->arena, LVal, carried + 1);
@@ -295,7 +296,7 @@ static int level_of(LoopStmt *const *loops, int n, const LoopStmt *s) {
 static void put_sum(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
     Bounds *w = ARENA_NEW(b->scratch, Bounds);
     int level = level_of(b->nest->sums, b->nest->n_sums, s), last = b->nest->n_sums - 1;
-    bool constant = bounds_in(b, s, c, w) && s->step == 1;
+    bool constant = bounds_in(b, s, c, w) && s->step == 1 && !s->n_args;
     bool all = constant && level >= 0 && level > last - b->plan->unrolled;
     int by = level == last && !b->plan->unrolled && constant ? b->plan->unroll_by : 1;
     for (int u = 0; u < c.n; u++)
@@ -401,6 +402,7 @@ static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
     if (by == 1 && !(level && constant && hi > lo && hi - lo <= s->step)) {
         LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
         int known = b->known.n;
+        n->args = values_in(b, &c.p[0], s->args, s->n_args);
         n->body = (LoopBody){0};
         forget_stored(b, &s->body);
         known = known < b->known.n ? known : b->known.n;
@@ -611,17 +613,41 @@ static bool only_loops_and_values(const LoopBody *b) {
     return true;
 }
 
+static const LoopStmt *defining(const LoopBody *b, LVal x) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k],
+                       *inner = s->result.id == x.id ? s : defining(&s->body, x);
+        if (inner)
+            return inner;
+    }
+    return NULL;
+}
+
+/* Is the loop's condition, a load, the same for all values of the index? */
+static bool condition_allows(const BlockNest *nest, const LoopStmt *s, DimSym index) {
+    const LoopStmt *def = s->n_args ? defining(&nest->outs[0]->body, s->args[0]) : NULL;
+    if (!def)
+        return true;
+    for (int a = 0; a < def->rank; a++)
+        if (dim_mentions(def->subs[a], index))
+            return false;
+    return def->kind == LOOP_LOAD && !def->sub_vals;
+}
+
 /* Bounds of the sums' loops that mention the index mention nothing else, and these loops go one by
- * one; no other loop's do. */
+ * one, always; no other loop's do. */
 static bool bounds_allow(Ctx *ctx, const BlockNest *nest, int level, int64_t at) {
     DimSym index = nest->outs[level]->index;
     for (int k = level + 1; k < nest->n_outs; k++)
-        if (mentions_one(nest->outs[k], index))
+        if (nest->outs[k]->n_args || mentions_one(nest->outs[k], index))
             return false;
     for (int k = 0; k < nest->n_sums; k++) {
         int64_t lo, hi;
+        if (!condition_allows(nest, nest->sums[k], index))
+            return false;
         if (mentions_one(nest->sums[k], index) &&
-            (nest->sums[k]->step != 1 || !block_bounds(ctx, nest->sums[k], index, at, &lo, &hi)))
+            (nest->sums[k]->step != 1 || nest->sums[k]->n_args ||
+             !block_bounds(ctx, nest->sums[k], index, at, &lo, &hi)))
             return false;
     }
     return true;

@@ -154,7 +154,7 @@ static bool from_zero(const LoopStmt *s) {
 static bool is_pair(const LoopStmt *s) {
     const LoopBody *b = &s->body;
     const LoopStmt *in = b->stmts.n ? b->stmts.p[0] : NULL;
-    if (!from_zero(s) || !in || !from_zero(in) || b->stmts.n != 1 + (s->n_carried > 0) ||
+    if (!from_zero(s) || !in || !from_zero(in) || in->n_args || b->stmts.n != 1 + (s->n_carried > 0) ||
         in->n_carried != s->n_carried || dim_mentions(in->hi[0], s->index))
         return false;
     for (int k = 0; k < s->n_carried; k++)

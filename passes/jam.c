@@ -146,7 +146,7 @@ static void note_body(Ctx *ctx, const Target *t, Kernel *n) {
 static int64_t trip_of(Ctx *ctx, const Kernel *n, int sum) {
     const LoopStmt *s = n->nest.sums[sum];
     int64_t lo, hi, most = 0;
-    if (s->step != 1)
+    if (s->step != 1 || s->n_args)
         return 0;
     if (block_bounds(ctx, s, NULL, 0, &lo, &hi))
         return hi - lo;

@@ -16,6 +16,8 @@ typedef struct NestEmit {
     bool settled;
     NestLimit *limits;
     int n_limits, n_outputs;
+    int when_level;  /* level of the loop that runs only where `when` is true; -1: none */
+    const BodyInst *when;
     Dim lin; /* ARGMAX: row-major number among the reduced indices */
     Str name;
 } NestEmit;
@@ -92,7 +94,11 @@ static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *ou
     LoopCursor *c = cursor(e);
     const NestLimit *l = &e->limits[level];
     LoopBody *outer = c->at;
+    LVal when = {0};
+    if (level == e->when_level)
+        when = loop_load(c, e->body.operands[e->when->operand], e->when->map);
     LoopStmt *s = loop_for(c, l->index, l->lo, l->n_lo, l->hi, l->n_hi, 1, in, n);
+    loop_when(c, s, when);
     LVal inner[2];
     reduce(e, level + 1, s->phi, n, inner);
     loop_end(c, s, outer, inner);
@@ -241,6 +247,33 @@ static const Dim *cell_subs(Ctx *ctx, const Nest *n, Dim group) {
     return at;
 }
 
+/* Terms select(mask[..], x, 0) of a sum: the loops inside those that the mask depends on run where it is true. */
+static void find_when(NestEmit *e) {
+    const Body *b = &e->n->body;
+    const BodyInst *last = &b->insts[b->n - 1];
+    e->when_level = -1;
+    if (e->n->op != NEST_SUM || !e->settled || last->kind != BODY_OP || last->op != SC_select)
+        return;
+    const BodyInst *zero = &b->insts[last->args[2]], *mask = &b->insts[last->args[0]];
+    bool is_zero = zero->kind == BODY_CONST && (dtype_is_real(zero->dt) ? zero->k.f == 0 : zero->k.i == 0);
+    if (!is_zero || mask->kind != BODY_READ || mask->has_fill)
+        return;
+    int level = e->n_outputs;
+    for (int k = 0; k < e->n_limits; k++)
+        for (int a = 0; a < mask->rank; a++)
+            if (dim_mentions(mask->map[a], e->limits[k].index) && k >= level)
+                level = k + 1;
+    if (level >= e->n_limits)
+        return;
+    e->when_level = level;
+    e->when = mask;
+    Ctx *ctx = e->body.lb->c.m->ctx;
+    BodyBuilder term = body_new(ctx);
+    Body up_to = {last->args[1] + 1, b->insts};
+    Body alone = body_done(&term, body_import(&term, &up_to, NULL, 0, NULL));
+    e->expr = lower_expand_body(ctx, &alone, e->body.lb->target);
+}
+
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init,
                 Dim group) {
     Ctx *ctx = lb->c.m->ctx;
@@ -261,6 +294,7 @@ void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId
     bool never = false;
     e.limits = nest_limits(ctx, n, order, &never);
     e.n_limits = n->n_box;
+    find_when(&e);
     e.lin = n->op == NEST_ARGMAX ? row_major_number(ctx, n, order, e.n_outputs) : NULL;
     start_cells(&e, e.settled && !never && nest_covers(ctx, op));
     if (never)

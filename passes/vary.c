@@ -94,6 +94,17 @@ static bool mark(Vary *v, const LoopBody *b) {
     return changed;
 }
 
+/* Does whether a loop inside runs at all vary? */
+static bool condition_varies(const Vary *v, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        if ((s->kind == LOOP_FOR && s->n_args && v->varies[s->args[0].id]) ||
+            condition_varies(v, &s->body))
+            return true;
+    }
+    return false;
+}
+
 Vary vary_of(Ctx *ctx, Arena *arena, const LoopFunc *f, const LoopStmt *loop) {
     Vary v = {.ctx = ctx, .arena = arena, .f = f, .loop = loop, .nest = true, .plain = true};
     v.varies = ARENA_ARRAY(arena, bool, f->vals.n);
@@ -105,6 +116,8 @@ Vary vary_of(Ctx *ctx, Arena *arena, const LoopFunc *f, const LoopStmt *loop) {
         v.varies[loop->phi[k].id] = v.varies[loop->out[k].id] = true;
     while (mark(&v, &loop->body)) {
     }
+    v.nest = !condition_varies(&v, &loop->body);
+    v.plain = v.plain && v.nest;
     return v;
 }
 

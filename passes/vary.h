@@ -15,8 +15,8 @@ typedef struct Vary {
     VEC(DimSym) inner;        /* indices of the loops inside */
     VEC(LoopStmt *) accesses; /* loads and stores inside */
     bool opaque;              /* calls inside */
-    bool nest;  /* only loops, values, loads and stores inside, and bounds inside do not vary; else
-                   varies is not set */
+    bool nest;  /* only loops, values, loads and stores inside, and bounds and conditions inside do
+                   not vary; else varies is not set */
     bool plain; /* a nest, all scalar, no status or mask at its accesses */
 } Vary;
 

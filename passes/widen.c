@@ -329,7 +329,7 @@ static DimFacts facts_of(Vectorize *z, const Around *around) {
  * own accord (what varies is masked), or it surely runs. */
 static bool may_run_always(Rewrite *r, const Around *around) {
     const LoopStmt *s = r->v->loop;
-    bool masked = true, runs = true;
+    bool masked = true, runs = !s->n_args;
     for (int k = 0; k < r->v->accesses.n; k++)
         masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
                             varies(r, r->v->accesses.p[k]->result));
@@ -338,7 +338,7 @@ static bool may_run_always(Rewrite *r, const Around *around) {
         Dim span = dim_sub(r->z->ctx, s->hi[k], s->lo[0]);
         runs = span && dim_prove_positive(r->z->ctx, &facts, span);
     }
-    return (masked && r->plan.mask) || runs;
+    return (masked && r->plan.mask && !s->n_args) || runs;
 }
 
 static const Dim *subst_all(Vectorize *z, const Dim *d, int n, const DimBinding *b) {

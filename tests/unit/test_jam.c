@@ -138,6 +138,21 @@ static void borders_are_clipped(void **state) {
         PARTS("for x in 2..12 step 2", "store out[k, 4]"), NULL);
 }
 
+/* A convolution with a table of connections: the copies run their loops together, so that what is
+ * blocked does not change whether they run. */
+static void conditions(void **state) {
+    (void)state;
+    check_pass(
+        jam_all,
+        "buf in f32[2, 10] = arg 2 at 0\nbuf w f32[6, 2, 3] = arg 3 at 0\nbuf out f32[6, 8] "
+        "= arg 4 at 0 written\nbuf t bool[6, 2] = const [1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0]",
+        "for k in 0..6 {\n for x in 0..8 {\n  %1 = f32 0.0\n  %2 = for c in 0..2 with %3 = %1 "
+        "{\n   %4 = load bool t[k, c]\n   %5 = for s in 0..3 when %4 with %6 = %3 {\n"
+        "    %7 = load f32 w[k, c, s]\n    %8 = load f32 in[c, x + s]\n    %9 = fma(%7, %8, "
+        "%6)\n    yield %9\n   }\n   yield %5\n  }\n  store out[k, x] = %2\n }\n}",
+        PARTS("for s in 0..3 when", "for k in 0..6 {", "store out[k, 7]"), NULL);
+}
+
 /* As after vectorize: rows in lanes, the weights' loads are shared by none, the inputs' by all. */
 static void rows_in_lanes(void **state) {
     (void)state;
@@ -188,6 +203,7 @@ int main(void) {
         cmocka_unit_test(unrolled_taps_share_their_loads),
         cmocka_unit_test(remainders_are_pieces_of_their_own),
         cmocka_unit_test(borders_are_clipped),
+        cmocka_unit_test(conditions),
         cmocka_unit_test(rows_in_lanes),
         cmocka_unit_test(what_may_not_be_jammed),
     };

@@ -69,6 +69,9 @@ static const char *const sample =
     "      %20 = lt(%19, %13)\n"
     "      yield %20, %19\n"
     "    }\n"
+    "    %21 = for q in 0..3 when %16 with %22 = %13 {\n"
+    "      yield %22\n"
+    "    }\n"
     "  }\n"
     "}\n";
 
@@ -158,6 +161,7 @@ static void what_does_not_verify_is_told(void **state) {
                  "does not end with a yield");
     expect_error("%1 = f32 1.0\nyield %1", "E0802", "a yield outside");
     expect_error("%1 = f32 1.0\nrequire %1 else 0", "E0802", "not one bool");
+    expect_error("%1 = f32 1.0\nfor i in 0..N when %1 {\n}", "E0802", "one bool");
     expect_error("for i in 0..N step 0 {\n}", "E0802", "a step of at least 1");
     expect_error("%1 = index i64 0\n%2 = load f32 x[0 + %1] else 5", "E0802",
                  "not in the module's table");

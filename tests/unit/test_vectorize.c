@@ -118,6 +118,13 @@ static void rows_of_a_slice(void **state) {
           "= load f32 x[k, y, row]\n    %8 = fma(%6, %7, %5)\n    yield %8\n   }\n"
           "   yield %4\n  }\n  store out[j, k] = %2\n }\n}",
           PARTS("load f32x16 d[j, 1, 0]\n", "= select(", "lane_sum"), "for row");
+    /* a loop with a condition keeps its head */
+    check("buf d f32[4, 16] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 "
+          "at 0 written\nbuf t bool[4] = const [1, 0, 1, 0]",
+          "for j in 0..4 {\n %1 = f32 0.0\n %2 = load bool t[j]\n %3 = for row in 0..16 when %2 with "
+          "%4 = %1 {\n  %5 = load f32 d[j, row]\n  %6 = load f32 x[row]\n  %7 = fma(%5, %6, %4)\n  "
+          "yield %7\n }\n store out[j, 0] = %3\n}",
+          PARTS("when", "lane_sum"), NULL);
     /* a loop that may not run at all keeps its head where it reads for itself */
     check("buf d f32[M, N] = arg 2 at 0\nbuf x f32[16] = arg 3 at 0\nbuf out f32[4, 16] = arg 4 at "
           "0 written",
