@@ -114,6 +114,12 @@ static Source source_of(Closing *c, const Func *f) {
     return s;
 }
 
+bool closed_is_sum(Unit *u, const Func *f) {
+    Closing c = {.u = u, .ctx = u->ctx, .m = u->graph};
+    Source s = source_of(&c, f);
+    return s.degree[f->results.p[0].val.id] <= 1;
+}
+
 /* The one parameter of a set, or -1. */
 static int single(Deps d) {
     if (!d || (d & (d - 1)))
@@ -495,8 +501,13 @@ static void family_results(Closing *c, int tensor) {
     read_totals(&s, &t, r);
     p->state = add_result(c, element_done(c, &s, t.family->state(&s.n.b, r), tensor),
                           str_fmt(c->ctx, "%s.state", path));
+    p->stats = c->f->results.n;
+    for (int k = 0; k < t.family->n_stats; k++)
+        add_result(c, c->like[tensor].k[k], str_fmt(c->ctx, "%s.data%d", path, k));
     if (!p->has_prior)
         return;
+    for (int k = 0; k < t.family->n_stats; k++)
+        add_result(c, c->coef[tensor].k[k], str_fmt(c->ctx, "%s.prior%d", path, k));
     Totals full = totals_of(c, tensor, false);
     const DistForm *form = &p->family->forms[0];
     p->posterior = c->f->results.n;

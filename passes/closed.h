@@ -26,6 +26,8 @@ typedef struct ClosedParam {
     int posterior;       /* first of n_posterior results: the parameters of `family`, each of the
                             parameter's shape; only with a prior */
     int n_posterior;
+    int stats; /* first of the family's n_stats coefficients of the data and, with a prior, those of
+                  the prior (f64, of the parameter's shape): what derivations show */
 } ClosedParam;
 
 typedef struct Closed {
@@ -34,8 +36,8 @@ typedef struct Closed {
     const ClosedParam *params; /* every parameter of the block, in order */
     /* E.closed: params of role input, hyper, prior (params have no part in it). Results, all with
      * RES_LOCAL: for each parameter its estimate (its type), its state (i32, its shape, a
-     * ClosedState for each element), and its posterior's parameters. It contains op vjp, so it is
-     * spliced or lowered before `ad`. */
+     * ClosedState for each element), its posterior's parameters, and its coefficients. It contains
+     * op vjp, so it is spliced or lowered before `ad`. */
     Func *part;
 } Closed;
 
@@ -44,5 +46,9 @@ typedef struct Closed {
  * Normal is conjugate to ..", may be NULL). */
 bool closed_form(Unit *u, int block, const Func *loglik, const Func *logprior, Closed *out,
                  Str *why);
+
+/* Is the result of f a sum of its log densities (weighted by constants), and of nothing else that
+ * depends on parameters? */
+bool closed_is_sum(Unit *u, const Func *f);
 
 #endif
