@@ -114,6 +114,7 @@ typedef struct Access {
     LLVMValueRef p;           /* pointer to lane 0, or to the element at subs alone where offsets is set */
     LLVMValueRef offsets;     /* vector of element offsets of the lanes, or NULL: contiguous */
     LLVMValueRef mask;        /* active lanes, or NULL: all */
+    int step;                 /* > 1: lanes that far apart, loaded as so many vectors; offsets is NULL then */
 } Access;
 
 /* Leaves with the status where a user's subscript is outside its axis. */
@@ -133,6 +134,14 @@ static LLVMValueRef lane_numbers(FnEmit *f, int n, int64_t step) {
     for (int k = 0; k < n; k++)
         v[k] = emit_i64(f->e, k * step);
     return LLVMConstVector(v, (unsigned)n);
+}
+
+/* Lanes a few elements apart on the last axis: vectors and shuffles are faster than a gather, where the target has masked loads
+ * of this type (else LLVM makes branches of them). */
+static int small_step(const FnEmit *f, const LoopStmt *s, const LoopBuf *b) {
+    enum { MOST = 4, AVX = 32 };
+    bool small = s->kind == LOOP_LOAD && s->lane_axis == s->rank - 1 && s->lane_step > 1 && s->lane_step <= MOST;
+    return small && dtype_size(b->dt) >= 4 && f->e->m->target->vector_bytes >= AVX ? (int)s->lane_step : 1;
 }
 
 static Access access_of(FnEmit *f, const LoopStmt *s) {
@@ -156,7 +165,8 @@ static Access access_of(FnEmit *f, const LoopStmt *s) {
         a.p = LLVMBuildGEP2(f->b, a.cell, a.p, &scalar, 1, "");
     if (n == 1)
         return a;
-    if (vector || s->lane_step != 1 || s->lane_axis != s->rank - 1) {
+    a.step = vector ? 1 : small_step(f, s, a.b);
+    if (vector || (a.step == 1 && (s->lane_step != 1 || s->lane_axis != s->rank - 1))) {
         LLVMValueRef stride = emit_splat(f, emit_dim(f, stride_of(f, a.b, s->lane_axis)), n);
         a.offsets = LLVMBuildMul(f->b, lane_numbers(f, n, s->lane_step), stride, "");
         a.offsets = vector ? LLVMBuildAdd(f->b, a.offsets, vector, "") : a.offsets;
@@ -190,6 +200,38 @@ static LLVMValueRef pointers(FnEmit *f, Access *a) {
     return LLVMBuildGEP2(f->b, a->cell, a->p, &a->offsets, 1, "");
 }
 
+/* Lanes j*n .. j*n + n - 1 of those elements from lane 0's to the last active lane's. */
+static LLVMValueRef part_mask(FnEmit *f, const LoopStmt *s, int step, int j) {
+    int n = s->type.lanes;
+    LLVMValueRef at[64], end = emit_i64(f->e, (n - 1) * step + 1);
+    for (int k = 0; k < n; k++)
+        at[k] = emit_i64(f->e, j * n + k);
+    if (s->active) {
+        Dim last = dim_addk(f->e->ctx, dim_scale(f->e->ctx, dim_addk(f->e->ctx, s->active, -1), step), 1);
+        LLVMValueRef v = emit_dim(f, last);
+        end = LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, v, end, ""), v, end, "");
+    }
+    return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(at, (unsigned)n), emit_splat(f, end, n), "");
+}
+
+/* Lane k is element k*step of `step` vectors: two of them at a time are put together. */
+static LLVMValueRef load_apart(FnEmit *f, const LoopStmt *s, Access *a, LLVMTypeRef t, unsigned align) {
+    int n = s->type.lanes, step = a->step;
+    LLVMTypeRef over[2] = {t, f->e->ptr};
+    LLVMValueRef sum = NULL, pick[64];
+    for (int j = 0; j < step; j++) {
+        LLVMValueRef at = emit_i64(f->e, j * n), p = j ? LLVMBuildGEP2(f->b, a->cell, a->p, &at, 1, "") : a->p;
+        LLVMValueRef args[3] = {p, part_mask(f, s, step, j), LLVMConstNull(t)};
+        LLVMValueRef part = masked(f, "llvm.masked.load", over, args, 3, 1, align);
+        for (int k = 0; k < n; k++) { /* from the lanes so far (after the first: in place), or from this part */
+            int from = k * step / n, lane = k * step % n;
+            pick[k] = LLVMConstInt(f->e->i32, (unsigned long long)(from == j ? n + lane : j == 1 ? lane : k), 0);
+        }
+        sum = j ? LLVMBuildShuffleVector(f->b, sum, part, LLVMConstVector(pick, (unsigned)n), "") : part;
+    }
+    return sum; /* lanes that are off lie past the last part that is loaded: 0 */
+}
+
 void emit_load(FnEmit *f, const LoopStmt *s) {
     Access a = access_of(f, s);
     int n = s->type.lanes;
@@ -200,6 +242,8 @@ void emit_load(FnEmit *f, const LoopStmt *s) {
         LLVMTypeRef over[2] = {t, LLVMVectorType(f->e->ptr, (unsigned)n)};
         LLVMValueRef args[3] = {pointers(f, &a), a.mask ? a.mask : all_lanes(f, n), LLVMConstNull(t)};
         v = masked(f, "llvm.masked.gather", over, args, 3, 1, align);
+    } else if (n > 1 && a.step > 1) {
+        v = load_apart(f, s, &a, t, align);
     } else if (a.mask) {
         LLVMTypeRef over[2] = {t, f->e->ptr};
         LLVMValueRef args[3] = {a.p, a.mask, LLVMConstNull(t)};

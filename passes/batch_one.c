@@ -148,6 +148,76 @@ static void pad(OneRow *o, NestOp *n) {
         continue; /* the other factor may have guards too */
 }
 
+/* ---- what follows a sum */
+
+/* Does the result of the body need nothing but instruction `cut` and constants? */
+static bool only_through(const Body *b, int cut, int k) {
+    if (k == cut || b->insts[k].kind == BODY_CONST)
+        return true;
+    if (k < cut || b->insts[k].kind != BODY_OP)
+        return false;
+    for (int j = 0; j < scalar_def(b->insts[k].op)->arity; j++)
+        if (!only_through(b, cut, b->insts[k].args[j]))
+            return false;
+    return true;
+}
+
+static bool is_heavy(const Body *b, int from) {
+    for (int k = from; k < b->n; k++)
+        if (b->insts[k].kind == BODY_OP &&
+            (scalar_def(b->insts[k].op)->expand || (scalar_def(b->insts[k].op)->flags & SF_LIBM)))
+            return true;
+    return false;
+}
+
+/* The instruction of a sum's post after which a function of one value is left that takes many
+ * operations; -1: none. */
+static int cut_of(OneRow *o, const NestOp *n) {
+    const Body *post = &n->nest.post;
+    if (!post->n || n->nest.op != NEST_SUM || !nest_is_contraction(ctx_of(o), &n->nest))
+        return -1;
+    for (int k = 0; k + 1 < post->n; k++)
+        if (post->insts[k].kind != BODY_CONST && only_through(post, k, post->n - 1))
+            return is_heavy(post, k + 1) ? k : -1;
+    return -1;
+}
+
+/* f(y) for every cell of y, f: what stands after `cut` in the body. All cells are one axis then,
+ * whichever took the lanes of the sum, and the sums' registers are free. */
+static Val apply_rest(OneRow *o, const NestOp *n, const Body *b, int cut, Val y) {
+    Type t = graph_type(o->f, y);
+    NestMaker m = nest_maker(o->b->r.m, o->f, NEST_STORE);
+    Dim at[MAX_RANK];
+    int *to = ARENA_ARRAY(o->b->r.u->arena, int, b->n);
+    maker_cells(&m, t, at);
+    to[cut] = maker_read(&m, y, at);
+    for (int k = 0; k < b->n; k++) {
+        BodyInst x = b->insts[k];
+        if (x.kind == BODY_CONST) {
+            to[k] = body_import(&m.b, &(Body){1, &x}, NULL, 0, NULL);
+        } else if (k > cut && x.kind == BODY_OP && only_through(b, cut, k)) {
+            for (int j = 0; j < scalar_def(x.op)->arity; j++)
+                x.args[j] = to[x.args[j]];
+            vec_push(&ctx_of(o)->perm, &m.b.insts, x);
+            to[k] = m.b.insts.n - 1;
+        }
+    }
+    return maker_done(&m, to[b->n - 1], t.rank, at, t.shape, n->span, n->name);
+}
+
+static Val emit_row(OneRow *o, NestOp *n) {
+    int cut = cut_of(o, n);
+    Body post = n->nest.post;
+    if (cut < 0) {
+        *n = nestop_compact(ctx_of(o), n);
+        return nestop_emit(o->b->r.m, o->f, n);
+    }
+    n->nest.post = cut || post.insts[0].kind != BODY_ACC ? (Body){cut + 1, post.insts} : (Body){0};
+    n->type = type_with(n->type, post.insts[cut].dt);
+    *n = nestop_compact(ctx_of(o), n);
+    return apply_rest(o, n, &post, cut, nestop_emit(o->b->r.m, o->f, n));
+}
+
 static void row_nest(OneRow *o, const Inst *i) {
     Arena *arena = o->b->r.u->arena;
     NestOp n = nestop_of(o->b->f, i);
@@ -169,8 +239,7 @@ static void row_nest(OneRow *o, const Inst *i) {
         args[k] = o->to[n.args[k].id];
     n.args = args;
     pad(o, &n);
-    n = nestop_compact(ctx_of(o), &n);
-    o->to[i->first.id] = nestop_emit(o->b->r.m, o->f, &n);
+    o->to[i->first.id] = emit_row(o, &n);
 }
 
 static void row_view(OneRow *o, const Inst *i) {

@@ -22,7 +22,7 @@ static const char net[] = "def net[N](x: [N, 2, 9, 11], w: [3, 2, 5, 5], v: [54,
                           "  b = maxpool(a, 3, 2, 1)\n"
                           "  return flatten(b) @ v\n}\n";
 
-static LoopModule *loops_of(Ctx *ctx, const char *text) {
+static LoopModule *loops_of(Ctx *ctx, const char *text, const Target *target) {
     AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
     LowerOptions lower = {.real = DT_F32};
     Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
@@ -31,12 +31,8 @@ static LoopModule *loops_of(Ctx *ctx, const char *text) {
         diag_render_all(ctx, false, false, &sb);
         fail_msg("%s", sb.text);
     }
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .graph = m,
-              .target = codegen_host(ctx),
-              .groups = 8,
-              .rows = 16};
+    Unit u = {
+        .ctx = ctx, .arena = &ctx->perm, .graph = m, .target = target, .groups = 8, .rows = 16};
     PassOptions o = {.stop_after = NULL};
     const char *why = NULL;
     assert_true(pass_run(&u, &o, &why));
@@ -64,7 +60,7 @@ static void rows_are_the_same_by_any_way(void **state) {
     (void)state;
     static float x[MOST * IN], w[3 * 2 * 5 * 5], v[54 * OUT], all[MOST * OUT], few[MOST * OUT];
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, net);
+    LoopModule *m = loops_of(ctx, net, codegen_host(ctx));
     CodegenOptions o = {.level = 2};
     Jit *j = jit_open(ctx, m, &o);
     const AbiEntry *e = m->funcs.p[0]->entry;
@@ -84,7 +80,43 @@ static void rows_are_the_same_by_any_way(void **state) {
     ctx_free(ctx);
 }
 
+/* Pixels a few apart are loaded as vectors and shuffled; every target that this machine runs. */
+static void strides(void **state) {
+    (void)state;
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "x86-64"};
+    static float x[MOST * 3 * 75], w[2 * 3 * 1 * 2], v[2 * 37 * OUT], all[MOST * OUT],
+        few[MOST * OUT];
+    fill(x, MOST * 3 * 75, 4);
+    fill(w, 2 * 3 * 2, 5);
+    fill(v, 2 * 37 * OUT, 6);
+    for (int k = 0; k < 3; k++) {
+        if ((k == 0 && !__builtin_cpu_supports("avx512vl")) ||
+            (k == 1 && !__builtin_cpu_supports("avx2")))
+            continue;
+        for (int step = 2; step <= 5; step++) {
+            Ctx *ctx = ctx_new(0);
+            int extent = (75 - 2) / step + 1;
+            LoopModule *m =
+                loops_of(ctx,
+                         str_fmt(ctx,
+                                 "def f[N](x: [N, 3, 1, 75], w: [2, 3, 1, 2], v: [%d, 7]) -> [N, "
+                                 "7] = flatten(conv2d(x, w, [1, %d], [0, 0, 0, 0], [1, 1])) @ v\n",
+                                 2 * extent, step),
+                         target_named(targets[k]));
+            CodegenOptions o = {.level = 2};
+            Jit *j = jit_open(ctx, m, &o);
+            const AbiEntry *e = m->funcs.p[0]->entry;
+            call(j, e, MOST, x, w, v, all);
+            call(j, e, 1, x, w, v, few);
+            assert_memory_equal(few, all, OUT * sizeof *few);
+            jit_close(j);
+            ctx_free(ctx);
+        }
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
+                                       cmocka_unit_test(strides)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
