@@ -1,0 +1,49 @@
+/* tile: products of tensors that are summed are computed in tiles of registers.
+ *
+ *   for i in 0..M { for j in 0..64 { %1 = f32 0.0
+ *     %2 = for k in 0..K with %3 = %1 { yield fma(a[i, k], b[k, j], %3) }
+ *     store c[i, j] = %2 } }
+ *
+ * becomes, with two vectors of 16 lanes along j and 14 rows of i (a and b copied into blocks of
+ * 14 rows and 32 columns, a.p and b.p),
+ *
+ *   for jb in 0..2 { for ib in 0..M // 14 {
+ *     %1, ... (28) = for k in 0..K with ... {
+ *       f32x16 b.p[jb, k, 0], f32x16 b.p[jb, k, 16], and for each of 14 rows a.p[ib, k, row]: two
+ * fma } 28 stores } }  and the rows that are left
+ *
+ * A nest is a contraction if its body is a product of two reads and it has an output that only one
+ * of them depends on, and another that only the other one depends on: matrix products in any
+ * layout, convolutions in their three directions, whatever a user writes with `for`. Each sum is
+ * added up in the order of the nest: no bit changes. Where the bounds of a reduction depend on the
+ * row (padding), every stretch of rows has the loops that it needs, and no product is computed in
+ * vain. Nests inside batches have their rows innermost and are left alone.
+ *
+ * The choice is in tile_plan.c, packing in tile_pack.c, the tile in tile_kernel.c. It does not
+ * split a reduction that is one loop, and does not fuse the epilogue into the registers. */
+#include "passes/pass.h"
+#include "passes/tile_priv.h"
+
+static void tile_func(Unit *u, LoopFunc *f) {
+    LoopBody to = {0};
+    bool any = false;
+    for (int k = 0; k < f->body.stmts.n; k++) {
+        LoopStmt *s = f->body.stmts.p[k];
+        Contraction c;
+        Scheme scheme;
+        if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
+            tile_choose(&c, u->target, &scheme)) {
+            tile_emit(&c, &scheme, &to);
+            any = true;
+        } else {
+            vec_push(u->arena, &to.stmts, s);
+        }
+    }
+    if (any)
+        f->body = to;
+}
+
+void pass_tile(Unit *u) {
+    for (int k = 0; k < u->loops->funcs.n; k++)
+        tile_func(u, u->loops->funcs.p[k]);
+}

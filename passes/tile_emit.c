@@ -1,0 +1,188 @@
+/* tile: the loops around the tile. */
+#include "passes/tile_emit.h"
+
+static bool taken(const TileEmit *e, Str name) {
+    const Contraction *c = e->c;
+    for (int k = 0; k < c->f->dims.n; k++)
+        if (c->f->dims.p[k]->name == name)
+            return true;
+    for (int k = 0; k < c->n_out; k++)
+        if (c->out[k].sym->name == name)
+            return true;
+    for (int k = 0; k < c->n_red; k++)
+        if (c->red[k].sym->name == name)
+            return true;
+    for (int k = 0; k < e->n_names; k++)
+        if (e->names[k]->name == name)
+            return true;
+    return false;
+}
+
+DimSym tile_fresh(TileEmit *e, const char *base) {
+    Ctx *ctx = e->c->ctx;
+    Str name = str_of(ctx, base);
+    for (int k = 1; taken(e, name); k++)
+        name = str_fmt(ctx, "%s%d", base, k);
+    DimSym s = dim_symbol_new(ctx, name, 0, true);
+    CTX_ASSERT(ctx, e->n_names < 32);
+    return e->names[e->n_names++] = s;
+}
+
+LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2) {
+    Dim his[2] = {hi, hi2};
+    return loop_for(&e->cur, i, &lo, 1, his, hi2 ? 2 : 1, 1, NULL, 0);
+}
+
+BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job) {
+    LoopBuf b = {.name = str_of(e->c->ctx, name),
+                 .kind = in_job && e->s->job >= 0 ? BUF_JOB : BUF_WORK,
+                 .dt = e->c->dt,
+                 .rank = rank,
+                 .shape = shape,
+                 .arg = -1,
+                 .span = e->c->root->span};
+    return loop_buf(e->c->m, e->c->f, b);
+}
+
+const Dim *tile_subs(const TileEmit *e, const LoopStmt *access, const DimBinding *b, int n) {
+    Dim *to = ARENA_ARRAY(e->c->arena, Dim, access->rank + 1);
+    for (int a = 0; a < access->rank; a++)
+        to[a] = dim_subst(e->c->ctx, access->subs[a], b, n);
+    return to;
+}
+
+bool tile_known(const TileEmit *e, DimSym x, int place) {
+    const Contraction *c = e->c;
+    for (int k = 0; k < place; k++) {
+        TileItem i = e->s->items[k];
+        if ((i.kind == TILE_OUT && c->out[i.at].sym == x) ||
+            (i.kind == TILE_RED && c->red[i.at].sym == x))
+            return true;
+    }
+    return false;
+}
+
+static Dim blocks_of(const TileEmit *e, TileItem i) {
+    const Contraction *c = e->c;
+    if (i.kind == TILE_V_BLOCKS)
+        return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->width));
+    return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->s->rows));
+}
+
+/* Of the item's loop: blocks from 0, or the index itself. */
+void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
+    const Contraction *c = e->c;
+    TileItem i = e->s->items[k];
+    if (k == e->s->job && e->part_lo) {
+        *lo = e->part_lo;
+        *hi = e->part_hi;
+    } else if (i.kind == TILE_V_BLOCKS || i.kind == TILE_U_BLOCKS) {
+        *lo = dim_const(c->ctx, 0);
+        *hi = blocks_of(e, i);
+    } else {
+        const TileLoop *l = i.kind == TILE_RED ? &c->red[i.at] : &c->out[i.at];
+        *lo = l->lo;
+        *hi = l->hi;
+    }
+}
+
+/* Rows of the pieces, as far as they belong to this job. */
+static void pieces(TileEmit *e) {
+    Ctx *ctx = e->c->ctx;
+    int last = e->s->n_items - 1;
+    bool part = e->s->job == last;
+    LoopBody *outer = e->cur.at;
+    for (int k = 0; k < e->s->n_pieces; k++) {
+        const TilePiece *p = &e->s->pieces[k];
+        Dim lo[2] = {p->lo, e->part_lo}, hi[2] = {p->hi, e->part_hi};
+        DimSym block = e->ub;
+        if (p->single) { /* rows past the last whole block, in the part that holds that block */
+            hi[0] = dim_addk(ctx, p->lo, 1);
+        }
+        if (p->fixed >= 0 && !part) {
+            e->u0 = dim_addk(ctx, e->c->out[e->s->u].lo, p->fixed * e->s->rows);
+            e->ub = NULL;
+            tile_kernel(e, p);
+        } else {
+            LoopStmt *s = loop_for(&e->cur, block, lo, part ? 2 : 1, hi, part ? 2 : 1, 1, NULL, 0);
+            LoopBody *in = e->cur.at;
+            e->u0 =
+                dim_add(ctx, e->c->out[e->s->u].lo, dim_scale(ctx, dim_of(ctx, block), e->s->rows));
+            if (p->single) {
+                DimSym row = tile_fresh(e, "row");
+                LoopStmt *r = tile_loop(e, row, dim_const(ctx, 0), p->hi, NULL);
+                e->u0 = dim_add(ctx, e->u0, dim_of(ctx, row));
+                tile_kernel(e, p);
+                loop_end(&e->cur, r, in, NULL);
+            } else {
+                tile_kernel(e, p);
+            }
+            loop_end(&e->cur, s, outer, NULL);
+        }
+        e->ub = block;
+    }
+}
+
+static void level(TileEmit *e, int k) {
+    const Contraction *c = e->c;
+    const Scheme *s = e->s;
+    LoopBody *outer = e->cur.at;
+    if (k && k == s->place_b)
+        tile_pack(e, &e->b, k, true);
+    if (s->pack_a && k == s->place_a)
+        tile_pack(e, &e->a, k, false);
+    if (k == s->place_out)
+        tile_begin_sums(e);
+    if (k == s->n_items - 1) {
+        pieces(e);
+    } else {
+        TileItem i = s->items[k];
+        Dim lo, hi;
+        tile_item_range(e, k, &lo, &hi);
+        DimSym sym = i.kind == TILE_V_BLOCKS ? e->vb
+                     : i.kind == TILE_RED    ? c->red[i.at].sym
+                                             : c->out[i.at].sym;
+        LoopStmt *loop = tile_loop(e, sym, lo, hi, NULL);
+        level(e, k + 1);
+        loop_end(&e->cur, loop, outer, NULL);
+    }
+    if (k == s->place_out)
+        tile_finish_sums(e);
+}
+
+/* Job k has blocks (k*n) // jobs .. ((k + 1)*n) // jobs of its item. */
+static void jobs(TileEmit *e) {
+    Ctx *ctx = e->c->ctx;
+    LoopBody *outer = e->cur.at;
+    DimSym job = tile_fresh(e, "job");
+    Dim lo, hi, n, jobs = dim_const(ctx, e->s->jobs);
+    tile_item_range(e, e->s->job, &lo, &hi);
+    n = dim_sub(ctx, hi, lo);
+    LoopStmt *s = tile_loop(e, job, dim_const(ctx, 0), jobs, NULL);
+    s->parallel = true;
+    s->name = e->c->root->name;
+    Dim first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
+    e->part_lo = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, first, n), jobs));
+    e->part_hi = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, next, n), jobs));
+    level(e, 0);
+    loop_end(&e->cur, s, outer, NULL);
+}
+
+void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
+    TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};
+    e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
+    e.vb = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->v].sym->name));
+    e.ub = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->u].sym->name));
+    e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
+    e.from_sums = s->items[s->place_out].kind == TILE_RED;
+    int first = to->stmts.n;
+    if (s->place_b == 0)
+        tile_pack(&e, &e.b, 0, true);
+    if (s->job >= 0)
+        jobs(&e);
+    else
+        level(&e, 0);
+    for (int k = first; k < to->stmts.n; k++)
+        if (to->stmts.p[k]->kind == LOOP_FOR && !to->stmts.p[k]->name)
+            to->stmts.p[k]->name = c->root->name;
+}

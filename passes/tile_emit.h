@@ -1,0 +1,64 @@
+/* State of the loops that `tile` appends for one contraction. */
+#ifndef CNNC_PASSES_TILE_EMIT_H
+#define CNNC_PASSES_TILE_EMIT_H
+
+#include "passes/tile_priv.h"
+
+typedef enum PackMode {
+    PACK_DROP,  /* the subscript is known where the operand is packed */
+    PACK_INDEX, /* by the value of its only index */
+    PACK_AXIS   /* by the subscript itself: the whole axis */
+} PackMode;
+
+/* A factor in the order [block of the packed index, other axes..., the packed index]. */
+typedef struct Packed {
+    BufId buf; /* id 0: read where it is */
+    const LoopStmt *load;
+    DimSym along;
+    int axis, width;
+    bool by_block;
+    PackMode mode[MAX_RANK];
+    TileLoop of[MAX_RANK]; /* PACK_INDEX */
+} Packed;
+
+typedef struct TileEmit {
+    const Contraction *c;
+    const Scheme *s;
+    LoopCursor cur;
+    DimSym vb, ub;        /* block numbers */
+    Dim v0, u0;           /* values of v and u at their first element: lo + block * size */
+    int width;            /* vectors * lanes */
+    Dim part_lo, part_hi; /* of the job's item, or NULL */
+    Packed b, a;
+    BufId sums;     /* [outputs that `place_out` leaves open..., width], or id 0: in the result */
+    bool from_sums; /* sums start from what is in memory */
+    DimSym names[32];
+    int n_names;
+} TileEmit;
+
+/* A symbol whose name no index or dim around has. */
+DimSym tile_fresh(TileEmit *e, const char *base);
+/* Is the index known when `place` items are open? */
+bool tile_known(const TileEmit *e, DimSym x, int place);
+/* Opens a loop over lo .. hi (a second bound unless NULL). */
+LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2);
+BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job);
+/* Subscripts of an access with v and u in terms of the blocks. */
+const Dim *tile_subs(const TileEmit *e, const LoopStmt *access, const DimBinding *b, int n);
+/* first bound of part or whole of an item's blocks */
+void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi);
+
+/* tile_pack.c */
+void tile_pack(TileEmit *e, Packed *p, int place, bool of_b);
+/* Subscripts of the packed operand at the current point; at: element of the packed index, block
+ * and its offset. */
+const Dim *tile_packed_subs(const TileEmit *e, const Packed *p, Dim block, int64_t at);
+void tile_begin_sums(TileEmit *e);  /* makes `sums`; fills cells where a reduction is outside */
+void tile_finish_sums(TileEmit *e); /* to the result; the epilogue */
+/* Subscripts in `sums` of row `u` and lane `at` of the block. */
+const Dim *tile_sum_subs(const TileEmit *e, Dim u, int64_t at);
+
+/* tile_kernel.c */
+void tile_kernel(TileEmit *e, const TilePiece *p);
+
+#endif

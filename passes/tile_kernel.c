@@ -1,0 +1,231 @@
+/* tile: the tile itself: sums in registers, carried through the reductions. */
+#include "passes/tile_emit.h"
+
+typedef struct Kernel {
+    TileEmit *e;
+    const TilePiece *p;
+    LVal acc[TILE_U][TILE_V];
+} Kernel;
+
+typedef uint64_t Rows; /* a set of rows */
+
+static LType vector_type(const TileEmit *e) { return (LType){e->c->dt, e->s->lanes}; }
+
+static Dim row_value(const Kernel *k, int r) { return dim_addk(k->e->c->ctx, k->e->u0, r); }
+
+/* Bindings of v (first lane of vector x) and u (row r). */
+static void bind(const Kernel *k, int r, int x, DimBinding *b) {
+    const TileEmit *e = k->e;
+    b[0] =
+        (DimBinding){e->c->out[e->s->v].sym, dim_addk(e->c->ctx, e->v0, (int64_t)x * e->s->lanes)};
+    b[1] = (DimBinding){e->c->out[e->s->u].sym, row_value(k, r)};
+}
+
+/* Lanes of vector x that exist; NULL: all. */
+static Dim active(const TileEmit *e, int x) {
+    const TileLoop *v = &e->c->out[e->s->v];
+    if (v->n > 0 && v->n % e->width == 0)
+        return NULL;
+    return dim_sub(e->c->ctx, v->hi, dim_addk(e->c->ctx, e->v0, (int64_t)x * e->s->lanes));
+}
+
+static LVal load_of(const Kernel *k, const LoopStmt *l, int r, int x, int lanes) {
+    DimBinding b[2];
+    TileEmit *e = k->e;
+    bind(k, r, x, b);
+    const Dim *subs = tile_subs(e, l, b, 2);
+    if (lanes == 1)
+        return loop_load(&e->cur, l->buf, subs);
+    int64_t coef = 1;
+    int axis = tile_axis(e->c, l, e->c->out[e->s->v].sym, &coef);
+    LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, lanes, active(e, x));
+    s->lane_axis = axis < 0 ? l->rank - 1 : axis;
+    s->lane_step = axis < 0 ? 0 : coef;
+    return s->result;
+}
+
+static void step(Kernel *k, Rows rows) {
+    TileEmit *e = k->e;
+    const LoopStmt *la = e->c->load[1 - e->s->b];
+    LVal b[TILE_V];
+    for (int x = 0; x < e->s->vectors; x++) {
+        int64_t at = (int64_t)x * e->s->lanes;
+        b[x] = loop_load_lanes(&e->cur, e->b.buf,
+                               tile_packed_subs(e, &e->b, dim_of(e->c->ctx, e->vb), at),
+                               e->s->lanes, NULL)
+                   ->result;
+    }
+    for (int r = 0; r < k->p->rows; r++) {
+        if (!(rows >> r & 1))
+            continue;
+        LVal a;
+        if (e->a.buf.id) {
+            Dim block = e->ub ? dim_of(e->c->ctx, e->ub) : NULL;
+            const Dim *subs = tile_packed_subs(e, &e->a, block, r);
+            if (k->p->single) { /* the row within its block */
+                Dim in = dim_sub(e->c->ctx, e->u0,
+                                 dim_add(e->c->ctx, e->c->out[e->s->u].lo,
+                                         dim_scale(e->c->ctx, block, e->s->rows)));
+                Dim *at = arena_dup(e->c->arena, subs,
+                                    sizeof *at * (size_t)loop_bufp(e->c->f, e->a.buf)->rank);
+                at[loop_bufp(e->c->f, e->a.buf)->rank - 1] = in;
+                subs = at;
+            }
+            a = loop_load(&e->cur, e->a.buf, subs);
+        } else {
+            a = load_of(k, la, r, 0, 1);
+        }
+        a = loop_splat(&e->cur, a, e->s->lanes);
+        for (int x = 0; x < e->s->vectors; x++) {
+            LVal *acc = &k->acc[r][x];
+            bool a_first = e->s->b == 1; /* operands keep their order */
+            LVal args[3] = {a_first ? a : b[x], a_first ? b[x] : a, *acc};
+            if (e->c->fma) {
+                *acc = loop_let(&e->cur, SC_fma, args, 3, DT_NONE);
+            } else {
+                LVal sum[2] = {*acc, loop_let(&e->cur, SC_mul, args, 2, DT_NONE)};
+                *acc = loop_let(&e->cur, SC_add, sum, 2, DT_NONE);
+            }
+        }
+    }
+}
+
+static void reduce(Kernel *k, int level, Rows rows);
+
+/* One loop of a reduction in which these rows take part. */
+static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
+    TileEmit *e = k->e;
+    LVal carried[TILE_U * TILE_V];
+    int n = 0;
+    for (int r = 0; r < k->p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            if (rows >> r & 1)
+                carried[n++] = k->acc[r][x];
+    LoopBody *outer = e->cur.at;
+    const TileLoop *red = &e->c->red[e->s->inner[level]];
+    LoopStmt *s = loop_for(&e->cur, red->sym, b->lo, b->n_lo, b->hi, b->n_hi, 1, carried, n);
+    n = 0;
+    for (int r = 0; r < k->p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            if (rows >> r & 1)
+                k->acc[r][x] = s->phi[n++];
+    reduce(k, level + 1, rows);
+    n = 0;
+    for (int r = 0; r < k->p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            if (rows >> r & 1)
+                carried[n++] = k->acc[r][x];
+    loop_end(&e->cur, s, outer, carried);
+    n = 0;
+    for (int r = 0; r < k->p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            if (rows >> r & 1)
+                k->acc[r][x] = s->out[n++];
+}
+
+/* Rows with different constant bounds: a loop for every stretch in which the same rows take part.
+ */
+static void segments(Kernel *k, int level, const TileBounds *of, Rows rows) {
+    Ctx *ctx = k->e->c->ctx;
+    int64_t lo[TILE_U], hi[TILE_U], at = INT64_MAX;
+    for (int r = 0; r < k->p->rows; r++) {
+        lo[r] = hi[r] = 0;
+        if (!(rows >> r & 1))
+            continue;
+        dim_is_const(of[r].lo[0], &lo[r]);
+        dim_is_const(of[r].hi[0], &hi[r]);
+        at = lo[r] < at ? lo[r] : at;
+    }
+    for (;;) {
+        Rows in = 0;
+        int64_t next = INT64_MAX;
+        for (int r = 0; r < k->p->rows; r++) {
+            if (!(rows >> r & 1))
+                continue;
+            if (lo[r] <= at && at < hi[r])
+                in |= (Rows)1 << r;
+            next = lo[r] > at && lo[r] < next ? lo[r] : next;
+            next = hi[r] > at && hi[r] < next ? hi[r] : next;
+        }
+        if (next == INT64_MAX)
+            return;
+        TileBounds b = {
+            .n_lo = 1, .n_hi = 1, .lo = {dim_const(ctx, at)}, .hi = {dim_const(ctx, next)}};
+        if (in)
+            loop_over(k, level, &b, in);
+        at = next;
+    }
+}
+
+static void reduce(Kernel *k, int level, Rows rows) {
+    TileEmit *e = k->e;
+    const Contraction *c = e->c;
+    if (level == e->s->n_inner) {
+        step(k, rows);
+        return;
+    }
+    const TileLoop *u = &c->out[e->s->u], *red = &c->red[e->s->inner[level]];
+    int64_t first = u->n <= 0 ? -1 : u->first + e->s->rows * (k->p->fixed >= 0 ? k->p->fixed : 0);
+    TileBounds of[TILE_U];
+    bool same = true;
+    if (k->p->fixed < 0 && u->n > 0) { /* all blocks of the piece have the bounds of its first */
+        int64_t block = 0;
+        dim_is_const(k->p->lo, &block);
+        first = u->first + e->s->rows * block;
+    }
+    int known = -1;
+    for (int r = 0; r < k->p->rows; r++) {
+        if (!(rows >> r & 1))
+            continue;
+        tile_bounds(c, red, u->sym, first < 0 ? -1 : first + r, &of[r]);
+        same = same && (known < 0 || tile_same_bounds(&of[known], &of[r]));
+        known = r;
+    }
+    if (same)
+        loop_over(k, level, &of[known], rows);
+    else
+        segments(k, level, of, rows);
+}
+
+/* ---- before and after */
+
+static LVal start(Kernel *k, int r, int x) {
+    TileEmit *e = k->e;
+    const Contraction *c = e->c;
+    if (e->from_sums) {
+        if (e->sums.id)
+            return loop_load_lanes(&e->cur, e->sums,
+                                   tile_sum_subs(e, row_value(k, r), (int64_t)x * e->s->lanes),
+                                   e->s->lanes, NULL)
+                ->result;
+        return load_of(k, c->store, r, x, e->s->lanes);
+    }
+    if (c->init->kind == LOOP_CONST)
+        return loop_const(&e->cur, vector_type(e), c->init->k);
+    return load_of(k, c->init, r, x, e->s->lanes);
+}
+
+static void finish(Kernel *k, int r, int x) {
+    TileEmit *e = k->e;
+    DimBinding b[2];
+    if (e->sums.id) {
+        loop_store(&e->cur, e->sums, tile_sum_subs(e, row_value(k, r), (int64_t)x * e->s->lanes),
+                   k->acc[r][x]);
+        return;
+    }
+    bind(k, r, x, b);
+    LoopStmt *s =
+        loop_store(&e->cur, e->c->store->buf, tile_subs(e, e->c->store, b, 2), k->acc[r][x]);
+    s->active = active(e, x);
+}
+
+void tile_kernel(TileEmit *e, const TilePiece *p) {
+    Kernel k = {.e = e, .p = p};
+    for (int r = 0; r < p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            k.acc[r][x] = start(&k, r, x);
+    reduce(&k, 0, ((Rows)1 << p->rows) - 1);
+    for (int r = 0; r < p->rows; r++)
+        for (int x = 0; x < e->s->vectors; x++)
+            finish(&k, r, x);
+}

@@ -1,0 +1,422 @@
+/* tile: the choice of vectors, tile and loop order for a contraction.
+ *
+ * Every pair of outputs (v, u) is a candidate where v varies one factor alone and u the other one.
+ * The tile is vectors x rows sums in registers; a step of it costs the most of its multiply-adds
+ * and its loads, two of each in a cycle, and the latency of one; packing costs by element. */
+#include "passes/tile_priv.h"
+
+enum { LATENCY = 4, SYMBOLIC = 256, FEW = 16, LEAST_WORK = 1 << 15, LEAST_JOB_WORK = 1 << 18 };
+
+static double guess(const TileLoop *l) { return l->n > 0 ? (double)l->n : SYMBOLIC; }
+
+static double product(const TileLoop *l, int n) {
+    double p = 1;
+    for (int k = 0; k < n; k++)
+        p *= guess(&l[k]);
+    return p;
+}
+
+/* ---- bounds of reductions at rows of u */
+
+static bool fold(const Contraction *c, const Dim *d, int n, const DimBinding *b, bool max, Dim *out,
+                 int *n_out) {
+    int64_t best = 0, v;
+    bool any = false;
+    *n_out = 0;
+    for (int k = 0; k < n; k++) {
+        Dim x = b ? dim_subst(c->ctx, d[k], b, 1) : d[k];
+        if (!x)
+            return false;
+        if (!dim_is_const(x, &v)) {
+            out[(*n_out)++] = x;
+            continue;
+        }
+        best = !any || (max ? v > best : v < best) ? v : best;
+        any = true;
+    }
+    if (any)
+        out[(*n_out)++] = dim_const(c->ctx, best);
+    return true;
+}
+
+bool tile_bounds(const Contraction *c, const TileLoop *red, DimSym u, int64_t at, TileBounds *out) {
+    DimBinding b = {u, at >= 0 ? dim_const(c->ctx, at) : NULL};
+    const DimBinding *bind = u && at >= 0 ? &b : NULL;
+    const LoopStmt *s = red->loop;
+    return fold(c, s->lo, s->n_lo, bind, true, out->lo, &out->n_lo) &&
+           fold(c, s->hi, s->n_hi, bind, false, out->hi, &out->n_hi);
+}
+
+bool tile_same_bounds(const TileBounds *a, const TileBounds *b) {
+    bool same = a->n_lo == b->n_lo && a->n_hi == b->n_hi;
+    for (int k = 0; same && k < a->n_lo; k++)
+        same = a->lo[k] == b->lo[k];
+    for (int k = 0; same && k < a->n_hi; k++)
+        same = a->hi[k] == b->hi[k];
+    return same;
+}
+
+static bool bounds_mention(const LoopStmt *s, DimSym x) {
+    for (int k = 0; k < s->n_lo; k++)
+        if (dim_mentions(s->lo[k], x))
+            return true;
+    for (int k = 0; k < s->n_hi; k++)
+        if (dim_mentions(s->hi[k], x))
+            return true;
+    return false;
+}
+
+static bool reductions_mention(const Contraction *c, DimSym x) {
+    for (int k = 0; k < c->n_red; k++)
+        if (bounds_mention(c->red[k].loop, x))
+            return true;
+    return false;
+}
+
+/* ---- pieces: blocks of rows whose inner bounds are the same */
+
+static bool rows_alike(const Contraction *c, const Scheme *s, int64_t first, int rows,
+                       int64_t other) {
+    DimSym u = c->out[s->u].sym;
+    for (int k = 0; k < s->n_inner; k++) {
+        const TileLoop *red = &c->red[s->inner[k]];
+        TileBounds want, got;
+        if (!tile_bounds(c, red, u, other, &want))
+            return false;
+        for (int r = 0; r < rows; r++)
+            if (!tile_bounds(c, red, u, first + r, &got) || !tile_same_bounds(&want, &got))
+                return false;
+    }
+    return true;
+}
+
+/* Where rows of a block differ, their bounds must be constants. */
+static bool rows_constant(const Contraction *c, const Scheme *s, int64_t first, int rows) {
+    DimSym u = c->out[s->u].sym;
+    for (int k = 0; k < s->n_inner; k++) {
+        const TileLoop *red = &c->red[s->inner[k]];
+        TileBounds a, b;
+        if (!bounds_mention(red->loop, u))
+            continue;
+        bool same = tile_bounds(c, red, u, first, &a);
+        for (int r = 1; same && r < rows; r++)
+            same = tile_bounds(c, red, u, first + r, &b) && tile_same_bounds(&a, &b);
+        if (same)
+            continue;
+        for (int r = 0; r < rows; r++)
+            if (!tile_bounds(c, red, u, first + r, &b) || b.n_lo != 1 || b.n_hi != 1 ||
+                !dim_is_const(b.lo[0], NULL) || !dim_is_const(b.hi[0], NULL))
+                return false;
+    }
+    return true;
+}
+
+static bool add_piece(const Contraction *c, Scheme *s, int64_t lo, int64_t hi, int rows,
+                      bool fixed) {
+    if (s->n_pieces == TILE_PIECES)
+        return false;
+    s->pieces[s->n_pieces++] = (TilePiece){.lo = dim_const(c->ctx, lo),
+                                           .hi = dim_const(c->ctx, hi),
+                                           .rows = rows,
+                                           .fixed = fixed ? lo : -1};
+    return true;
+}
+
+static bool constant_pieces(const Contraction *c, Scheme *s) {
+    const TileLoop *u = &c->out[s->u];
+    int64_t whole = u->n / s->rows, rest = u->n % s->rows;
+    for (int64_t b = 0; b < whole; b++) {
+        int64_t first = u->first + b * s->rows, end = b + 1;
+        if (!rows_alike(c, s, first, s->rows, first)) {
+            if (!rows_constant(c, s, first, s->rows) || !add_piece(c, s, b, b + 1, s->rows, true))
+                return false;
+            continue;
+        }
+        while (end < whole && rows_alike(c, s, u->first + end * s->rows, s->rows, first))
+            end++;
+        if (!add_piece(c, s, b, end, s->rows, end == b + 1))
+            return false;
+        b = end - 1;
+    }
+    return !rest || (rows_constant(c, s, u->first + whole * s->rows, (int)rest) &&
+                     add_piece(c, s, whole, whole + 1, (int)rest, true));
+}
+
+static bool find_pieces(const Contraction *c, Scheme *s) {
+    const TileLoop *u = &c->out[s->u];
+    s->n_pieces = 0;
+    if (u->n > 0)
+        return constant_pieces(c, s);
+    for (int k = 0; k < s->n_inner; k++)
+        if (bounds_mention(c->red[s->inner[k]].loop, u->sym))
+            return false;
+    Dim blocks = dim_floordiv(c->ctx, u->extent, dim_const(c->ctx, s->rows));
+    if (!blocks)
+        return false;
+    s->pieces[s->n_pieces++] =
+        (TilePiece){.lo = dim_const(c->ctx, 0), .hi = blocks, .rows = s->rows, .fixed = -1};
+    Dim left = dim_sub(c->ctx, u->extent, dim_scale(c->ctx, blocks, s->rows));
+    s->pieces[s->n_pieces++] =
+        (TilePiece){.lo = blocks, .hi = left, .rows = 1, .fixed = -1, .single = true};
+    return true;
+}
+
+/* ---- the order of the loops around the tile */
+
+/* Bytes of the factor that varies with v, as far as reductions and v reach. */
+static double bytes_of_b(const Contraction *c, const Scheme *s) {
+    double bytes = (double)dtype_size(c->dt) * guess(&c->out[s->v]);
+    for (int k = 0; k < c->n_red; k++)
+        if (tile_in(c->load[s->b], c->red[k].sym))
+            bytes *= guess(&c->red[k]);
+    return bytes;
+}
+
+static void add_item(Scheme *s, TileKind kind, int at) {
+    s->items[s->n_items++] = (TileItem){kind, at};
+}
+
+static void add_others(const Contraction *c, Scheme *s) {
+    for (int k = 0; k < c->n_out; k++)
+        if (k != s->v && k != s->u)
+            add_item(s, TILE_OUT, k);
+}
+
+/* A first reduction is taken out of the tile if the rest keeps it busy and the packed factor would
+ * not stay in the cache; the sums then go through memory. */
+static bool hoists(const Contraction *c, const Target *t, const Scheme *s) {
+    enum { ENOUGH = 48 };
+    const TileLoop *first = &c->red[0];
+    const LoopStmt *l = first->loop;
+    if (c->n_red < 2 || !tile_in(c->load[s->b], first->sym) || l->n_lo != 1 || l->n_hi != 1 ||
+        l->lo[0] != first->lo || l->hi[0] != first->hi)
+        return false;
+    for (int k = 1; k < c->n_red; k++)
+        if (c->red[k].n < 0)
+            return false;
+    if (product(c->red + 1, c->n_red - 1) < ENOUGH)
+        return false;
+    double slab = (double)dtype_size(c->dt) * s->vectors * s->lanes * product(c->red, c->n_red);
+    return first->n < 0 || slab > (double)t->l2_bytes / 4;
+}
+
+static bool all_others_in_both(const Contraction *c, const Scheme *s) {
+    for (int k = 0; k < c->n_out; k++)
+        if (k != s->v && k != s->u &&
+            !(tile_in(c->load[0], c->out[k].sym) && tile_in(c->load[1], c->out[k].sym)))
+            return false;
+    return true;
+}
+
+static void order(const Contraction *c, const Target *t, Scheme *s) {
+    bool outside = hoists(c, t, s);
+    s->n_items = s->n_inner = 0;
+    bool matrix = all_others_in_both(c, s); /* a product of matrices, perhaps a batch of them */
+    if (outside) {
+        add_item(s, TILE_V_BLOCKS, s->v);
+        add_item(s, TILE_RED, 0);
+        add_others(c, s);
+    } else if (matrix || bytes_of_b(c, s) <= (double)t->l2_bytes / 2) {
+        add_others(c, s);
+        add_item(s, TILE_V_BLOCKS, s->v);
+    } else {
+        add_item(s, TILE_V_BLOCKS, s->v);
+        add_others(c, s);
+    }
+    add_item(s, TILE_U_BLOCKS, s->u);
+    for (int k = outside; k < c->n_red; k++)
+        s->inner[s->n_inner++] = k;
+}
+
+static bool b_has(const Contraction *c, const Scheme *s, TileItem i) {
+    if (i.kind == TILE_V_BLOCKS)
+        return true;
+    if (i.kind == TILE_U_BLOCKS)
+        return false;
+    return tile_in(c->load[s->b], i.kind == TILE_RED ? c->red[i.at].sym : c->out[i.at].sym);
+}
+
+static int item_of(const Scheme *s, TileKind kind) {
+    for (int k = 0; k < s->n_items; k++)
+        if (s->items[k].kind == kind)
+            return k;
+    return -1;
+}
+
+static void places(const Contraction *c, Scheme *s) {
+    s->place_b = 0;
+    while (s->place_b < s->n_items && b_has(c, s, s->items[s->place_b]))
+        s->place_b++;
+    if (s->job >= s->place_b) /* every job would pack all of it */
+        s->place_b = 0;
+    int red = item_of(s, TILE_RED);
+    s->place_a = item_of(s, TILE_V_BLOCKS);
+    s->place_out = red >= 0 ? red : s->n_items - 1;
+}
+
+/* The other factor is packed where rows are not neighbours, or the steps of the sum are far apart,
+ * and it is read again for many blocks of vectors. */
+static bool packs_a(const Contraction *c, const Scheme *s) {
+    const LoopStmt *a = c->load[1 - s->b];
+    int64_t coef;
+    if (item_of(s, TILE_RED) >= 0 || s->items[s->n_items - 2].kind != TILE_V_BLOCKS ||
+        !all_others_in_both(c, s))
+        return false;
+    int axis = tile_axis(c, a, c->out[s->u].sym, &coef);
+    if (axis < 0 || coef != 1)
+        return false;
+    return guess(&c->out[s->v]) >= 4.0 * s->vectors * s->lanes;
+}
+
+static int64_t blocks_of_v(const Contraction *c, const Scheme *s) {
+    int64_t w = s->vectors * s->lanes;
+    return c->out[s->v].n > 0 ? (c->out[s->v].n + w - 1) / w : -1;
+}
+
+/* Number of blocks of an item; -1: not a constant. */
+static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
+    const TileLoop *l = &c->out[s->items[k].at];
+    if (s->items[k].kind == TILE_V_BLOCKS)
+        return blocks_of_v(c, s);
+    if (s->items[k].kind == TILE_U_BLOCKS)
+        return l->n > 0 ? (l->n + s->rows - 1) / s->rows : -1;
+    return l->n;
+}
+
+static void divide(const Contraction *c, Scheme *s, double work) {
+    int groups = c->f->groups;
+    s->job = -1;
+    s->jobs = 1;
+    if (groups < 2 || work < LEAST_JOB_WORK)
+        return;
+    int64_t best = 1;
+    if (s->items[0].kind == TILE_V_BLOCKS && s->n_items > 2) {
+        int64_t n = item_blocks(c, s, 0);
+        s->job = n == 1 ? -1 : 0;
+        best = n;
+    } else {
+        for (int k = 0; k < s->n_items; k++) {
+            if (s->items[k].kind != TILE_OUT &&
+                (s->items[k].kind != TILE_U_BLOCKS || best > 1 || s->job >= 0))
+                continue;
+            int64_t n = item_blocks(c, s, k);
+            if (s->job < 0 ? n != 1
+                           : (best > 0 && best < groups && n > best) || (best < 0 && n >= groups)) {
+                s->job = k;
+                best = n;
+            }
+        }
+    }
+    s->jobs = s->job < 0 ? 1 : best > 0 && best < groups ? (int)best : groups;
+}
+
+/* ---- candidates */
+
+static double step_cost(const Contraction *c, int vectors, int rows) {
+    double ops = vectors * rows * (c->fma ? 0.5 : 1.0), loads = (vectors + rows) / 2.0;
+    double most = ops > loads ? ops : loads;
+    return (most > LATENCY ? most : LATENCY) + 0.5;
+}
+
+/* Cycles of all tiles for one step of the sum. */
+static double tile_cost(const Contraction *c, const Scheme *s) {
+    const TileLoop *u = &c->out[s->u];
+    int w = s->vectors * s->lanes;
+    double blocks = (double)(((int64_t)guess(&c->out[s->v]) + w - 1) / w);
+    double rows = 0;
+    if (u->n > 0) {
+        rows = (double)(u->n / s->rows) * step_cost(c, s->vectors, s->rows);
+        if (u->n % s->rows)
+            rows += step_cost(c, s->vectors, (int)(u->n % s->rows));
+    } else {
+        rows = guess(u) / s->rows * step_cost(c, s->vectors, s->rows) + LATENCY * s->rows / 4.0;
+    }
+    return blocks * rows;
+}
+
+static double packing_cost(const Contraction *c, const Scheme *s) {
+    double of_b = 1, of_out = s->direct_out ? 0.0 : 1.0;
+    const LoopStmt *b = c->load[s->b];
+    int64_t coef;
+    for (int k = 0; k < c->n_out; k++)
+        of_b /= tile_in(b, c->out[k].sym) ? 1 : guess(&c->out[k]);
+    for (int k = 0; k < c->n_red; k++) {
+        of_b /= tile_in(b, c->red[k].sym) ? 1 : guess(&c->red[k]);
+        of_out /= guess(&c->red[k]);
+    }
+    of_b *= tile_axis(c, b, c->out[s->v].sym, &coef) == b->rank - 1 ? 0.2 : 1.0;
+    return of_b + of_out + (s->pack_a ? 1.0 / guess(&c->out[s->v]) : 0);
+}
+
+static bool registers_suffice(const Target *t, int vectors, int rows) {
+    int held = vectors < rows ? vectors : rows;
+    return vectors * rows + held + 1 < t->registers;
+}
+
+static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *best) {
+    double steps = product(c->out, c->n_out);
+    const LoopStmt *a = c->load[1 - s.b];
+    for (s.vectors = 1; s.vectors <= 6; s.vectors++)
+        for (s.rows = 1; s.rows < TILE_U; s.rows++) {
+            if (!registers_suffice(t, s.vectors, s.rows) ||
+                (c->out[s.u].n > 0 && s.rows > c->out[s.u].n))
+                continue;
+            order(c, t, &s);
+            s.pack_a = packs_a(c, &s);
+            double others = steps / (guess(&c->out[s.u]) * guess(&c->out[s.v]));
+            s.cost = tile_cost(c, &s) * others / steps + packing_cost(c, &s);
+            if (!s.pack_a && !dim_mentions(a->subs[a->rank - 1], c->out[s.u].sym))
+                s.cost *= 1.03; /* rows far apart: more lines for a step */
+            if (s.items[0].kind == TILE_V_BLOCKS && s.n_items > 2 && blocks_of_v(c, &s) == 1)
+                s.cost *= 1.25; /* it cannot be divided into jobs */
+            if (s.cost < best->cost * 0.999 && find_pieces(c, &s))
+                *best = s;
+        }
+}
+
+/* May vectors run along output v of factor b? */
+static bool may_be_vector(const Contraction *c, int b, int v, bool *direct) {
+    DimSym x = c->out[v].sym;
+    int64_t coef;
+    int axis = tile_axis(c, c->load[b], x, &coef);
+    if (axis < 0 || coef != 1 || tile_in(c->load[1 - b], x) || reductions_mention(c, x))
+        return false;
+    axis = tile_axis(c, c->store, x, &coef);
+    *direct = axis == c->store->rank - 1 && coef == 1;
+    if (c->init->kind == LOOP_LOAD) {
+        int in = tile_axis(c, c->init, x, &coef);
+        *direct = *direct && in == c->init->rank - 1 && coef == 1;
+    }
+    return axis >= 0;
+}
+
+/* Every output varies a factor, and no factor is read with two indices where only one is known. */
+static bool factors_depend(const Contraction *c) {
+    for (int k = 0; k < c->n_out; k++)
+        if (!tile_in(c->load[0], c->out[k].sym) && !tile_in(c->load[1], c->out[k].sym))
+            return false;
+    return true;
+}
+
+bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
+    double work = product(c->out, c->n_out) * product(c->red, c->n_red);
+    *best = (Scheme){.cost = 1e30};
+    if (work < LEAST_WORK || !factors_depend(c))
+        return false;
+    for (int b = 0; b < 2; b++)
+        for (int v = 0; v < c->n_out; v++) {
+            Scheme s = {.v = v, .b = b, .lanes = target_lanes(t, c->dt)};
+            if (!may_be_vector(c, b, v, &s.direct_out))
+                continue;
+            for (s.u = 0; s.u < c->n_out; s.u++)
+                if (tile_in(c->load[1 - b], c->out[s.u].sym) &&
+                    !tile_in(c->load[b], c->out[s.u].sym))
+                    consider(c, t, s, best);
+        }
+    /* worth more than the loops as they are, which vectors along one output or sum can have */
+    if (best->cost * target_lanes(t, c->dt) > (c->fma ? 1.6 : 3.2))
+        return false;
+    divide(c, best, work);
+    places(c, best);
+    return true;
+}

@@ -1,0 +1,93 @@
+/* The parts of `tile`: what a contraction is, how it is to be computed, and the loops that do it.
+ */
+#ifndef CNNC_PASSES_TILE_PRIV_H
+#define CNNC_PASSES_TILE_PRIV_H
+
+#include "ir/loop.h"
+#include "ir/target.h"
+
+enum { TILE_LOOPS = 12, TILE_U = 32, TILE_V = 8, TILE_PIECES = 8 };
+
+/* A loop of the nest. Its range, free of the other indices, holds every iteration. */
+typedef struct TileLoop {
+    const LoopStmt *loop;
+    DimSym sym;
+    Dim lo, hi, extent;
+    int64_t first, n; /* where the range is constant, else n = -1 */
+} TileLoop;
+
+/* out[..] = init + sum of x * y over the reductions, then post: tile_match.c. */
+typedef struct Contraction {
+    Ctx *ctx;
+    Arena *arena;
+    LoopModule *m;
+    LoopFunc *f;
+    LoopStmt *root;
+    int n_out, n_red;
+    TileLoop out[TILE_LOOPS], red[TILE_LOOPS]; /* outermost first */
+    const LoopStmt *init;                      /* a constant or a load */
+    const LoopStmt *load[2];                   /* the factors */
+    const LoopStmt *store;
+    const LoopBody *cell; /* statements post_from .. post_to - 1 are the epilogue */
+    int post_from, post_to;
+    LVal sum; /* what the epilogue reads as the finished sum */
+    DType dt;
+    bool fma;
+} Contraction;
+
+/* False: s is no nest that can be tiled. */
+bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s, Contraction *c);
+/* Does the index stand in the subscripts of an access? */
+bool tile_in(const LoopStmt *access, DimSym s);
+/* The only axis with the index, where it stands alone with this coefficient; -1: none. */
+int tile_axis(const Contraction *c, const LoopStmt *access, DimSym s, int64_t *coef);
+/* The single index of a subscript and its coefficient; NULL: none, or several. */
+DimSym tile_single(const Contraction *c, Dim sub, int64_t *coef, Dim *rest);
+
+/* Blocks of the unrolled index with the same bounds of the loops inside. */
+typedef struct TilePiece {
+    Dim lo, hi;    /* block numbers */
+    int rows;      /* rows of a block */
+    int64_t fixed; /* the number of the only block, or -1 */
+    bool single;   /* one row at a time, from row lo*U on, hi rows in all */
+} TilePiece;
+
+typedef enum TileKind { TILE_OUT, TILE_RED, TILE_V_BLOCKS, TILE_U_BLOCKS } TileKind;
+typedef struct TileItem {
+    TileKind kind;
+    int at; /* number of the output or reduction */
+} TileItem;
+
+/* How: vectors run along output v, of which `vectors` of `lanes` make a block; rows of output u are
+ * unrolled. Factor b varies with v, the other one with u. */
+typedef struct Scheme {
+    int v, u, b;
+    int vectors, rows, lanes;
+    bool pack_a;     /* the other factor, in blocks of u */
+    bool direct_out; /* v is contiguous in the result */
+    int n_items;
+    TileItem items[TILE_LOOPS + 2]; /* loops around the tile, outermost first; blocks of u last */
+    int n_inner;
+    int inner[TILE_LOOPS]; /* reductions inside the tile */
+    int job;               /* item whose blocks are divided into jobs, or -1 */
+    int jobs;
+    int n_pieces;
+    TilePiece pieces[TILE_PIECES];
+    int place_b, place_a, place_out; /* number of items around a packed operand */
+    double cost;                     /* cycles for a product */
+} Scheme;
+
+bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
+/* Bounds of an inner reduction where u is the constant `at` (or as it stands: at < 0), constants
+ * folded into one. */
+typedef struct TileBounds {
+    int n_lo, n_hi;
+    Dim lo[4], hi[4];
+} TileBounds;
+bool tile_bounds(const Contraction *c, const TileLoop *red, DimSym u, int64_t at, TileBounds *out);
+bool tile_same_bounds(const TileBounds *a, const TileBounds *b);
+
+/* Appends the loops to `to`. */
+void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to);
+
+#endif

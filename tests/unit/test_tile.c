@@ -1,0 +1,177 @@
+/* passes/tile*.c: which contractions become tiles, and that every sum keeps its bits. */
+#include "loop_pass_helper.h"
+
+#include <math.h>
+
+static void tile_loops(Ctx *ctx, LoopModule *m) {
+    Unit u = {
+        .ctx = ctx, .arena = &ctx->perm, .loops = m, .target = m->target, .groups = 8, .rows = 16};
+    ctx->running_pass = "tile";
+    pass_tile(&u);
+    ctx->running_pass = NULL;
+    const char *why = loop_verify(m);
+    if (why)
+        fail_msg("%s\n%s", why, loops_text(ctx, m));
+}
+
+enum { CELLS = 1 << 15 };
+
+static void run_with_work(Ctx *ctx, LoopModule *m, int64_t rows, int64_t n, float *out) {
+    static float a[CELLS], b[CELLS], work[1 << 18];
+    for (int k = 0; k < CELLS; k++) {
+        a[k] = (float)(k * 7 % 11 - 5) / 3;
+        b[k] = (float)(k * 5 % 13 - 6) / 7;
+        out[k] = (float)(k % 3);
+    }
+    for (size_t k = 0; k < sizeof work / sizeof *work; k++)
+        work[k] = NAN; /* what is read was written */
+    loop_assign_offsets(m);
+    const LoopArg args[] = {{.i = rows}, {.i = n}, {.p = a}, {.p = b}, {.p = out}, {.p = work}};
+    assert_int_equal(run_loops(ctx, m, 0, args), 0);
+}
+
+/* The same bits before and after for every target; for x86-64-v4 the text has the parts. */
+static void check(const char *bufs, const char *body, const char *const *parts) {
+    int n_targets;
+    const Target *targets = target_all(&n_targets);
+    for (int t = 0; t < n_targets; t++) {
+        Ctx *ctx = ctx_new(0);
+        const char *text = program(ctx, bufs, body);
+        LoopModule *before = must_read_loops(ctx, text), *after = must_read_loops(ctx, text);
+        after->target = &targets[t];
+        tile_loops(ctx, after);
+        const char *got = loops_text(ctx, after);
+        for (int k = 0; strcmp(targets[t].name, "x86-64-v4") == 0 && parts[k]; k++)
+            if (!strstr(got, parts[k]))
+                fail_msg("no `%s` in\n%s", parts[k], got);
+        assert_non_null(must_read_loops(ctx, got));
+        static float x[CELLS], y[CELLS];
+        static const int64_t sizes[][2] = {{1, 5}, {15, 16}, {3, 33}};
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+            run_with_work(ctx, before, sizes[k][0], sizes[k][1], x);
+            run_with_work(ctx, after, sizes[k][0], sizes[k][1], y);
+            for (int j = 0; j < CELLS; j++)
+                if (memcmp(&x[j], &y[j], sizeof(float)) != 0)
+                    fail_msg("%s: out[%d] is %g, was %g, with M = %d, N = %d\n%s", targets[t].name,
+                             j, (double)y[j], (double)x[j], (int)sizes[k][0], (int)sizes[k][1],
+                             got);
+        }
+        ctx_free(ctx);
+    }
+}
+
+static void stays(const char *bufs, const char *body) {
+    Ctx *ctx = ctx_new(0);
+    const char *text = program(ctx, bufs, body);
+    LoopModule *m = must_read_loops(ctx, text);
+    const char *before = loops_text(ctx, m);
+    tile_loops(ctx, m);
+    assert_string_equal(before, loops_text(ctx, m));
+    ctx_free(ctx);
+}
+
+#define SUM(indices, a_at, b_at)                                                                   \
+    "%1 = f32 0.0\n%2 = for k in 0..20 with %3 = %1 {\n%4 = load f32 a[" a_at                      \
+    "]\n%5 = load f32 b[" b_at "]\n%6 = fma(%4, %5, %3)\nyield %6\n}\nstore out[" indices "] = "   \
+    "%2\n"
+
+static void products_of_matrices(void **state) {
+    (void)state;
+    check("buf a f32[M, 20] = arg 2 at 0\nbuf b f32[20, N] = arg 3 at 0\n"
+          "buf out f32[M, N] = arg 4 at 0 written",
+          "for i in 0..M {\nfor j in 0..N {\n" SUM("i, j", "i, k", "k, j") "}\n}",
+          PARTS("f32x16", "a.p[", "b.p[", "in 0..M - "));
+    /* transposed: the vectors run along the axis that the result has last */
+    check("buf a f32[20, M] = arg 2 at 0\nbuf b f32[N, 20] = arg 3 at 0\n"
+          "buf out f32[M, N] = arg 4 at 0 written",
+          "for i in 0..M {\nfor j in 0..N {\n" SUM("i, j", "k, i", "j, k") "}\n}",
+          PARTS("store out[", "a.p["));
+    /* constant extents with rows and lanes left over */
+    check("buf a f32[37, 20] = arg 2 at 0\nbuf b f32[20, 50] = arg 3 at 0\n"
+          "buf out f32[37, 50] = arg 4 at 0 written",
+          "for i in 0..37 {\nfor j in 0..50 {\n" SUM("i, j", "i, k", "k, j") "}\n}",
+          PARTS("active 50 - "));
+    /* a batch of products, from 1 on */
+    check("buf a f32[4, 17, 20] = arg 2 at 0\nbuf b f32[4, 20, 33] = arg 3 at 0\n"
+          "buf out f32[4, 17, 33] = arg 4 at 0 written",
+          "for h in 1..4 {\nfor i in 0..17 {\nfor j in 0..33 {\n" SUM("h, i, j", "h, i, k",
+                                                                      "h, k, j") "}\n}\n}",
+          PARTS("for h in 1..4"));
+}
+
+static void starts_and_epilogues(void **state) {
+    (void)state;
+    const char *bufs = "buf a f32[37, 20] = arg 2 at 0\nbuf b f32[20, 50] = arg 3 at 0\n"
+                       "buf out f32[37, 50] = arg 4 at 0 written";
+    check(bufs,
+          "for i in 0..37 {\nfor j in 0..50 {\n%1 = load f32 out[i, j]\n%2 = for k in 0..20 with "
+          "%3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield "
+          "%6\n}\nstore out[i, j] = %2\n}\n}",
+          PARTS("load f32x16 out["));
+    check(bufs,
+          "for i in 0..37 {\nfor j in 0..50 {\n%1 = f32 1.0\n%2 = for k in 0..20 with "
+          "%3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = mul(%5, %4)\n%7 = add(%3, "
+          "%6)\nyield %7\n}\n%8 = load f32 b[3, j]\n%9 = add(%2, %8)\n%10 = f32 0.0\n"
+          "%11 = max(%9, %10)\nstore out[i, j] = %11\n}\n}",
+          PARTS("mul(", "max("));
+}
+
+#define POINT(out_at, a_at, b_at)                                                                  \
+    "%8 = load f32 a[" a_at "]\n%9 = load f32 b[" b_at                                             \
+    "]\n%10 = fma(%8, %9, %7)\nyield %10\n}\nyield %6\n}\nyield %4\n}\nstore out[" out_at          \
+    "] = %2\n"
+
+static void convolutions(void **state) {
+    (void)state;
+    /* padding: the first and the last rows have bounds of their own */
+    check("buf a f32[2, 5, 9, 9] = arg 2 at 0\nbuf b f32[33, 5, 3, 3] = arg 3 at 0\n"
+          "buf out f32[2, 33, 9, 9] = arg 4 at 0 written",
+          "for n in 0..2 {\nfor o in 0..33 {\nfor i in 0..9 {\nfor j in 0..9 {\n%1 = f32 0.0\n"
+          "%2 = for c in 0..5 with %3 = %1 {\n%4 = for s in max(1 - i, 0)..min(10 - i, 3) with %5 "
+          "= %3 {\n%6 = for t in max(1 - j, 0)..min(10 - j, 3) with %7 = %5 {\n" POINT(
+              "n, o, i, j", "n, c, s + i - 1, t + j - 1", "o, c, s, t") "}\n}\n}\n}",
+          PARTS("for t in 0..1 with", "b.p[ob, c, s, t, 0]"));
+    /* stride 2, dilation 2, an axis that is wider than what is read, groups of channels */
+    check("buf a f32[1, 16, 14, 15] = arg 2 at 0\nbuf b f32[2, 31, 8, 3, 4] = arg 3 at 0\n"
+          "buf out f32[2, 31, 6, 6] = arg 4 at 0 written",
+          "for g in 0..2 {\nfor o in 0..31 {\nfor i in 0..6 {\nfor j in 0..6 {\n%1 = f32 0.0\n"
+          "%2 = for c in 0..8 with %3 = %1 {\n%4 = for s in 0..2 with %5 "
+          "= %3 {\n%6 = for t in max(2 - 2*j, 0)..min(16 - 2*j, 3) with %7 = %5 {\n" POINT(
+              "g, o, i, j", "0, 8*g + c, 2*i + 2*s, t + 2*j - 2", "g, o, c, s, t") "}\n}\n}\n}",
+          PARTS("f32x16"));
+    /* backward-weights: rows of images outside, sums in memory */
+    check("buf a f32[M, 31, 7, 7] = arg 2 at 0\nbuf b f32[M, 8, 7, 7] = arg 3 at 0\n"
+          "buf out f32[31, 8, 3, 3] = arg 4 at 0 written",
+          "for o in 0..31 {\nfor c in 0..8 {\nfor s in 0..3 {\nfor t in 0..3 {\n%1 = f32 0.0\n"
+          "%2 = for n in 0..M with %3 = %1 {\n%4 = for i in max(1 - s, 0)..min(8 - s, 7) with %5 "
+          "= %3 {\n%6 = for j in max(1 - t, 0)..min(8 - t, 7) with %7 = %5 {\n" POINT(
+              "o, c, s, t", "n, o, i, j", "n, c, s + i - 1, t + j - 1") "}\n}\n}\n}",
+          PARTS("sums[", "a.p[i, j, 0]"));
+}
+
+static void what_is_no_contraction(void **state) {
+    (void)state;
+    /* little work; a product that is not summed by itself; the result among the factors */
+    stays("buf a f32[4, 20] = arg 2 at 0\nbuf b f32[20, 4] = arg 3 at 0\n"
+          "buf out f32[4, 4] = arg 4 at 0 written",
+          "for i in 0..4 {\nfor j in 0..4 {\n" SUM("i, j", "i, k", "k, j") "}\n}");
+    stays("buf a f32[M, 20] = arg 2 at 0\nbuf b f32[M, 20] = arg 3 at 0\n"
+          "buf out f32[M, N] = arg 4 at 0 written",
+          "for i in 0..M {\nfor j in 0..N {\n" SUM("i, j", "i, k", "i, k") "}\n}");
+    stays(
+        "buf a f32[M, 20] = arg 2 at 0\nbuf b f32[20, N] = arg 3 at 0\n"
+        "buf out f32[M, N] = arg 4 at 0 written",
+        "for i in 0..M {\nfor j in 0..N {\n%1 = f32 0.0\n%2 = for k in 0..20 with %3 = %1 {\n%4 = "
+        "load f32 out[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield %6\n}\nstore "
+        "out[i, j] = %2\n}\n}");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_of_matrices),
+        cmocka_unit_test(starts_and_epilogues),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(what_is_no_contraction),
+    };
+    return cmocka_run_group_tests_name("tile", tests, NULL, NULL);
+}
