@@ -20,6 +20,8 @@ static void on_interrupt(int number) {
 
 bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v) {
     Compiled c;
+    if (repl_is_load(x))
+        return repl_load_value(e, x, v);
     return repl_compile(e, repl_ast(e->s, e->ctx, NULL), x, &c) && repl_call(e, &c, v);
 }
 
@@ -93,8 +95,9 @@ static void bind(Eval *e, const Stmt *s) {
     const Expr *x = s->type ? declared(e, s, &cast) : s->value;
     Compiled c;
     ReplValue v;
-    if (!repl_compile(e, repl_ast(e->s, e->ctx, s->type ? &cast : NULL), x, &c) ||
-        !repl_call(e, &c, &v))
+    bool ok = s->type ? repl_compile(e, repl_ast(e->s, e->ctx, &cast), x, &c) && repl_call(e, &c, &v)
+                      : repl_evaluate(e, x, &v);
+    if (!ok)
         return;
     repl_bind(e->s, s->name.text, &v);
     if (e->s->typed)

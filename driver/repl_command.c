@@ -15,7 +15,7 @@ typedef struct Command {
                 const char *arg); /* arg: what follows the name, without blanks around it */
 } Command;
 
-#define N_COMMANDS 17
+#define N_COMMANDS 19
 static const Command commands[N_COMMANDS];
 
 static const Span nowhere;
@@ -35,8 +35,7 @@ static bool is_name(const char *s) {
     return ok;
 }
 
-/* The expression of an argument, or NULL with a diagnostic. */
-static Expr *parse_arg(Eval *e, const char *text) {
+Expr *repl_parse(Eval *e, const char *text) {
     if (!*text) {
         diag_error(e->ctx, "E1102", nowhere, "the command needs an argument");
         return NULL;
@@ -182,7 +181,7 @@ static void do_type(Eval *e, const char *arg) {
         put_head(&e->out, it, text);
         return;
     }
-    const Expr *x = parse_arg(e, arg);
+    const Expr *x = repl_parse(e, arg);
     Type t;
     const char *type = x ? repl_type(e, repl_ast(e->s, e->ctx, NULL), x, &t) : NULL;
     if (type)
@@ -190,7 +189,7 @@ static void do_type(Eval *e, const char *arg) {
 }
 
 static void do_shape(Eval *e, const char *arg) {
-    const Expr *x = parse_arg(e, arg);
+    const Expr *x = repl_parse(e, arg);
     Type t;
     if (!x || !repl_type(e, repl_ast(e->s, e->ctx, NULL), x, &t))
         return;
@@ -210,7 +209,7 @@ static void do_grad(Eval *e, const char *arg) {
                    "write `:grad E by V`: the derivative of the expression E by the value V");
         return;
     }
-    const Expr *x = parse_arg(e, str_fmt(e->ctx, "grad(%.*s, %s)", (int)(by - arg), arg, by + 4));
+    const Expr *x = repl_parse(e, str_fmt(e->ctx, "grad(%.*s, %s)", (int)(by - arg), arg, by + 4));
     ReplValue v;
     if (x && repl_evaluate(e, x, &v)) {
         repl_put_value(&e->out, &v);
@@ -219,7 +218,7 @@ static void do_grad(Eval *e, const char *arg) {
 }
 
 static void do_time(Eval *e, const char *arg) {
-    const Expr *x = parse_arg(e, arg);
+    const Expr *x = repl_parse(e, arg);
     Compiled c;
     if (!x || !repl_compile(e, repl_ast(e->s, e->ctx, NULL), x, &c))
         return;
@@ -245,7 +244,7 @@ static Module *module_of(Eval *e, const char *arg) {
         o.only = str_of(e->ctx, arg);
         m = frontend_lower(e->ctx, &e->arena, items, &o);
     } else {
-        const Expr *x = parse_arg(e, arg);
+        const Expr *x = repl_parse(e, arg);
         if (x)
             m = frontend_expr(e->ctx, &e->arena, items, x, repl_values(e->s, e->ctx),
                               e->s->values.n, &o, &type);
@@ -343,11 +342,13 @@ static const Command commands[N_COMMANDS] = {
     {"doc", "NAME", "documentation of a definition or function", do_doc},
     {"grad", "E by V", "the derivative of an expression by a value", do_grad},
     {"help", "", "this list", do_help},
+    {"img", "E [FILE]", "a value as a picture; FILE: .png .pgm .ppm", repl_img},
     {"ir", "F [PASS]", "the graph IR of a definition or expression, after a pass", do_ir},
     {"llvm", "F", "its LLVM IR", do_llvm},
     {"load", "FILE", "take the definitions of a file", do_load},
     {"loops", "F", "its loop IR", do_loops},
     {"memory", "F", "the work memory it needs, as a formula in the dims", do_memory},
+    {"plot", "E [FILE]", "a vector, points [N, 2] or K curves [K, N]; FILE: .svg", repl_plot},
     {"quit", "", "end", do_quit},
     {"reload", "", "load the last file again", do_reload},
     {"save", "FILE", "write all definitions", do_save},

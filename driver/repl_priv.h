@@ -98,7 +98,14 @@ double repl_time(Eval *e, const Compiled *c, int *calls);
 bool repl_passes(Eval *e, Module *m, const char *stop, LoopModule **loops, Module **graph);
 void repl_put_value(StrBuf *out, const ReplValue *v);
 
+/* --- repl_draw.c --- */
+void repl_img(Eval *e, const char *arg);  /* "E [FILE.png]" */
+void repl_plot(Eval *e, const char *arg); /* "E [FILE.svg]" */
+bool repl_is_load(const Expr *x);         /* load("FILE") */
+bool repl_load_value(Eval *e, const Expr *x, ReplValue *v);
+
 /* --- repl_command.c --- */
+Expr *repl_parse(Eval *e, const char *text); /* the expression of an argument, or NULL with a diagnostic */
 void repl_command(Eval *e, const char *line); /* ":type x", "?name" */
 /* Names that begin with prefix, in order: commands after a colon, else definitions, values and
  * words. */
