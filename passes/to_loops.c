@@ -169,13 +169,23 @@ static void coalesce_init(Arena *arena, const Func *f, const int *uses, Val *sam
     }
 }
 
+/* Does the body read the initial value too? Then cells that are finished already would be read. */
+static bool reads_init(const Nest *n) {
+    const Body *bodies[2] = {&n->body, &n->post};
+    for (int j = 0; j < 2; j++)
+        for (int k = 0; k < bodies[j]->n; k++)
+            if (bodies[j]->insts[k].kind == BODY_READ && bodies[j]->insts[k].operand == n->init)
+                return true;
+    return false;
+}
+
 /* `%b = nest ... from %a`, %a used nowhere else: one buffer, the cells start from what is there. */
 const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
     Val *same = ARENA_ARRAY(arena, Val, f->vals.n);
     int *uses = graph_uses(arena, f);
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
-        if (i->op != &op_nest || ((const Nest *)i->attr)->init < 0)
+        if (i->op != &op_nest || ((const Nest *)i->attr)->init < 0 || reads_init(i->attr))
             continue;
         Val from = i->args[((const Nest *)i->attr)->init];
         const Inst *def = graph_def(f, from);

@@ -72,7 +72,7 @@ const DistDef dist_normal = {
 static int beta_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int one = K(x, 1), log_beta = SUB(ADD(LGAMMA(p[0]), LGAMMA(p[1])), LGAMMA(ADD(p[0], p[1])));
-    return SUB(ADD(xlogy(b, SUB(p[0], one), x), xlogy(b, SUB(p[1], one), SUB(one, x))), log_beta);
+    return SUB(ADD(xlogy(b, SUB(p[0], one), x), xlog1m(b, SUB(p[1], one), x)), log_beta);
 }
 
 static int beta_mean(BodyBuilder *b, int form, DType real, const int *p) {
@@ -245,12 +245,16 @@ const DistDef dist_inverse_gamma = {
     .mean_body = inverse_gamma_mean,
 };
 
+/* -((df + 1)/2) log(1 + z^2/df), of which df log(1 + z^2/df) goes to z^2 for many degrees of
+ * freedom: apart, as z^2 (1 + (log(1 + u)/u - 1)), u = z^2/df; likewise the quotient of gamma
+ * functions. */
 static int student_t_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int df = p[0], z = DIV(SUB(x, p[1]), p[2]), half = K(x, 0.5), top = MUL(half, ADD(df, K(x, 1)));
-    int log_norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))),
-                       ADD(MUL(half, LOG(MUL(df, K(x, PI)))), LOG(p[2])));
-    return SUB(log_norm, MUL(top, LOG1P(DIV(MUL(z, z), df))));
+    int df = p[0], d = SUB(x, p[1]), half = K(x, 0.5), one = K(x, 1), z = DIV(d, p[2]);
+    int square = MUL(z, z), u = DIV(square, df), tail = log1p_square(b, d, p[2], df);
+    int many = SELECT(LESS(u, K(x, 0.25)), MUL(square, ADD(one, log1p_rest(b, u))), MUL(df, tail));
+    int norm = SUB(log_rising(b, half, DIV(K(x, 2), df)), ADD(LOG(p[2]), K(x, HALF_LOG_2PI)));
+    return SUB(norm, MUL(half, ADD(tail, many)));
 }
 
 static int student_t_mean(BodyBuilder *b, int form, DType real, const int *p) {

@@ -8,7 +8,7 @@ static int binomial_body(BodyBuilder *b, int form, int x, const int *p) {
     if (form == 1)
         odds = ADD(MUL(x, log_sigmoid(b, p[1])), MUL(rest, log_sigmoid(b, NEG(p[1]))));
     else
-        odds = ADD(xlogy(b, x, p[1]), xlogy(b, rest, SUB(one, p[1])));
+        odds = ADD(xlogy(b, x, p[1]), xlog1m(b, rest, p[1]));
     return ADD(ways, odds);
 }
 
@@ -38,20 +38,21 @@ const DistDef dist_binomial = {
                .stat = binomial_stat}},
 };
 
-/* lgamma(x + r) - lgamma(r) - log x! + x log(m/r) - (x + r) log(1 + m/r), r = 1/alpha; m = mean or
- * exp(log) */
+/* With m = mean or exp(log): log_rising + x log m - (x + 1/a) log(1 + a m) - log x!; log(1 + a m)/a
+ * for small a m as m (1 + (log(1 + t)/t - 1)), t = a m. */
 static int negative_binomial_body(BodyBuilder *b, int form, int x, const int *p) {
-    int one = K(x, 1), r = DIV(one, p[1]), power = ADD(x, r), log_ratio, log1p_ratio;
+    int one = K(x, 1), a = p[1], m = p[0], log_odds, gain;
     if (form == 1) {
-        log_ratio = ADD(p[0], LOG(p[1]));
-        log1p_ratio = NEG(log_sigmoid(b, NEG(log_ratio)));
+        m = EXP(p[0]);
+        log_odds = NEG(log_sigmoid(b, NEG(ADD(p[0], LOG(a)))));
+        gain = MUL(x, p[0]);
     } else {
-        log_ratio = LOG(MUL(p[0], p[1]));
-        log1p_ratio = LOG1P(MUL(p[0], p[1]));
+        log_odds = log1p_product(b, a, m);
+        gain = xlogy(b, x, m);
     }
-    int ways = SUB(SUB(LGAMMA(power), LGAMMA(r)), LGAMMA(ADD(x, one)));
-    int gain = SELECT(EQUAL(x, K(x, 0)), K(x, 0), MUL(x, log_ratio));
-    return ADD(ways, SUB(gain, MUL(power, log1p_ratio)));
+    int t = MUL(a, m), near = MUL(m, ADD(one, log1p_rest(b, t)));
+    int loss = ADD(MUL(x, log_odds), SELECT(LESS(t, K(x, 0.25)), near, DIV(log_odds, a)));
+    return SUB(ADD(log_rising(b, x, a), SUB(gain, LGAMMA(ADD(x, one)))), loss);
 }
 
 static int negative_binomial_mean(BodyBuilder *b, int form, DType real, const int *p) {
@@ -72,7 +73,7 @@ const DistDef dist_negative_binomial = {
 
 static int geometric_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    return ADD(LOG(p[0]), xlogy(b, x, SUB(K(x, 1), p[0])));
+    return ADD(LOG(p[0]), xlog1m(b, x, p[0]));
 }
 
 static int geometric_mean(BodyBuilder *b, int form, DType real, const int *p) {

@@ -6,7 +6,7 @@
 static int bernoulli_body(BodyBuilder *b, int form, int x, const int *p) {
     if (form == 1)
         return SELECT(x, log_sigmoid(b, p[0]), log_sigmoid(b, NEG(p[0])));
-    return SELECT(x, LOG(p[0]), LOG(SUB(K(p[0], 1), p[0])));
+    return SELECT(x, LOG(p[0]), LOG1P(NEG(p[0])));
 }
 
 static int bernoulli_mean(BodyBuilder *b, int form, DType real, const int *p) {

@@ -15,8 +15,7 @@ static int standard(BodyBuilder *b, int x, const int *p) { return DIV(SUB(x, p[0
 
 static int cauchy_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int z = standard(b, x, p);
-    return NEG(ADD(LOG1P(MUL(z, z)), LOG(MUL(K(x, PI), p[1]))));
+    return NEG(ADD(log1p_square(b, SUB(x, p[0]), p[1], -1), LOG(MUL(K(x, PI), p[1]))));
 }
 
 const DistDef dist_cauchy = {

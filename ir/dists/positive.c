@@ -58,9 +58,9 @@ const DistDef dist_chi_squared = {
 
 static int weibull_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int y = DIV(x, p[1]);
-    return SUB(ADD(LOG(DIV(p[0], p[1])), xlogy(b, SUB(p[0], K(x, 1)), y)),
-               body_op2(b, SC_pow, y, p[0]));
+    int shape = SUB(p[0], K(x, 1)), gain = SUB(LOG(x), LOG(p[1]));
+    gain = SELECT(EQUAL(shape, K(x, 0)), K(x, 0), MUL(shape, gain));
+    return SUB(ADD(LOG(DIV(p[0], p[1])), gain), body_op2(b, SC_pow, DIV(x, p[1]), p[0]));
 }
 
 /* scale * Gamma(1 + 1/shape) */
@@ -82,7 +82,7 @@ const DistDef dist_weibull = {
 
 static int pareto_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int e = SUB(LOG(DIV(p[1], x)), MUL(p[1], LOG(DIV(x, p[0]))));
+    int e = SUB(SUB(LOG(p[1]), LOG(x)), MUL(p[1], SUB(LOG(x), LOG(p[0]))));
     return SELECT(LESS(x, p[0]), K(x, -INFINITY), e);
 }
 
@@ -127,8 +127,8 @@ const DistDef dist_half_normal = {
 
 static int half_cauchy_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int z = DIV(x, p[0]);
-    return if_not_negative(b, x, NEG(ADD(LOG1P(MUL(z, z)), LOG(MUL(K(x, PI / 2), p[0])))));
+    return if_not_negative(b, x,
+                           NEG(ADD(log1p_square(b, x, p[0], -1), LOG(MUL(K(x, PI / 2), p[0])))));
 }
 
 static int infinite(BodyBuilder *b, int form, DType real, const int *p) {
@@ -148,9 +148,14 @@ const DistDef dist_half_cauchy = {
 
 static int inverse_gaussian_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    int d = DIV(SUB(x, p[0]), p[0]), half = K(x, 0.5);
+    /* (x - mean)^2 / (mean^2 x); far from the mean as x/mean^2 - 2/mean + 1/x, whose derivatives do
+     * not cancel */
+    int half = K(x, 0.5), one = K(x, 1), m = p[0], r = DIV(x, m), d = DIV(SUB(x, m), m);
+    int near = DIV(MUL(d, d), x);
+    int far = ADD(SUB(DIV(r, m), DIV(K(x, 2), m)), DIV(one, x));
+    int is_near = BOTH(LESS(half, r), LESS(r, K(x, 2)));
     int norm = SUB(MUL(half, SUB(LOG(p[1]), MUL(K(x, 3), LOG(x)))), K(x, HALF_LOG_2PI));
-    return SUB(norm, MUL(half, DIV(MUL(p[1], MUL(d, d)), x)));
+    return SUB(norm, MUL(half, MUL(p[1], SELECT(is_near, near, far))));
 }
 
 const DistDef dist_inverse_gaussian = {
