@@ -227,7 +227,10 @@ static const Target *target_of(Session *s) {
 }
 
 Unit session_unit(Session *s, Module *m) {
-    return (Unit){.ctx = s->ctx, .arena = s->arena, .graph = m, .target = target_of(s), .groups = (int)s->o.groups, .rows = 16};
+    Unit u = {.ctx = s->ctx, .arena = s->arena, .graph = m, .target = target_of(s), .groups = (int)s->o.groups, .rows = 16};
+    if (s->o.method && !pass_fit_way(s->o.method, &u.fit_way))
+        session_usage(s, "--method=%s: it is one of auto, closed, lsq, newton, lbfgs", s->o.method);
+    return u;
 }
 
 bool session_passes(Session *s, Unit *u) {

@@ -50,6 +50,20 @@ typedef struct AbiUsing { /* training: `using adam(batch = 64, epochs = 20)` */
     DimSym rows; /* the batch dim */
 } AbiUsing;
 
+/* The posterior of a parameter under a closed form: values of the entry that gives them. */
+typedef struct AbiPosterior {
+    int tensor; /* number in params */
+    Str family; /* "Beta" */
+    int n_values;
+} AbiPosterior;
+
+typedef struct AbiFit { /* of an exact estimator, set by `estimate` */
+    bool present;
+    Str rule;  /* "beta.bernoulli"; NULL: no closed form is used */
+    int scale; /* number in params of the free scale of least squares; -1: none, or it is known */
+    VEC(AbiPosterior) posteriors;
+} AbiFit;
+
 typedef struct AbiBlock {
     Str name;  /* "LeNet5" */
     Str cname; /* "lenet5" */
@@ -67,6 +81,7 @@ typedef struct AbiBlock {
     VEC(AbiSub) subs;
     AbiUsing using_;
     Dim observations; /* elements of the log likelihood; NULL: not known */
+    AbiFit fit;
 } AbiBlock;
 
 typedef enum AbiEntryKind {

@@ -131,6 +131,16 @@ void abi_print_block(StrBuf *sb, Ctx *ctx, Str source, const AbiBlock *b) {
         put_dim(sb, "  observations ", b->observations);
         sb_putc(sb, '\n');
     }
+    if (b->fit.present) {
+        sb_printf(sb, "  fit scale %d", b->fit.scale);
+        if (b->fit.rule)
+            put_quoted(sb, " rule ", b->fit.rule);
+        for (int k = 0; k < b->fit.posteriors.n; k++) {
+            const AbiPosterior *p = &b->fit.posteriors.p[k];
+            sb_printf(sb, " posterior %d %s %d", p->tensor, p->family, p->n_values);
+        }
+        sb_putc(sb, '\n');
+    }
     if (b->using_.present) {
         put_quoted(sb, "  using ", b->using_.optimizer);
         sb_printf(sb, " batch %" PRId64 " epochs %" PRId64, b->using_.batch, b->using_.epochs);
@@ -243,6 +253,21 @@ static AbiUsing read_using(TextReader *r) {
     return u;
 }
 
+static AbiFit read_fit(TextReader *r) {
+    AbiFit f = {.present = true};
+    text_expect(r, "scale");
+    f.scale = (int)text_int(r, "the number of a parameter");
+    if (text_accept(r, "rule"))
+        f.rule = text_string(r, "a rule");
+    while (text_accept(r, "posterior")) {
+        AbiPosterior p = {.tensor = (int)text_int(r, "the number of a parameter")};
+        p.family = text_word(r, "a family");
+        p.n_values = (int)text_int(r, "a number");
+        vec_push(r->arena, &f.posteriors, p);
+    }
+    return f;
+}
+
 static bool read_member(TextReader *r, AbiBlock *b) {
     if (text_accept(r, "doc"))
         b->doc = text_string(r, "a text");
@@ -266,6 +291,8 @@ static bool read_member(TextReader *r, AbiBlock *b) {
         vec_push(r->arena, &b->subs, read_sub(r));
     else if (text_accept(r, "observations"))
         b->observations = text_dim(r);
+    else if (text_accept(r, "fit"))
+        b->fit = read_fit(r);
     else if (text_accept(r, "using"))
         b->using_ = read_using(r);
     else

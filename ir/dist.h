@@ -94,6 +94,7 @@ typedef struct DistDef {
     unsigned vectors[DIST_MOST_FORMS]; /* by form: bit k: param k has one axis more than the density
                                           (Categorical: [.., K]) */
     unsigned matrices[DIST_MOST_FORMS]; /* the same with two axes more */
+    bool is_square;    /* -((x - p0) / p1)^2 / 2 - log p1 + constant: a residual of least squares */
     bool vector_draws; /* a draw is a vector: the last axis of x, which the density lacks */
     DistSupport support;
     /* What stands for parameter `param`, of value v, in `density` and in the other columns: made

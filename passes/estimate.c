@@ -128,7 +128,7 @@ static Val step_of(Build *e) {
 }
 
 /* Splices a part whose params all exist by role and name; returns its results. */
-static Val *splice(Build *e, const Func *part) {
+Val *est_splice(Build *e, const Func *part) {
     Val *args = ARENA_ARRAY(e->u->arena, Val, part->params.n + 1),
         *outs = ARENA_ARRAY(e->u->arena, Val, part->results.n + 1);
     for (int k = 0; k < part->params.n; k++) {
@@ -258,11 +258,12 @@ typedef struct Objective {
 
 static Objective training_loss(Build *e, const Parts *p) {
     Objective o = {.source = p->loglik ? p->loglik : p->objective};
-    o.outs = splice(e, o.source);
+    o.outs = est_splice(e, o.source);
     Val data = p->loglik ? scalar(e, o.outs, 1, DT_F64, data_loss_fn) : o.outs[0];
     o.value = data;
     if (p->logprior) {
-        Val args[4] = {data, splice(e, p->logprior)[0], hyper_param(e, ROLE_PRIOR, "prior", DT_F64),
+        Val args[4] = {data, est_splice(e, p->logprior)[0],
+                       hyper_param(e, ROLE_PRIOR, "prior", DT_F64),
                        hyper_param(e, ROLE_NTOTAL, "n_total", DT_I64)};
         o.value = scalar(e, args, 4, DT_F64, loss_fn);
     }
@@ -270,11 +271,11 @@ static Objective training_loss(Build *e, const Parts *p) {
 }
 
 Density est_density(Build *e, const Parts *p) {
-    Density d = {.value = splice(e, p->loglik ? p->loglik : p->objective)[0]};
+    Density d = {.value = est_splice(e, p->loglik ? p->loglik : p->objective)[0]};
     if (p->loglik)
         d.loglik = d.value;
     if (p->logprior) {
-        d.logprior = splice(e, p->logprior)[0];
+        d.logprior = est_splice(e, p->logprior)[0];
         Val args[3] = {d.value, d.logprior, hyper_param(e, ROLE_PRIOR, "prior", DT_F64)};
         d.value = scalar(e, args, 3, DT_F64, p->loglik ? logp_fn : minus_objective_fn);
     } else if (!p->loglik) {

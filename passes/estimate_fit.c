@@ -6,27 +6,12 @@
  *
  * u is the vector of all free reals, block after block (passes/transform.h). What is maximised is
  * the density of the parameters as declared: no Jacobian is added. */
-#include "passes/estimate_priv.h"
+#include "passes/estimate_fit.h"
 
 #include <math.h>
 
-#include "passes/transform.h"
-
-/* A parameter of the block: where its free reals lie in u, and its elements in params. */
-typedef struct Free {
-    TransformCall c;
-    const TransformDef *d;
-    Type free;         /* of its free reals */
-    Dim at, count;     /* in u */
-    Dim home, n_cells; /* in params */
-} Free;
-
-typedef struct Fit {
-    Build *e;
-    int n;
-    Free *p;
-    Dim n_free, n_params;
-} Fit;
+#include "base/diag.h"
+#include "passes/estimate_squares.h"
 
 static Ctx *ctx_of(const Fit *z) { return z->e->u->ctx; }
 
@@ -36,30 +21,35 @@ static Dim need(const Fit *z, Dim d) {
     return d;
 }
 
-static Fit fit_of(Build *e) {
+Fit fit_of(Build *e, int left_out) {
     Ctx *ctx = e->u->ctx;
-    Fit z = {.e = e, .n = e->block->params.n};
-    z.p = ARENA_ARRAY(e->u->arena, Free, z.n + 1);
+    Fit z = {.e = e, .left_out = left_out};
+    z.p = ARENA_ARRAY(e->u->arena, Free, e->block->params.n + 1);
     z.n_free = z.n_params = dim_const(ctx, 0);
-    for (int k = 0; k < z.n; k++) {
+    for (int k = 0; k < e->block->params.n; k++) {
         const AbiTensor *t = &e->block->params.p[k];
-        Free *p = &z.p[k];
+        Free *p = &z.p[z.n];
+        Dim n_cells = need(&z, type_count(ctx, t->type)), home = z.n_params;
+        z.n_params = need(&z, dim_add(ctx, z.n_params, n_cells));
+        if (k == left_out)
+            continue;
+        z.n++;
+        p->tensor = k;
         p->d = transform_of(t->kind);
         p->c = (TransformCall){e->m, e->f, t, type_with(t->type, DT_F64), t->span};
         p->free = p->d->free_type(ctx, p->c.type);
         p->at = z.n_free;
-        p->home = z.n_params;
+        p->home = home;
         p->count = need(&z, type_count(ctx, p->free));
-        p->n_cells = need(&z, type_count(ctx, t->type));
+        p->n_cells = n_cells;
         z.n_free = need(&z, dim_add(ctx, z.n_free, p->count));
-        z.n_params = need(&z, dim_add(ctx, z.n_params, p->n_cells));
     }
     return z;
 }
 
 /* ---- vectors of blocks */
 
-static Val reshaped(Build *e, Val x, Type to) {
+Val fit_reshaped(Build *e, Val x, Type to) {
     if (graph_type(e->f, x).rank == to.rank)
         return x;
     ReshapeAttr *a = ARENA_NEW(e->u->arena, ReshapeAttr);
@@ -73,23 +63,25 @@ static Val cut(Build *e, Val v, Dim at, Dim count, Type to, Str name) {
     NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
     Dim k = to.rank ? maker_index(&n, "k", count) : dim_const(ctx, 0), from = dim_add(ctx, at, k);
     int read = maker_read(&n, v, &from);
-    return reshaped(e, maker_done(&n, read, to.rank ? 1 : 0, &k, &count, e->span, name), to);
+    return fit_reshaped(e, maker_done(&n, read, to.rank ? 1 : 0, &k, &count, e->span, name), to);
 }
 
 /* The blocks one after the other. */
-static Val joined(Build *e, const Val *blocks, const Dim *at, int n, Dim total) {
+Val fit_joined(Build *e, const Val *blocks, const Dim *at, int n, Dim total) {
     Ctx *ctx = e->u->ctx;
     DType dt = n ? graph_type(e->f, blocks[0]).dt : DT_F64;
     Type all = type_new(ctx, dt, 1, &total);
     Val v = {0};
-    if (n != 1 || graph_type(e->f, blocks[0]).rank != 1)
+    if (n != 1 || graph_type(e->f, blocks[0]).rank != 1 ||
+        graph_type(e->f, blocks[0]).shape[0] != total)
         v = graph_fill(e->m, e->f, all, 0, e->span, NULL);
     for (int k = 0; k < n; k++) {
         Type t = graph_type(e->f, blocks[k]);
         Dim count = type_count(ctx, t);
         if (!v.id)
             return blocks[0];
-        Val flat = t.rank > 1 ? reshaped(e, blocks[k], type_new(ctx, dt, 1, &count)) : blocks[k];
+        Val flat =
+            t.rank > 1 ? fit_reshaped(e, blocks[k], type_new(ctx, dt, 1, &count)) : blocks[k];
         NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
         Dim i = t.rank ? maker_index(&m, "k", count) : dim_const(ctx, 0),
             to = dim_add(ctx, at[k], i);
@@ -118,19 +110,18 @@ static Val table(const Fit *z, BlockFn (*column)(const TransformDef *d)) {
         v[k] = column(z->p[k].d)(&z->p[k].c);
         at[k] = z->p[k].at;
     }
-    return joined(e, v, at, z->n, z->n_free);
+    return fit_joined(e, v, at, z->n, z->n_free);
 }
 
 static BlockFn ends_column(const TransformDef *d) { return d->ends; }
 
-/* The parameters at u, in f64. */
-static Val *forward(const Fit *z, Build *e, Val u) {
-    Val *theta = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+Val *fit_forward(const Fit *z, Build *e, Val u) {
+    Val *theta = ARENA_ARRAY(e->u->arena, Val, e->block->params.n + 1);
     for (int k = 0; k < z->n; k++) {
         TransformCall c = z->p[k].c;
         c.f = e->f;
         Val block = cut(e, u, z->p[k].at, z->p[k].count, z->p[k].free, c.t->path);
-        theta[k] = z->p[k].d->forward(&c, block);
+        theta[z->p[k].tensor] = z->p[k].d->forward(&c, block);
     }
     return theta;
 }
@@ -140,17 +131,16 @@ static Val start(const Fit *z) {
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
     Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++) {
-        const AbiTensor *t = &e->block->params.p[k];
-        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = k};
+        const AbiTensor *t = z->p[k].c.t;
+        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = z->p[k].tensor};
         Val x = graph_cast(e->m, e->f, est_need_param(e, &p, t->type), DT_F64, e->span, NULL);
         v[k] = z->p[k].d->inverse(&z->p[k].c, x);
         at[k] = z->p[k].at;
     }
-    return joined(e, v, at, z->n, z->n_free);
+    return fit_joined(e, v, at, z->n, z->n_free);
 }
 
-/* f64[n, n], 1 on the diagonal */
-static Val unit(Build *e, Dim n) {
+Val fit_unit(Build *e, Dim n) {
     NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
     Dim at[2] = {maker_index(&m, "i", n), maker_index(&m, "j", n)};
     int same = body_op2(&m.b, SC_eq, body_index(&m.b, at[0]), body_index(&m.b, at[1]));
@@ -167,7 +157,7 @@ typedef struct FitBody {
     int loglik, logprior; /* numbers of results, or -1 */
 } FitBody;
 
-static Func *body_func(const Fit *z, const char *suffix) {
+Func *fit_body(const Fit *z, const char *suffix) {
     Build *e = z->e;
     Func *f = graph_func_new(e->m, str_fmt(ctx_of(z), "%s.%s", e->f->name, suffix), e->span);
     f->real = e->f->real;
@@ -179,18 +169,19 @@ static Func *body_func(const Fit *z, const char *suffix) {
     return f;
 }
 
-/* A Build in the body with the parameters at u in the place of the function's. */
-static Build in_body(const Fit *z, Func *f) {
+Build fit_in_body(const Fit *z, Func *f, double left_out) {
     Build b = *z->e;
     b.f = f;
-    Val *theta = forward(z, &b, f->params.p[0].val);
-    for (int k = 0; k < z->n; k++)
+    Val *theta = fit_forward(z, &b, f->params.p[0].val);
+    if (z->left_out >= 0)
+        theta[z->left_out] = graph_fill(b.m, f, type_scalar(DT_F64), left_out, b.span, NULL);
+    for (int k = 0; k < b.block->params.n; k++)
         theta[k] = graph_cast(b.m, f, theta[k], b.block->params.p[k].type.dt, b.span, NULL);
     b.theta = theta;
     return b;
 }
 
-static int local_result(Build *b, Val v, const char *name) {
+int fit_local(Build *b, Val v, const char *name) {
     if (!v.id)
         return -1;
     est_result(b, v, name, RES_LOCAL, -1);
@@ -198,25 +189,25 @@ static int local_result(Build *b, Val v, const char *name) {
 }
 
 static FitBody value_body(const Fit *z, const Parts *p, bool hessian) {
-    FitBody r = {.f = body_func(z, "body")};
+    FitBody r = {.f = fit_body(z, "body")};
     Val u = r.f->params.p[0].val;
-    Build b = in_body(z, r.f);
+    Build b = fit_in_body(z, r.f, 0);
     Density d = est_density(&b, p);
     Val g = est_vjp(&b, d.value, est_one(&b), &u, 1, NULL)->first;
-    local_result(&b, d.value, "value");
-    local_result(&b, g, "gradient");
+    fit_local(&b, d.value, "value");
+    fit_local(&b, g, "gradient");
     if (hessian)
-        local_result(&b, est_vjp(&b, g, unit(&b, z->n_free), &u, 1, z->n_free)->first, "hessian");
-    r.loglik = local_result(&b, d.loglik, "loglik");
-    r.logprior = local_result(&b, d.logprior, "logprior");
+        fit_local(&b, est_vjp(&b, g, fit_unit(&b, z->n_free), &u, 1, z->n_free)->first, "hessian");
+    r.loglik = fit_local(&b, d.loglik, "loglik");
+    r.logprior = fit_local(&b, d.logprior, "logprior");
     return r;
 }
 
-static const Inst *optimise(const Fit *z, const FitBody *body, FitMethod method, Dim rows) {
+const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows) {
     Build *e = z->e;
-    const Func *f = body->f;
     Val *args = ARENA_ARRAY(e->u->arena, Val, f->params.n + 2);
-    args[0] = start(z);
+    Type u = graph_type(f, f->params.p[0].val);
+    args[0] = method == FIT_LSQ ? graph_fill(e->m, e->f, u, 0, e->span, NULL) : start(z);
     args[1] = table(z, ends_column);
     for (int k = 1; k < f->params.n; k++)
         args[k + 1] = est_need_param(e, &f->params.p[k], graph_type(f, f->params.p[k].val));
@@ -257,7 +248,7 @@ static Val missing_cells(const Fit *z, Val marks) {
         v[k] = maker_done(&all, maker_read(&all, one, i), p->c.type.rank, i, p->c.type.shape,
                           e->span, NULL);
     }
-    return joined(e, v, at, z->n, z->n_params);
+    return fit_joined(e, v, at, z->n, z->n_params);
 }
 
 /* sum_b x[a, b] * y[b, j], where x that are NaN count as 0 */
@@ -275,13 +266,16 @@ static Val product(const Fit *z, Val x, Val y, bool turned) {
     return maker_done(&n, body, 2, (Dim[]){a, j}, shape, e->span, NULL);
 }
 
-static Val covariance(const Fit *z, Val u, const Val *theta, Val cov) {
+Val fit_covariance(const Fit *z, Val u, const Val *theta, Val cov) {
     Build *e = z->e;
     Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
-    for (int k = 0; k < z->n; k++)
+    Val *blocks = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
         at[k] = z->p[k].home;
-    Val all = joined(e, theta, at, z->n, z->n_params);
-    Val jt = est_vjp(e, all, unit(e, z->n_params), &u, 1, z->n_params)->first;
+        blocks[k] = theta[z->p[k].tensor];
+    }
+    Val all = fit_joined(e, blocks, at, z->n, z->n_params);
+    Val jt = est_vjp(e, all, fit_unit(e, z->n_params), &u, 1, z->n_params)->first;
     Val full = product(z, jt, product(z, cov, jt, false), true);
     Val bad = missing_cells(z, missing(z, cov));
     NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
@@ -311,20 +305,19 @@ static Val listed(const Fit *z, const Val *v, int n, DType dt) {
     return maker_done(&m, r, 1, &i, &count, e->span, NULL);
 }
 
-static Val element(const Fit *z, Val v, int k) {
-    Build *e = z->e;
+Val fit_element(Build *e, Val v, int k) {
     NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
-    Dim at = dim_const(ctx_of(z), k);
+    Dim at = dim_const(e->u->ctx, k);
     return maker_done(&n, maker_read(&n, v, &at), 0, NULL, NULL, e->span, NULL);
 }
 
-static Val dim_value(const Fit *z, Dim d) {
-    NestMaker n = nest_maker(z->e->m, z->e->f, NEST_STORE);
-    return maker_done(&n, body_dim(&n.b, d), 0, NULL, NULL, z->e->span, NULL);
+Val fit_dim(Build *e, Dim d) {
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    return maker_done(&n, body_dim(&n.b, d), 0, NULL, NULL, e->span, NULL);
 }
 
-/* Element of params that belongs to the element of u at fault; -1 stays. */
-static Val where(const Fit *z, Val at) {
+/* -1 stays. */
+Val fit_where(const Fit *z, Val at) {
     Build *e = z->e;
     bool same = true;
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
@@ -335,12 +328,12 @@ static Val where(const Fit *z, Val at) {
         return at;
     for (int k = 0; k < z->n; k++) {
         v[k] = graph_map(e->m, e->f, SC_add,
-                         (Val[]){z->p[k].d->home(&z->p[k].c), dim_value(z, z->p[k].home)}, 2,
-                         e->span, NULL);
+                         (Val[]){z->p[k].d->home(&z->p[k].c), fit_dim(e, z->p[k].home)}, 2, e->span,
+                         NULL);
         starts[k] = z->p[k].at;
     }
-    Val home = joined(e, v, starts, z->n, z->n_free);
-    Val zero = dim_value(z, dim_const(ctx_of(z), 0));
+    Val home = fit_joined(e, v, starts, z->n, z->n_free);
+    Val zero = fit_dim(e, dim_const(ctx_of(z), 0));
     GatherAttr *attr = ARENA_NEW(e->u->arena, GatherAttr);
     attr->at = 0;
     Val args[2] = {home, graph_map(e->m, e->f, SC_max, (Val[]){at, zero}, 2, e->span, NULL)};
@@ -351,8 +344,7 @@ static Val where(const Fit *z, Val at) {
     return maker_done(&n, r, 0, NULL, NULL, e->span, NULL);
 }
 
-/* The call fails where the start is not finite. */
-static void require_start(const Fit *z, Val code) {
+void fit_require_start(const Fit *z, Val code) {
     Build *e = z->e;
     NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
     int ok = body_op2(&n.b, SC_le, body_int(&n.b, DT_I64, 0), maker_read(&n, code, NULL));
@@ -363,15 +355,7 @@ static void require_start(const Fit *z, Val code) {
                 e->span);
 }
 
-enum { WAY_CLOSED = 1, WAY_LSQ, WAY_NEWTON, WAY_LBFGS }; /* cnnc_fit_info.method */
-
-typedef struct Figures {
-    int way;
-    Val code, iterations, where;                 /* i64 */
-    Val loglik, logprior, grad_norm, s2, df, r2; /* f64; id 0: NaN */
-} Figures;
-
-static void results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
+void fit_results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
     Build *e = z->e;
     Dim n = e->block->observations ? e->block->observations : dim_const(ctx_of(z), 0);
     for (int k = 0; k < e->f->params.n; k++) {
@@ -384,7 +368,7 @@ static void results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
     }
     cov = graph_cast(e->m, e->f, cov, e->block->real, e->span, NULL);
     est_result(e, cov, "cov", RES_COV, -1);
-    Val ints[4] = {dim_value(z, dim_const(ctx_of(z), g->way)), g->iterations, dim_value(z, n),
+    Val ints[4] = {fit_dim(e, dim_const(ctx_of(z), g->way)), g->iterations, fit_dim(e, n),
                    g->where};
     Val reals[6] = {g->loglik, g->logprior, g->grad_norm, g->s2, g->df, g->r2};
     est_result(e, listed(z, ints, 4, DT_I64), "counts", RES_INFO, -1);
@@ -397,25 +381,39 @@ static void results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
 static void fit_newton(Fit *z, const Parts *p) {
     Build *e = z->e;
     FitBody body = value_body(z, p, true);
-    const Inst *i = optimise(z, &body, FIT_NEWTON, NULL);
+    const Inst *i = fit_optimise(z, body.f, FIT_NEWTON, NULL);
     int first = fit_first(FIT_NEWTON);
     Val u = inst_result(i, FIT_POINT), ctl = inst_result(i, FIT_CTL);
-    Figures g = {.way = WAY_NEWTON, .code = element(z, ctl, 1), .iterations = element(z, ctl, 3)};
-    require_start(z, g.code);
-    g.where = where(z, element(z, ctl, 2));
-    g.grad_norm = element(z, inst_result(i, FIT_STATS), 1);
+    Figures g = {
+        .way = WAY_NEWTON, .code = fit_element(e, ctl, 1), .iterations = fit_element(e, ctl, 3)};
+    fit_require_start(z, g.code);
+    g.where = fit_where(z, fit_element(e, ctl, 2));
+    g.grad_norm = fit_element(e, inst_result(i, FIT_STATS), 1);
     if (body.loglik >= 0)
         g.loglik = inst_result(i, first + body.loglik);
     if (body.logprior >= 0)
         g.logprior = inst_result(i, first + body.logprior);
-    Val *theta = forward(z, e, u);
-    results(z, theta, covariance(z, u, theta, inst_result(i, FIT_COV)), &g);
+    Val *theta = fit_forward(z, e, u);
+    fit_results(z, theta, fit_covariance(z, u, theta, inst_result(i, FIT_COV)), &g);
 }
 
 void est_make_fit(Unit *u, int block, const Parts *p) {
     Build e = est_begin(u, block, p, "fit", ENTRY_FIT);
+    Squares squares;
+    Str why = NULL;
     est_all_params(&e);
     est_require_labels(&e);
-    Fit z = fit_of(&e);
+    bool is_squares = est_squares(u, block, p, &squares, &why);
+    if (u->fit_way == FIT_WAY_LSQ && !is_squares)
+        diag_error(u->ctx, "E0591", e.block->span, "%s is no least squares: %s", e.block->name,
+                   why);
+    AbiBlock *out = u->graph->blocks.p[block];
+    out->fit = (AbiFit){.present = true, .scale = -1};
+    if (is_squares && (u->fit_way == FIT_WAY_AUTO || u->fit_way == FIT_WAY_LSQ)) {
+        out->fit.scale = squares.scale;
+        est_fit_squares(&e, p, &squares);
+        return;
+    }
+    Fit z = fit_of(&e, -1);
     fit_newton(&z, p);
 }

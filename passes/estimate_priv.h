@@ -39,6 +39,9 @@ Val est_one(Build *e);
 void est_result(Build *e, Val v, const char *name, ResRole role, int of);
 void est_require(Build *e, Val ok, Str message, Span span);
 
+/* The results of a part, whose params exist by role and name. */
+Val *est_splice(Build *e, const Func *part);
+
 /* estimate_fit.c: the entry that fits. */
 void est_make_fit(Unit *u, int block, const Parts *p);
 

@@ -134,6 +134,16 @@ static void time_table(const PassOptions *o, const Times *t, int n) {
     sb_printf(o->dumps, "%-16s %13.3f\n", "total", 1e3 * sum);
 }
 
+bool pass_fit_way(const char *name, FitWay *out) {
+    static const char *const names[] = {"auto", "closed", "lsq", "newton", "lbfgs"};
+    for (int k = 0; k < (int)(sizeof names / sizeof *names); k++)
+        if (strcmp(names[k], name) == 0) {
+            *out = (FitWay)k;
+            return true;
+        }
+    return false;
+}
+
 /* ---- entry */
 
 static const char *fits_level(Ctx *ctx, const Unit *u, const PassDef *p) {

@@ -6,6 +6,16 @@
 #include "ir/loop.h"
 #include "ir/target.h"
 
+/* How exact estimators are fitted: what suits them, or one way (an error where it does not exist). */
+typedef enum FitWay {
+    FIT_WAY_AUTO,
+    FIT_WAY_CLOSED,
+    FIT_WAY_LSQ,
+    FIT_WAY_NEWTON,
+    FIT_WAY_LBFGS
+} FitWay;
+bool pass_fit_way(const char *name, FitWay *out); /* auto, closed, lsq, newton, lbfgs */
+
 /* What a pass works on: the graph module until to_loops, the loop module from then on. */
 typedef struct Unit {
     Ctx *ctx;
@@ -15,6 +25,7 @@ typedef struct Unit {
     const Target *target;
     int groups; /* jobs of a batch, 8 */
     int rows;   /* rows of a slice, 16 */
+    FitWay fit_way; /* --method= */
 } Unit;
 
 typedef enum PassLevel { LEVEL_GRAPH, LEVEL_TO_LOOPS, LEVEL_LOOP } PassLevel;

@@ -55,6 +55,7 @@ static int normal_stat(BodyBuilder *b, int k, int x, const int *p, int element) 
 
 const DistDef dist_normal = {
     .name = "Normal",
+    .is_square = true,
     .doc = "mean and standard deviation",
     .n_forms = 1,
     .forms = {{2, {{"mean", KIND_REAL}, {"sd", KIND_POSITIVE}}}},

@@ -61,6 +61,16 @@ static bool fit_runtime(void *self, Str callee, void *const *b, const ScalarValu
         rt_give(b[0], b[1], a[0].i);
     else if (IS("fit_info"))
         rt_fit_info(b[0], b[1], b[2]);
+    else if (IS("qr_rows"))
+        rt_qr_rows(b[0], b[1], a[0].i, a[1].i);
+    else if (IS("lsq_rows"))
+        rt_lsq_rows(b[0], b[1], a[0].i, a[1].i);
+    else if (IS("lsq"))
+        rt_lsq(b[0], b[1], b[2], b[3], a[0].i, a[1].i);
+    else if (IS("lm"))
+        rt_lm(b[0], b[1], b[2], b[3], b[4], a[0].i, a[1].i);
+    else if (IS("lsq_cov"))
+        rt_lsq_cov(b[0], b[1], b[2], b[3], a[0].i);
     else
         return false;
 #undef IS

@@ -117,9 +117,125 @@ static void separation_names_the_parameter(void **state) {
     assert_int_equal(native.info.where, 3);
 }
 
+/* Least squares: the numbers of R's lm(dist ~ speed) on ten rows of `cars`, by hand here. */
+static const char LINE[] = "estimator line[N](lambda: positive = 1) {\n"
+                           "  data  x: [N]\n"
+                           "  data  y: [N]\n"
+                           "  data  u: [N]\n"
+                           "  param sigma: positive\n"
+                           "  param a: real\n"
+                           "  param b: real\n"
+                           "  b ~ Normal(1, 2 * sigma / sqrt(lambda))\n"
+                           "  y ~ Normal(a + b * x, sigma / sqrt(u))\n"
+                           "}\n";
+
+static FitCase line(double prior) {
+    return (FitCase){.text = LINE,
+                     .name = "line",
+                     .dims = {6},
+                     .data = {{1, 2, 3, 4, 5, 6}, {2, 4, 5, 4, 7, 9}, {1, 2, 1, 2, 1, 2}},
+                     .start = {1, 0, 0},
+                     .prior = prior,
+                     .formals = {4}};
+}
+
+/* Weighted normal equations in two unknowns; a prior on b adds (1 - b)^2, since 2 / sqrt(4) = 1. */
+static void line_by_hand(const FitCase *c, double *a, double *b, double *rss) {
+    double s[3] = {0}, t[2] = {0};
+    for (int k = 0; k < 6; k++) {
+        double x = c->data[0][k], y = c->data[1][k], u = c->data[2][k];
+        s[0] += u, s[1] += u * x, s[2] += u * x * x;
+        t[0] += u * y, t[1] += u * x * y;
+    }
+    s[2] += c->prior, t[1] += c->prior;
+    double det = s[0] * s[2] - s[1] * s[1];
+    *a = (t[0] * s[2] - t[1] * s[1]) / det;
+    *b = (s[0] * t[1] - s[1] * t[0]) / det;
+    *rss = c->prior * (1 - *b) * (1 - *b);
+    for (int k = 0; k < 6; k++) {
+        double e = c->data[1][k] - *a - *b * c->data[0][k];
+        *rss += c->data[2][k] * e * e;
+    }
+}
+
+static void a_line(void **state) {
+    (void)state;
+    for (int prior = 0; prior < 2; prior++) {
+        FitCase c = line(prior);
+        double a, b, rss, n = 6 + prior;
+        line_by_hand(&c, &a, &b, &rss);
+        FitAnswer r = fit_all_ways(&c);
+        assert_int_equal(r.code, 0);
+        assert_int_equal(r.info.method, 2);
+        fit_close("a", r.params[1], a, 1e-12);
+        fit_close("b", r.params[2], b, 1e-12);
+        fit_close("sigma", r.params[0], sqrt(rss / n), 1e-12);
+        fit_close("s2", r.info.s2, rss / (n - 2), 1e-12);
+        fit_close("df", r.info.df, n - 2, 0);
+        fit_close("var sigma", r.cov[0], rss / n / (2 * n), 1e-12);
+        fit_close("cov sigma, a", r.cov[1], 0, 0);
+    }
+}
+
+/* The scale is known: its own covariance, and no s2 in it. */
+static void a_known_scale(void **state) {
+    (void)state;
+    FitCase c = {.text = "estimator mean[N] {\n data y: [N]\n param m: real\n m ~ Normal(0, 3)\n y "
+                         "~ Normal(m, 2)\n}\n",
+                 .name = "mean",
+                 .dims = {4},
+                 .data = {{1, 2, 3, 6}},
+                 .prior = 1};
+    FitAnswer r = fit_all_ways(&c);
+    double w = 4 / 4.0 + 1 / 9.0;
+    fit_close("m", r.params[0], 12 / 4.0 / w, 1e-12);
+    fit_close("its variance", r.cov[0], 1 / w, 1e-12);
+}
+
+static void a_curve(void **state) {
+    (void)state;
+    FitCase c = {.text = "estimator curve[N] {\n data x: [N]\n data y: [N]\n param a: real\n param "
+                         "k: positive\n param s: positive\n"
+                         " y ~ Normal(a * (1 - exp(-k * x)), s)\n}\n",
+                 .name = "curve",
+                 .dims = {6},
+                 .data = {{1, 2, 3, 4, 5, 6}, {3.9, 6.4, 7.8, 8.6, 9.2, 9.4}},
+                 .start = {1, 1, 1},
+                 .prior = 1};
+    FitAnswer r = fit_all_ways(&c);
+    assert_int_equal(r.code, 0);
+    assert_int_equal(r.info.method, 2);
+    double grad[2] = {0};
+    for (int n = 0; n < 6; n++) { /* the residual is orthogonal to both columns */
+        double e = exp(-r.params[1] * c.data[0][n]), d = c.data[1][n] - r.params[0] * (1 - e);
+        grad[0] += d * (1 - e);
+        grad[1] += d * r.params[0] * c.data[0][n] * e;
+    }
+    fit_close("the first column", grad[0], 0, 1e-9);
+    fit_close("the second column", grad[1], 0, 1e-8);
+}
+
+static void dependent_columns_are_named(void **state) {
+    (void)state;
+    FitCase c = line(0);
+    FitAnswer loops, native;
+    for (int k = 0; k < 6; k++)
+        c.data[0][k] = 2;
+    fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
+    fit_same(&native, &loops, 0);
+    assert_int_equal(native.code, 2);
+    assert_int_equal(native.info.where, 2);
+    assert_true(isnan(native.cov[2 * 3 + 2]));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_coin), cmocka_unit_test(a_bad_start),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_coin),
+                                       cmocka_unit_test(a_bad_start),
                                        cmocka_unit_test(every_kind),
+                                       cmocka_unit_test(a_line),
+                                       cmocka_unit_test(a_known_scale),
+                                       cmocka_unit_test(a_curve),
+                                       cmocka_unit_test(dependent_columns_are_named),
                                        cmocka_unit_test(separation_names_the_parameter)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
