@@ -235,6 +235,8 @@ static bool normal_densities(Derive *d, const Func *f, bool prior, uint64_t *sca
             continue;
         uint64_t x = deps[i->args[0].id], mean = deps[i->args[1].id];
         any = true;
+        if (prior && deps[i->args[2].id] != *scale)
+            return false; /* its scale is no multiple of the free one */
         *scale |= deps[i->args[2].id];
         if (a->dist != &dist_normal || (prior ? mean : x) || ((mean | x) & *scale))
             return false;
@@ -249,6 +251,24 @@ static bool is_normal(Unit *u, Derive *d) {
     return normal_densities(d, d->loglik, false, &scale) &&
            (!d->logprior ||
             (closed_is_sum(u, d->logprior) && normal_densities(d, d->logprior, true, &scale)));
+}
+
+/* The likelihood's only statement: mean and left side at a draw. */
+static void note_mean(Derive *d) {
+    const Inst *only = NULL;
+    for (int k = 0; k < d->loglik->insts.n; k++)
+        if (d->loglik->insts.p[k]->op == &op_density) {
+            if (only)
+                return;
+            only = d->loglik->insts.p[k];
+        }
+    if (!only || graph_type(d->loglik, only->args[1]).rank != 1 ||
+        graph_type(d->loglik, only->args[2]).rank != 0)
+        return;
+    SymGraph g = {.c = &d->c, .m = d->m, .f = d->loglik, .block = d->block};
+    d->row = sym_index(&d->c, str_of(d->ctx, "i"));
+    d->left = sym_of_val(&g, only->args[0], &d->row);
+    d->mean = sym_of_val(&g, only->args[1], &d->row);
 }
 
 /* ---- all of one estimator */
@@ -280,6 +300,8 @@ static Derive begin(Unit *u, int block, DeriveFormat format) {
     d.where = place(&d);
     d.like_text = head_text(&d);
     d.normal = is_normal(u, &d);
+    if (d.normal)
+        note_mean(&d);
     if (!d.block->is_minimize && !d.block->using_.present)
         d.closed = closed_form(u, block, d.loglik, d.logprior, &d.form, &d.why);
     else

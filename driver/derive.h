@@ -36,8 +36,11 @@ typedef struct Derive {
     const Func *loglik, *logprior; /* logprior NULL: no prior */
     Str where;                     /* "coin.cnn:5-6" */
     Str like_text, why;            /* "p(x, phi)"; why there is no closed form */
-    bool dropped;                  /* constants are left out of the log density */
-    bool closed, normal;           /* normal: every likelihood is Normal */
+    /* Of least squares: mean and left side of the likelihood at the draw `row`; NULL where there
+     * are several statements, or draws have several axes. */
+    Sym mean, left, row;
+    bool dropped;        /* constants are left out of the log density */
+    bool closed, normal; /* normal: every likelihood is Normal */
     Closed form;
     SymCtx c;
     SymPrint print, formula, plain; /* the output's style; for machines; text for `steps` */

@@ -186,6 +186,60 @@ static void number_answer(Lsq *q, Str label, Sym e, Sym at) {
         derive_answer(q->d, label, at, sym_div(c, a, sym_expand(c, sym_neg(c, b))));
 }
 
+/* ---- several parameters: their columns side by side */
+
+/* The mean's derivative by a parameter, as a column: X of X_ij, x of x_i, 1. NULL: it has no short
+ * name. */
+static Str column_text(Derive *d, Sym slope) {
+    if (!slope)
+        return NULL;
+    if (!sym_mentions(slope, d->row) && slope->kind == SYM_NUM)
+        return derive_sym(d, slope);
+    if (slope->kind == SYM_NAME && slope->n && slope->kids[0] == d->row)
+        return sym_print_name(&d->print, slope->name);
+    return slope->kind == SYM_DELTA ? derive_sym(d, slope) : NULL;
+}
+
+static Sym without_params(Lsq *q, Sym e) {
+    for (int k = 0; k < q->d->block->params.n; k++) {
+        Sym subs[MAX_RANK], at = derive_element(q->d, k, subs);
+        if (e && !at->n)
+            e = sym_replace(&q->d->c, e, at, sym_num(&q->d->c, 0));
+    }
+    return e;
+}
+
+/* J = [1, x], (a, b) = (J'J)^-1 J'y: without priors, and where nothing else is in the mean. */
+static void columns_answer(Lsq *q) {
+    Derive *d = q->d;
+    StrBuf columns = sb_new(&d->ctx->perm), names = sb_new(&d->ctx->perm);
+    if (!d->mean || !d->left || d->left->kind != SYM_NAME || d->logprior || q->n_real < 2)
+        return;
+    for (int k = 0; k < d->block->params.n; k++) {
+        Sym subs[MAX_RANK];
+        if (k == q->scale)
+            continue;
+        Sym at = derive_element(d, k, subs);
+        Str text = column_text(d, sym_diff(&d->c, d->mean, at));
+        if (!text || at->n > 1)
+            return;
+        sb_printf(&columns, "%s%s", columns.len ? ", " : "", text);
+        sb_printf(&names, "%s%s", names.len ? ", " : "", sym_print_name(&d->print, at->name));
+    }
+    Sym rest = without_params(q, d->mean);
+    for (int k = 0; rest && k < sym_n_terms(rest); k++)
+        if (!sym_is_num(sym_term(rest, k), 0) && !mentions_real(q, sym_term(rest, k)))
+            return;
+    Str left = sym_print_name(&d->print, d->left->name), mark = derive_pick(d, "'", "^\\top ");
+    derive_equation(d, "J", str_fmt(d->ctx, "[%s]", columns.text),
+                    "the mean's derivatives, a column for each parameter");
+    derive_equation(d, str_fmt(d->ctx, "(J%sJ) (%s)", mark, names.text),
+                    str_fmt(d->ctx, "J%s%s", mark, left), "normal equations");
+    Str text = str_fmt(d->ctx, "(%s) = (J%sJ)%s J%s%s", names.text, mark,
+                       derive_pick(d, "^-1", "^{-1}"), mark, left);
+    vec_push(&d->ctx->perm, &d->answers, (DeriveAnswer){"MLE", text, text});
+}
+
 /* ---- the scale: a/sigma + b/sigma^3 = 0 */
 
 static Sym apart(SymCtx *c, Sym e) {
@@ -279,6 +333,7 @@ bool derive_lsq(Derive *d, Sym e) {
     for (int k = 0; k < d->block->params.n; k++)
         if (k != q.scale)
             normal_equations(&q, e, derive_element(d, k, subs));
+    columns_answer(&q);
     if (q.sigma)
         scale_equation(&q, e);
     d->rule = "least squares";

@@ -1,10 +1,10 @@
-#include "driver/sym.h"
+#include "driver/sym_priv.h"
 
 #include <math.h>
 
 /* ---- nodes */
 
-static Sym node(SymCtx *c, SymNode n, const Sym *kids) {
+Sym sym_node(SymCtx *c, SymNode n, const Sym *kids) {
     if (++c->n_nodes > c->most)
         return NULL;
     for (int k = 0; k < n.n; k++)
@@ -14,24 +14,24 @@ static Sym node(SymCtx *c, SymNode n, const Sym *kids) {
     return arena_dup(&c->ctx->perm, &n, sizeof n);
 }
 
-Sym sym_num(SymCtx *c, double v) { return node(c, (SymNode){.kind = SYM_NUM, .num = v}, NULL); }
+Sym sym_num(SymCtx *c, double v) { return sym_node(c, (SymNode){.kind = SYM_NUM, .num = v}, NULL); }
 
 Sym sym_name(SymCtx *c, Str name, unsigned flags, const Sym *subs, int n) {
-    return node(c, (SymNode){.kind = SYM_NAME, .name = name, .flags = flags, .n = n}, subs);
+    return sym_node(c, (SymNode){.kind = SYM_NAME, .name = name, .flags = flags, .n = n}, subs);
 }
 
 Sym sym_param(SymCtx *c, Str name, unsigned flags, uint64_t deps, const Sym *subs, int n) {
-    return node(
+    return sym_node(
         c,
         (SymNode){.kind = SYM_NAME, .name = name, .flags = flags | SYM_PARAM, .deps = deps, .n = n},
         subs);
 }
 
 Sym sym_index(SymCtx *c, Str name) {
-    return node(c, (SymNode){.kind = SYM_INDEX, .name = name}, NULL);
+    return sym_node(c, (SymNode){.kind = SYM_INDEX, .name = name}, NULL);
 }
 
-Sym sym_stop(SymCtx *c, Sym a) { return node(c, (SymNode){.kind = SYM_STOP, .n = 1}, &a); }
+Sym sym_stop(SymCtx *c, Sym a) { return sym_node(c, (SymNode){.kind = SYM_STOP, .n = 1}, &a); }
 
 bool sym_is_num(Sym e, double v) { return e && e->kind == SYM_NUM && e->num == v; }
 
@@ -113,18 +113,12 @@ int sym_size(Sym e) {
 
 /* ---- sums and products */
 
-typedef struct List {
-    SymCtx *c;
-    VEC(Sym) e;
-    bool bad;
-} List;
-
-static void put(List *l, Sym e) {
+void symlist_put(SymList *l, Sym e) {
     l->bad |= !e;
     vec_push(&l->c->ctx->perm, &l->e, e);
 }
 
-static double coefficient(Sym e) {
+double sym_coefficient(Sym e) {
     return e->kind == SYM_NUM                                  ? e->num
            : e->kind == SYM_MUL && e->kids[0]->kind == SYM_NUM ? e->kids[0]->num
                                                                : 1;
@@ -136,7 +130,8 @@ static Sym without_coefficient(SymCtx *c, Sym e) {
         return NULL;
     if (e->kind != SYM_MUL || e->kids[0]->kind != SYM_NUM)
         return e;
-    return e->n == 2 ? e->kids[1] : node(c, (SymNode){.kind = SYM_MUL, .n = e->n - 1}, e->kids + 1);
+    return e->n == 2 ? e->kids[1]
+                     : sym_node(c, (SymNode){.kind = SYM_MUL, .n = e->n - 1}, e->kids + 1);
 }
 
 static Sym scaled(SymCtx *c, double by, Sym e) {
@@ -144,37 +139,38 @@ static Sym scaled(SymCtx *c, double by, Sym e) {
         return e;
     if (by == 0 || e->kind == SYM_NUM)
         return sym_num(c, e->kind == SYM_NUM ? by * e->num : 0);
-    List l = {.c = c};
-    put(&l, sym_num(c, by));
+    SymList l = {.c = c};
+    symlist_put(&l, sym_num(c, by));
     if (e->kind == SYM_MUL)
         for (int k = 0; k < e->n; k++)
-            put(&l, e->kids[k]);
+            symlist_put(&l, e->kids[k]);
     else
-        put(&l, e);
-    return node(c, (SymNode){.kind = SYM_MUL, .n = l.e.n}, l.e.p);
+        symlist_put(&l, e);
+    return sym_node(c, (SymNode){.kind = SYM_MUL, .n = l.e.n}, l.e.p);
 }
 
-static Sym sum_of(SymCtx *c, const Sym *given, int n_given) {
-    List flat = {.c = c};
+Sym sym_sum_of(SymCtx *c, const Sym *given, int n_given) {
+    SymList flat = {.c = c};
     for (int k = 0; k < n_given; k++) { /* -(a + b) is -a - b */
         Sym e = without_coefficient(c, given[k]);
         bool in = e && e->kind == SYM_ADD && e != given[k];
         for (int j = 0; j < (in ? e->n : 1); j++)
-            put(&flat,
-                in ? scaled(c, coefficient(given[k]) * coefficient(e->kids[j]),
-                            without_coefficient(c, e->kids[j]) ? without_coefficient(c, e->kids[j])
-                                                               : sym_num(c, 1))
-                   : given[k]);
+            symlist_put(&flat,
+                        in ? scaled(c, sym_coefficient(given[k]) * sym_coefficient(e->kids[j]),
+                                    without_coefficient(c, e->kids[j])
+                                        ? without_coefficient(c, e->kids[j])
+                                        : sym_num(c, 1))
+                           : given[k]);
     }
     if (flat.bad)
         return NULL;
     const Sym *terms = flat.e.p;
     int n = flat.e.n;
     double *coef = ARENA_ARRAY(&c->ctx->perm, double, n + 1), number = 0;
-    List rest = {.c = c}, out = {.c = c};
+    SymList rest = {.c = c}, out = {.c = c};
     for (int k = 0; k < n; k++) {
         Sym e = without_coefficient(c, terms[k]);
-        double by = coefficient(terms[k]);
+        double by = sym_coefficient(terms[k]);
         if (!e) {
             number += by;
             continue;
@@ -183,15 +179,16 @@ static Sym sum_of(SymCtx *c, const Sym *given, int n_given) {
         for (; j < rest.e.n && !sym_equal(rest.e.p[j], e); j++)
             ;
         if (j == rest.e.n)
-            put(&rest, e);
+            symlist_put(&rest, e);
         coef[j] = j == rest.e.n - 1 && coef[j] == 0 ? by : coef[j] + by;
     }
     for (int k = 0; k < rest.e.n; k++)
         if (coef[k] != 0)
-            put(&out, scaled(c, coef[k], rest.e.p[k]));
+            symlist_put(&out, scaled(c, coef[k], rest.e.p[k]));
     if (number != 0 || !out.e.n)
-        put(&out, sym_num(c, number));
-    return out.e.n == 1 ? out.e.p[0] : node(c, (SymNode){.kind = SYM_ADD, .n = out.e.n}, out.e.p);
+        symlist_put(&out, sym_num(c, number));
+    return out.e.n == 1 ? out.e.p[0]
+                        : sym_node(c, (SymNode){.kind = SYM_ADD, .n = out.e.n}, out.e.p);
 }
 
 int sym_n_terms(Sym e) { return e->kind == SYM_ADD ? e->n : 1; }
@@ -201,12 +198,12 @@ Sym sym_term(Sym e, int k) { return e->kind == SYM_ADD ? e->kids[k] : e; }
 Sym sym_add(SymCtx *c, Sym a, Sym b) {
     if (!a || !b)
         return NULL;
-    List l = {.c = c};
+    SymList l = {.c = c};
     const Sym both[2] = {a, b};
     for (int j = 0; j < 2; j++)
         for (int k = 0; k < sym_n_terms(both[j]); k++)
-            put(&l, sym_term(both[j], k));
-    return sum_of(c, l.e.p, l.e.n);
+            symlist_put(&l, sym_term(both[j], k));
+    return sym_sum_of(c, l.e.p, l.e.n);
 }
 
 Sym sym_neg(SymCtx *c, Sym a) { return sym_mul(c, sym_num(c, -1), a); }
@@ -217,7 +214,7 @@ static Sym base_of(Sym e) { return e->kind == SYM_POW ? e->kids[0] : e; }
 
 /* Factors with equal bases get the sum of their exponents; numbers are multiplied. */
 static Sym product_of(SymCtx *c, const Sym *factors, int n) {
-    List base = {.c = c}, power = {.c = c};
+    SymList base = {.c = c}, power = {.c = c};
     double number = 1;
     for (int k = 0; k < n; k++) {
         if (factors[k]->kind == SYM_NUM) {
@@ -232,40 +229,42 @@ static Sym product_of(SymCtx *c, const Sym *factors, int n) {
         if (j < base.e.n) {
             power.e.p[j] = sym_add(c, power.e.p[j], e);
         } else {
-            put(&base, b);
-            put(&power, e);
+            symlist_put(&base, b);
+            symlist_put(&power, e);
         }
     }
     if (number == 0)
         return sym_num(c, 0);
-    List out = {.c = c};
+    SymList out = {.c = c};
     if (number != 1)
-        put(&out, sym_num(c, number));
+        symlist_put(&out, sym_num(c, number));
     for (int k = 0; k < base.e.n; k++)
         if (!sym_is_num(power.e.p[k], 0))
-            put(&out, sym_is_num(power.e.p[k], 1) ? base.e.p[k]
-                                                  : node(c, (SymNode){.kind = SYM_POW, .n = 2},
-                                                         (Sym[]){base.e.p[k], power.e.p[k]}));
+            symlist_put(&out, sym_is_num(power.e.p[k], 1)
+                                  ? base.e.p[k]
+                                  : sym_node(c, (SymNode){.kind = SYM_POW, .n = 2},
+                                             (Sym[]){base.e.p[k], power.e.p[k]}));
     if (!out.e.n)
         return sym_num(c, number);
     for (int k = 0; k < out.e.n; k++)
         if (!out.e.p[k])
             return NULL;
-    return out.e.n == 1 ? out.e.p[0] : node(c, (SymNode){.kind = SYM_MUL, .n = out.e.n}, out.e.p);
+    return out.e.n == 1 ? out.e.p[0]
+                        : sym_node(c, (SymNode){.kind = SYM_MUL, .n = out.e.n}, out.e.p);
 }
 
-static void put_factors(List *l, Sym e) {
+void symlist_factors(SymList *l, Sym e) {
     if (e && e->kind == SYM_MUL)
         for (int k = 0; k < e->n; k++)
-            put(l, e->kids[k]);
+            symlist_put(l, e->kids[k]);
     else
-        put(l, e);
+        symlist_put(l, e);
 }
 
 Sym sym_mul(SymCtx *c, Sym a, Sym b) {
-    List l = {.c = c};
-    put_factors(&l, a);
-    put_factors(&l, b);
+    SymList l = {.c = c};
+    symlist_factors(&l, a);
+    symlist_factors(&l, b);
     return l.bad ? NULL : product_of(c, l.e.p, l.e.n);
 }
 
@@ -291,7 +290,7 @@ Sym sym_pow(SymCtx *c, Sym base, Sym exponent) {
         return r;
     }
     /* (-a)^2 = a^2 is for sums whose first term is negative: the printed form is the shorter one */
-    return node(c, (SymNode){.kind = SYM_POW, .n = 2}, (Sym[]){base, exponent});
+    return sym_node(c, (SymNode){.kind = SYM_POW, .n = 2}, (Sym[]){base, exponent});
 }
 
 /* ---- calls */
@@ -310,16 +309,16 @@ static bool is_positive(Sym e) {
     return (e->flags & SYM_POSITIVE) || (e->kind == SYM_CALL && e->op == SC_exp);
 }
 
-static bool is_call(Sym e, ScalarOp op) { return e && e->kind == SYM_CALL && e->op == op; }
+bool sym_is_call(Sym e, ScalarOp op) { return e && e->kind == SYM_CALL && e->op == op; }
 
 static Sym call_node(SymCtx *c, ScalarOp op, const Sym *args, int n) {
-    return node(c, (SymNode){.kind = SYM_CALL, .op = op, .n = n}, args);
+    return sym_node(c, (SymNode){.kind = SYM_CALL, .op = op, .n = n}, args);
 }
 
 /* log of products of positive factors, of powers, of exp and of sums of exp(a - b) with b constant.
  */
 static Sym log_of(SymCtx *c, Sym a) {
-    if (is_call(a, SC_exp))
+    if (sym_is_call(a, SC_exp))
         return a->kids[0];
     if (sym_is_num(a, 1))
         return sym_num(c, 0);
@@ -387,13 +386,13 @@ Sym sym_call(SymCtx *c, ScalarOp op, const Sym *a, int n) {
     default:
         break;
     }
-    if (op == SC_sigmoid && a[0]->kind == SYM_MUL && coefficient(a[0]) < 0) {
+    if (op == SC_sigmoid && a[0]->kind == SYM_MUL && sym_coefficient(a[0]) < 0) {
         Sym z = sym_neg(c, a[0]);
         return sym_sub(c, sym_num(c, 1), sym_call(c, SC_sigmoid, &z, 1));
     }
     if (op == SC_exp && sym_is_num(a[0], 0))
         return sym_num(c, 1);
-    if (op == SC_exp && is_call(a[0], SC_log))
+    if (op == SC_exp && sym_is_call(a[0], SC_log))
         return a[0]->kids[0];
     Sym v = scalar_def(op)->flags & SF_REAL && scalar_def(op)->result == SR_SAME
                 ? number_call(c, op, a, n)
@@ -408,13 +407,13 @@ Sym sym_delta(SymCtx *c, Sym a, Sym b) {
         return sym_num(c, 1);
     if (a->kind == SYM_NUM && b->kind == SYM_NUM)
         return sym_num(c, 0);
-    return node(c, (SymNode){.kind = SYM_DELTA, .n = 2}, (Sym[]){a, b});
+    return sym_node(c, (SymNode){.kind = SYM_DELTA, .n = 2}, (Sym[]){a, b});
 }
 
 /* log sigmoid(z), which the densities write as select(0 < z, -log(1 + exp(-z)), z - log(1 + exp
  * z)). */
 static Sym log_sigmoid(SymCtx *c, Sym cond, Sym a, Sym b) {
-    if (!is_call(cond, SC_lt) || !sym_is_num(cond->kids[0], 0))
+    if (!sym_is_call(cond, SC_lt) || !sym_is_num(cond->kids[0], 0))
         return NULL;
     Sym z = cond->kids[1], one = sym_num(c, 1), minus = sym_neg(c, z);
     Sym up = sym_neg(c, log_of(c, sym_add(c, one, sym_call(c, SC_exp, &minus, 1))));
@@ -442,7 +441,7 @@ static bool vanishes(Sym e, Sym d) {
 /* A condition as 0 or 1: a bool of the data, an equality, a number. */
 static bool is_indicator(Sym cond) {
     return cond->kind == SYM_NAME || cond->kind == SYM_DELTA || cond->kind == SYM_NUM ||
-           is_call(cond, SC_and);
+           sym_is_call(cond, SC_and);
 }
 
 Sym sym_select(SymCtx *c, Sym cond, Sym a, Sym b) {
@@ -465,311 +464,5 @@ Sym sym_select(SymCtx *c, Sym cond, Sym a, Sym b) {
         return sym_mul(c, cond, a);
     if (cond->kind == SYM_NAME)
         return sym_add(c, sym_mul(c, cond, a), sym_mul(c, sym_sub(c, sym_num(c, 1), cond), b));
-    return node(c, (SymNode){.kind = SYM_SELECT, .n = 3}, (Sym[]){cond, a, b});
-}
-
-/* ---- sums over an index */
-
-/* A factor [index = e]: e, and the body without it; NULL if there is none. */
-static Sym delta_of(SymCtx *c, Sym index, Sym body, Sym *rest) {
-    List l = {.c = c};
-    put_factors(&l, body);
-    for (int k = 0; k < l.e.n; k++) {
-        Sym d = l.e.p[k];
-        if (d->kind != SYM_DELTA || (d->kids[0] != index && d->kids[1] != index))
-            continue;
-        Sym e = d->kids[0] == index ? d->kids[1] : d->kids[0];
-        if (sym_mentions(e, index))
-            continue;
-        *rest = sym_num(c, 1);
-        for (int j = 0; j < l.e.n; j++)
-            if (j != k)
-                *rest = sym_mul(c, *rest, l.e.p[j]);
-        return e;
-    }
-    return NULL;
-}
-
-/* exp(a + b) with b free of the index: exp(b) comes before the sum. */
-static Sym shift_out(SymCtx *c, Sym index, Sym body, Sym *factor) {
-    *factor = sym_num(c, 1);
-    if (!is_call(body, SC_exp) || body->kids[0]->kind != SYM_ADD)
-        return body;
-    Sym in = sym_num(c, 0), out = sym_num(c, 0);
-    for (int k = 0; k < body->kids[0]->n; k++) {
-        Sym t = body->kids[0]->kids[k];
-        if (sym_mentions(t, index))
-            in = sym_add(c, in, t);
-        else
-            out = sym_add(c, out, t);
-    }
-    *factor = sym_call(c, SC_exp, &out, 1);
-    return sym_call(c, SC_exp, &in, 1);
-}
-
-static bool mentions_delta(Sym e, Sym index) {
-    bool is = e->kind == SYM_DELTA && (e->kids[0] == index || e->kids[1] == index);
-    for (int k = 0; k < e->n && !is; k++)
-        is = mentions_delta(e->kids[k], index);
-    return is;
-}
-
-static Sym expand_product(SymCtx *c, Sym a, Sym b);
-
-/* Products whose factors are sums with such a delta, multiplied out. */
-static Sym expand_deltas(SymCtx *c, Sym index, Sym body) {
-    Sym total = sym_num(c, 0), rest;
-    for (int k = 0; k < sym_n_terms(body); k++) {
-        Sym t = sym_term(body, k), r = sym_num(c, 1);
-        bool out = t->kind == SYM_MUL && !delta_of(c, index, t, &rest);
-        for (int j = 0; out && r && j < t->n; j++)
-            r = t->kids[j]->kind == SYM_ADD && mentions_delta(t->kids[j], index)
-                    ? expand_product(c, r, t->kids[j])
-                : r->kind == SYM_ADD ? expand_product(c, r, t->kids[j])
-                                     : sym_mul(c, r, t->kids[j]);
-        total = sym_add(c, total, out ? r : t);
-    }
-    return total;
-}
-
-Sym sym_over(SymCtx *c, SymKind kind, Sym index, Sym extent, Sym body) {
-    if (!index || !extent || !body)
-        return NULL;
-    if (sym_is_num(extent, 1))
-        return sym_replace(c, body, index, sym_num(c, 0));
-    if (kind != SYM_SUM)
-        return sym_mentions(body, index)
-                   ? node(c, (SymNode){.kind = kind, .n = 3}, (Sym[]){index, extent, body})
-                   : body;
-    if (sym_is_num(body, 0))
-        return body;
-    if (!sym_mentions(body, index))
-        return sym_mul(c, extent, body);
-    if (body->kind == SYM_SUM && mentions_delta(body->kids[2], index)) {
-        Sym in = sym_over(c, SYM_SUM, index, extent, body->kids[2]);
-        if (in && !sym_mentions(in, index))
-            return sym_over(c, SYM_SUM, body->kids[0], body->kids[1], in);
-    }
-    Sym total = sym_num(c, 0), others = sym_num(c, 0), rest = NULL, factor;
-    if (mentions_delta(body, index))
-        body = expand_deltas(c, index, body);
-    for (int k = 0; body && k < sym_n_terms(body); k++) {
-        Sym t = sym_term(body, k), e = delta_of(c, index, t, &rest);
-        if (t->kind == SYM_NUM)
-            total = sym_add(c, total, sym_mul(c, extent, t));
-        else if (e)
-            total = sym_add(c, total, sym_replace(c, rest, index, e));
-        else
-            others = sym_add(c, others, t);
-    }
-    if (!others || sym_is_num(others, 0))
-        return others ? total : NULL;
-    if (!sym_mentions(others, index))
-        return sym_add(c, total, sym_mul(c, extent, others));
-    body = shift_out(c, index, others, &factor);
-    body = node(c, (SymNode){.kind = SYM_SUM, .n = 3}, (Sym[]){index, extent, body});
-    return sym_add(c, total, sym_mul(c, factor, body));
-}
-
-/* ---- rebuilding */
-
-static Sym rebuilt(SymCtx *c, Sym e, const Sym *kids) {
-    Sym r;
-    switch (e->kind) {
-    case SYM_ADD:
-    case SYM_MUL:
-        r = kids[0];
-        for (int k = 1; k < e->n; k++)
-            r = e->kind == SYM_ADD ? sym_add(c, r, kids[k]) : sym_mul(c, r, kids[k]);
-        return r;
-    case SYM_POW:
-        return sym_pow(c, kids[0], kids[1]);
-    case SYM_CALL:
-        return sym_call(c, e->op, kids, e->n);
-    case SYM_SELECT:
-        return sym_select(c, kids[0], kids[1], kids[2]);
-    case SYM_SUM:
-    case SYM_MAX:
-    case SYM_MIN:
-        return sym_over(c, e->kind, kids[0], kids[1], kids[2]);
-    case SYM_DELTA:
-        return sym_delta(c, kids[0], kids[1]);
-    default:
-        return node(c, *e, kids);
-    }
-}
-
-Sym sym_map(SymCtx *c, Sym e, SymFn fn, void *user) {
-    if (!e || !e->n)
-        return e;
-    Sym *kids = ARENA_ARRAY(&c->ctx->perm, Sym, e->n);
-    bool same = true;
-    for (int k = 0; k < e->n; k++) {
-        kids[k] = fn(c, e->kids[k], user);
-        if (!kids[k])
-            return NULL;
-        same &= kids[k] == e->kids[k];
-    }
-    return same ? e : rebuilt(c, e, kids);
-}
-
-typedef struct Replace {
-    Sym part, with;
-} Replace;
-
-static Sym replace_fn(SymCtx *c, Sym e, void *user) {
-    const Replace *r = user;
-    return sym_equal(e, r->part) ? r->with : sym_map(c, e, replace_fn, user);
-}
-
-Sym sym_replace(SymCtx *c, Sym e, Sym part, Sym with) {
-    if (!e || !part || !with)
-        return NULL;
-    Replace r = {part, with};
-    return replace_fn(c, e, &r);
-}
-
-/* ---- expansion */
-
-static Sym expand_product(SymCtx *c, Sym a, Sym b) {
-    List l = {.c = c};
-    for (int i = 0; i < sym_n_terms(a); i++)
-        for (int j = 0; j < sym_n_terms(b); j++)
-            put(&l, sym_mul(c, sym_term(a, i), sym_term(b, j)));
-    return l.bad ? NULL : sum_of(c, l.e.p, l.e.n);
-}
-
-static Sym expand_fn(SymCtx *c, Sym e, void *user) {
-    e = sym_map(c, e, expand_fn, user);
-    if (!e)
-        return NULL;
-    Sym r = sym_num(c, 1);
-    if (e->kind == SYM_MUL) {
-        for (int k = 0; r && k < e->n; k++)
-            r = expand_product(c, r, e->kids[k]);
-        return r;
-    }
-    if (e->kind == SYM_POW && e->kids[0]->kind == SYM_ADD && sym_is_num(e->kids[1], 2))
-        return expand_product(c, e->kids[0], e->kids[0]);
-    if (e->kind != SYM_SUM)
-        return e;
-    Sym total = sym_num(c, 0), body = e->kids[2];
-    for (int k = 0; k < sym_n_terms(body); k++) {
-        Sym rest, t = sym_split(c, sym_term(body, k), e->kids[0], &rest);
-        total =
-            sym_add(c, total, sym_mul(c, rest, sym_over(c, SYM_SUM, e->kids[0], e->kids[1], t)));
-    }
-    return total;
-}
-
-Sym sym_expand(SymCtx *c, Sym e) { return expand_fn(c, e, NULL); }
-
-/* What is simpler to read: fewer nodes, and sums count more. */
-int sym_cost(Sym e) {
-    int n = e->kind == SYM_SUM ? 5 : 1;
-    for (int k = 0; k < e->n; k++)
-        n += sym_cost(e->kids[k]);
-    return n;
-}
-
-/* A factor of all terms before the sum of the rest. */
-static Sym common_factors(SymCtx *c, Sym e) {
-    Sym out = sym_num(c, 1);
-    if (!e || e->kind != SYM_ADD)
-        return e;
-    Sym first = e->kids[0];
-    for (int k = 0; k < (first->kind == SYM_MUL ? first->n : 1); k++) {
-        Sym f = first->kind == SYM_MUL ? first->kids[k] : first;
-        bool all = f->kind != SYM_NUM;
-        for (int j = 1; j < e->n && all; j++) {
-            bool has = sym_equal(e->kids[j], f);
-            for (int i = 0; e->kids[j]->kind == SYM_MUL && i < e->kids[j]->n; i++)
-                has |= sym_equal(e->kids[j]->kids[i], f);
-            all = has;
-        }
-        if (all)
-            out = sym_mul(c, out, f);
-    }
-    if (sym_is_num(out, 1))
-        return e;
-    Sym inverse = sym_pow(c, out, sym_num(c, -1)), rest = sym_num(c, 0);
-    for (int k = 0; k < e->n; k++)
-        rest = sym_add(c, rest, sym_mul(c, e->kids[k], inverse));
-    return sym_mul(c, out, rest);
-}
-
-static Sym tidy_fn(SymCtx *c, Sym e, void *user) {
-    e = sym_map(c, e, tidy_fn, user);
-    if (!e || (e->kind != SYM_ADD && e->kind != SYM_MUL))
-        return e;
-    Sym wide = common_factors(c, sym_expand(c, e)), near = common_factors(c, e);
-    if (near && sym_cost(near) < sym_cost(e))
-        e = near;
-    return wide && sym_cost(wide) < sym_cost(e) ? wide : e;
-}
-
-Sym sym_tidy(SymCtx *c, Sym e) { return e ? tidy_fn(c, e, NULL) : NULL; }
-
-Sym sym_split(SymCtx *c, Sym term, Sym part, Sym *rest) {
-    Sym in = sym_num(c, 1);
-    *rest = in;
-    List l = {.c = c};
-    put_factors(&l, term);
-    for (int k = 0; k < l.e.n; k++) {
-        if (sym_mentions(l.e.p[k], part))
-            in = sym_mul(c, in, l.e.p[k]);
-        else
-            *rest = sym_mul(c, *rest, l.e.p[k]);
-    }
-    return in;
-}
-
-Sym sym_drop_constants(SymCtx *c, Sym e, bool *dropped) {
-    if (!e)
-        return NULL;
-    if (!sym_mentions_flag(e, SYM_PARAM)) {
-        *dropped |= !sym_is_num(e, 0);
-        return sym_num(c, 0);
-    }
-    if (e->kind == SYM_ADD) {
-        Sym r = sym_num(c, 0);
-        for (int k = 0; k < e->n; k++)
-            r = sym_add(c, r, sym_drop_constants(c, e->kids[k], dropped));
-        return r;
-    }
-    if (e->kind == SYM_SUM && !sym_mentions_flag(e->kids[1], SYM_PARAM))
-        return sym_over(c, SYM_SUM, e->kids[0], e->kids[1],
-                        sym_drop_constants(c, e->kids[2], dropped));
-    if (e->kind == SYM_MUL && e->n == 2) { /* a factor without parameters before a sum */
-        for (int k = 0; k < 2; k++)
-            if (!sym_mentions_flag(e->kids[k], SYM_PARAM))
-                return sym_mul(c, e->kids[k], sym_drop_constants(c, e->kids[1 - k], dropped));
-    }
-    return e;
-}
-
-/* ---- dims */
-
-static Sym atom_of(SymCtx *c, const DimAtom *a, const DimSym *indices, const Sym *values, int n) {
-    if (!a->sym) {
-        Sym q = sym_div(c, sym_of_dim(c, a->num, indices, values, n),
-                        sym_of_dim(c, a->den, indices, values, n));
-        return q ? call_node(c, SC_floor, &q, 1) : NULL;
-    }
-    for (int k = 0; k < n; k++)
-        if (indices[k] == a->sym)
-            return values[k];
-    return sym_name(c, a->sym->name, SYM_DIM | SYM_POSITIVE, NULL, 0);
-}
-
-Sym sym_of_dim(SymCtx *c, Dim d, const DimSym *indices, const Sym *values, int n) {
-    Sym r = sym_num(c, 0);
-    for (int k = 0; k < dim_n_terms(d); k++) {
-        DimTerm t = dim_term(d, k);
-        Sym p = sym_num(c, (double)t.coef);
-        for (int j = 0; j < t.n_atoms; j++)
-            p = sym_mul(c, p, atom_of(c, t.atoms[j], indices, values, n));
-        r = sym_add(c, r, p);
-    }
-    return r;
+    return sym_node(c, (SymNode){.kind = SYM_SELECT, .n = 3}, (Sym[]){cond, a, b});
 }

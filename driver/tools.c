@@ -108,16 +108,36 @@ static void list_passes(Session *s) {
         sb_printf(&s->out, "%-12s %s\n", pass_table[k].name, pass_table[k].help);
 }
 
+/* Parameters by place, alternatives divided by bars: "mean | log, alpha". */
+static void dist_params(StrBuf *sb, const DistDef *d) {
+    for (int p = 0; p < d->forms[0].n_params; p++)
+        for (int f = 0; f < d->n_forms; f++) {
+            bool again = false;
+            for (int g = 0; g < f; g++)
+                again |= strcmp(d->forms[g].params[p].name, d->forms[f].params[p].name) == 0;
+            if (!again)
+                sb_printf(sb, "%s%s", f ? " | " : p ? ", " : "", d->forms[f].params[p].name);
+        }
+}
+
+static void dist_closed(StrBuf *sb, const DistDef *d) {
+    for (const DistLink *l = d->links; l->rule; l++)
+        sb_printf(sb, "; closed form of %s%s%s", d->forms[l->form].params[l->arg].name, l->prior ? " with the prior " : "", l->prior ? l->prior->name : "");
+}
+
 static void list_dists(Session *s) {
+    static const char *const draws[] = {"real", "positive", "(0, 1)", "simplex", "bool", "count", "class"};
     int n;
     const DistDef *const *all = dist_all(&n);
     for (int k = 0; k < n; k++) {
-        StrBuf sb = sb_new(s->arena);
-        sb_put(&sb, all[k]->name);
-        for (int f = 0; f < all[k]->n_forms; f++)
-            for (int p = 0; p < all[k]->forms[f].n_params; p++)
-                sb_printf(&sb, "%s%s", p ? ", " : f ? " | " : "(", all[k]->forms[f].params[p].name);
-        sb_printf(&s->out, "%s) %*s %s\n", sb.text, (int)(sb.len < 34 ? 34 - sb.len : 0), "", all[k]->doc);
+        StrBuf sb = sb_new(s->arena), more = sb_new(s->arena);
+        sb_printf(&sb, "%s(", all[k]->name);
+        dist_params(&sb, all[k]);
+        sb_put(&more, "");
+        dist_closed(&more, all[k]);
+        const char *what = draws[all[k]->support];
+        sb_printf(&s->out, "%-34s  %-9s %s%s\n", str_fmt(s->ctx, "%s)", sb.text), all[k]->vector_draws && all[k]->support != SUPPORT_SIMPLEX ? str_fmt(s->ctx, "%s[K]", what) : what,
+                  all[k]->doc, more.text);
     }
 }
 

@@ -154,7 +154,7 @@ static int gen_density(Gen *g, const Node *n, const Dim *forms) {
             kid[k] = forms[n->map[j][k]];
         a[j] = gen(g, n->kid[j], kid);
     }
-    return n->dist->def->body(&g->b, n->dist->form, a[0], a + 1);
+    return dist_body(n->dist->def, &g->b, n->dist->form, a[0], a + 1);
 }
 
 static int gen_view(Gen *g, const Node *n, const Dim *forms) {

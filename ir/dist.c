@@ -1,5 +1,6 @@
 #include "ir/dist.h"
 
+#include <math.h>
 #include <string.h>
 
 #define DIST(name) extern const DistDef dist_##name;
@@ -81,6 +82,21 @@ static Val emit_cells(Cells *s, BodyBuilder *b, int result) {
                       c->name);
 }
 
+/* x outside of the support: a condition, or -1 where there is none. */
+static int outside(BodyBuilder *b, DistSupport s, int x) {
+    if (s != SUPPORT_POSITIVE && s != SUPPORT_UNIT)
+        return -1;
+    DType dt = body_type(b, x);
+    int below = body_op2(b, SC_lt, x, body_real(b, dt, 0));
+    int above = body_op2(b, SC_lt, body_real(b, dt, 1), x);
+    return s == SUPPORT_UNIT ? body_op2(b, SC_or, below, above) : below;
+}
+
+int dist_body(const DistDef *d, BodyBuilder *b, int form, int x, const int *p) {
+    int off = outside(b, d->support, x), e = d->body(b, form, x, p);
+    return off < 0 ? e : body_op3(b, SC_select, off, body_real(b, body_type(b, e), -INFINITY), e);
+}
+
 Val dist_logpdf(const DistDef *d, const DistCall *c) {
     if (!d->body)
         return d->logpdf(c);
@@ -89,7 +105,7 @@ Val dist_logpdf(const DistDef *d, const DistCall *c) {
     int p[DIST_MOST_PARAMS], x = read_at(&s, &b, c->x, d->support != SUPPORT_BOOL);
     for (int k = 0; k < d->forms[c->form].n_params; k++)
         p[k] = read_at(&s, &b, c->params[k], true);
-    return emit_cells(&s, &b, d->body(&b, c->form, x, p));
+    return emit_cells(&s, &b, dist_body(d, &b, c->form, x, p));
 }
 
 Val dist_mean(const DistDef *d, const DistCall *c) {

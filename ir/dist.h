@@ -100,8 +100,9 @@ typedef struct DistDef {
     /* What stands for parameter `param`, of value v, in `density` and in the other columns: made
      * before v is repeated for draws that share it. c->x and c->params are not set. NULL: v. */
     Val (*prepare)(const DistCall *c, int param, Val v);
-    /* The log density at one point, all operands of the density's real type (x as it is); NULL:
-     * logpdf builds it. */
+    /* The log density at one point of the support (of positive reals and of the unit interval; of
+     * others it has to say -inf itself), all operands of the density's real type (bools as they
+     * are); NULL: logpdf builds it. */
     int (*body)(BodyBuilder *b, int form, int x, const int *p);
     Val (*logpdf)(const DistCall *c);
     /* E[x]: of the density's shape (of classes: their probabilities, one axis more); one of the
@@ -129,6 +130,8 @@ const DistLink *dist_link(const DistDef *d, int form, int arg);
 /* The number of the form that has a parameter of this name, or -1. */
 int dist_form_named(const DistDef *d, const char *param);
 
+/* The log density at one point, -inf outside of the support; only of stanzas with a `body`. */
+int dist_body(const DistDef *d, BodyBuilder *b, int form, int x, const int *p);
 /* Expand a call: an elementwise nest of the body, or what the stanza builds. */
 Val dist_logpdf(const DistDef *d, const DistCall *c);
 Val dist_mean(const DistDef *d, const DistCall *c);

@@ -127,7 +127,7 @@ const DistDef dist_beta = {
 
 static int exponential_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    return if_not_negative(b, x, SUB(LOG(p[0]), MUL(p[0], x)));
+    return SUB(LOG(p[0]), MUL(p[0], x));
 }
 
 static int exponential_mean(BodyBuilder *b, int form, DType real, const int *p) {

@@ -54,11 +54,6 @@ static inline int log_sigmoid(BodyBuilder *b, int z) {
 static inline int is_positive(BodyBuilder *b, int c) { return LESS(K(c, 0), c); }
 static inline int is_negative(BodyBuilder *b, int c) { return LESS(c, K(c, 0)); }
 
-/* e where x >= 0, else -inf: outside of the support. */
-static inline int if_not_negative(BodyBuilder *b, int x, int e) {
-    return SELECT(LESS(x, K(x, 0)), K(x, -INFINITY), e);
-}
-
 /* log(1 + a m); of a large product as logarithms of the factors, whose mixed derivatives do not
  * cancel. */
 static inline int log1p_product(BodyBuilder *b, int a, int m) {

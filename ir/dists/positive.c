@@ -106,7 +106,7 @@ const DistDef dist_pareto = {
 static int half_normal_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
     int z = DIV(x, p[0]), log_half = K(x, HALF_LOG_2PI - 0.69314718055994530942);
-    return if_not_negative(b, x, SUB(SUB(MUL(K(x, -0.5), MUL(z, z)), LOG(p[0])), log_half));
+    return SUB(SUB(MUL(K(x, -0.5), MUL(z, z)), LOG(p[0])), log_half);
 }
 
 /* sd * sqrt(2/pi) */
@@ -127,8 +127,7 @@ const DistDef dist_half_normal = {
 
 static int half_cauchy_body(BodyBuilder *b, int form, int x, const int *p) {
     (void)form;
-    return if_not_negative(b, x,
-                           NEG(ADD(log1p_square(b, x, p[0], -1), LOG(MUL(K(x, PI / 2), p[0])))));
+    return NEG(ADD(log1p_square(b, x, p[0], -1), LOG(MUL(K(x, PI / 2), p[0]))));
 }
 
 static int infinite(BodyBuilder *b, int form, DType real, const int *p) {

@@ -119,6 +119,10 @@ static const Point points[] = {
     {"NegativeBinomial", 0, {2.5, 0.5}, 3, -1.9989260660191235},
     {"NegativeBinomial", 1, {0.9162907318741551, 0.5}, 3, -1.9989260660191235},
     {"Geometric", 0, {0.25}, 3, -2.249340578475233},
+    {"Gamma", 0, {2, 3}, -1, -INFINITY},
+    {"LogNormal", 0, {0, 1}, -1, -INFINITY},
+    {"Beta", 0, {2, 3}, 1.5, -INFINITY},
+    {"Beta", 0, {1, 1}, -0.5, -INFINITY},
 };
 
 static void test_points(void **state) {
@@ -232,9 +236,139 @@ static void test_classes(void **state) {
                   want);
 }
 
+/* ---- conjugate rows: every row of the table against the densities that it is about */
+
+static double body_value(const BodyBuilder *b, int k, const double *reads) {
+    const BodyInst *i = &b->insts.p[k];
+    if (i->kind == BODY_READ)
+        return reads[i->operand];
+    if (i->kind == BODY_CONST)
+        return dtype_is_real(i->dt) ? i->k.f : (double)i->k.i;
+    ScalarValue v[3] = {{0}};
+    bool real = dtype_is_real(b->insts.p[i->args[i->op == SC_select ? 1 : 0]].dt);
+    for (int a = 0; a < scalar_def(i->op)->arity; a++) {
+        v[a].f = body_value(b, i->args[a], reads);
+        v[a].i = (int64_t)v[a].f;
+    }
+    ScalarValue r = scalar_eval(i->op, real ? DT_F64 : DT_I32, i->dt, v);
+    return dtype_is_real(i->dt) ? r.f : (double)r.i;
+}
+
+typedef struct Reads {
+    Ctx *ctx;
+    BodyBuilder b;
+    int at[8];
+} Reads;
+
+static Reads reads_new(void) {
+    Reads r = {.ctx = ctx_new(0)};
+    r.b = body_new(r.ctx);
+    for (int k = 0; k < 8; k++)
+        r.at[k] = body_read(&r.b, DT_F64, k, 0, NULL);
+    return r;
+}
+
+static double natural_at(const DistConjugate *f, int k, double t) {
+    Reads r = reads_new();
+    double v = body_value(&r.b, f->natural(&r.b, k, r.at[0]), &t);
+    ctx_free(r.ctx);
+    return v;
+}
+
+static double of_values(const DistConjugate *f, int what, int k, const double *values) {
+    Reads r = reads_new();
+    int e = what == 0   ? f->coef(&r.b, k, r.at)
+            : what == 1 ? f->param(&r.b, k, r.at)
+            : what == 2 ? f->mode(&r.b, r.at)
+                        : f->state(&r.b, r.at);
+    double v = body_value(&r.b, e, values);
+    ctx_free(r.ctx);
+    return v;
+}
+
+/* Values of a kind: k 0 and 1. */
+static double of_kind(AbiKind kind, int k) {
+    static const double probs[] = {0.3, 0.6}, positives[] = {0.7, 2.3}, reals[] = {-0.4, 1.1};
+    return kind == KIND_PROB       ? probs[k]
+           : kind == KIND_POSITIVE ? positives[k]
+           : kind == KIND_INT      ? 7
+                                   : reals[k];
+}
+
+static double of_support(DistSupport s, int k) {
+    return s == SUPPORT_BOOL    ? k
+           : s == SUPPORT_COUNT ? 3 * k
+           : s == SUPPORT_REAL  ? 2.5 * k - 0.5
+                                : 0.4 + 2 * k;
+}
+
+static void check_close(const char *what, double got, double want) {
+    if (!(fabs(got - want) <= 1e-12 * fmax(1, fabs(want))))
+        fail_msg("%s: %.17g, expected %.17g", what, got, want);
+}
+
+/* log p(x | t1) - log p(x | t2) is what the statistics make of the natural functions. */
+static void check_link(const DistDef *d, const DistLink *l) {
+    const DistConjugate *f = l->prior->conjugate;
+    const DistForm *form = &d->forms[l->form];
+    double p[DIST_MOST_PARAMS], t[2] = {of_kind(f->kind, 0), of_kind(f->kind, 1)}, dens[2];
+    assert_int_equal(f->kind, form->params[l->arg].kind);
+    for (int xk = 0; xk < 2; xk++) {
+        double x = of_support(d->support, xk), want = 0, reads[8] = {x};
+        for (int j = 0; j < 2; j++) {
+            for (int k = 0; k < form->n_params; k++)
+                reads[1 + k] = p[k] = k == l->arg ? t[j] : of_kind(form->params[k].kind, 1);
+            dens[j] = logpdf(d, l->form, x, p);
+        }
+        for (int k = 0; k < f->n_stats; k++) {
+            Reads r = reads_new();
+            double s = body_value(&r.b, l->stat(&r.b, k, r.at[0], r.at + 1, -1), reads);
+            want += s * (natural_at(f, k, t[0]) - natural_at(f, k, t[1]));
+            ctx_free(r.ctx);
+        }
+        check_close(l->rule, dens[0] - dens[1], want);
+    }
+}
+
+/* The same of the family's own coefficients; its parameters come back from them; the mode is one.
+ */
+static void check_family(const DistDef *d) {
+    const DistConjugate *f = d->conjugate;
+    double t[2] = {of_kind(f->kind, 0), of_kind(f->kind, 1)}, p[DIST_MOST_PARAMS], c[8] = {0},
+           want = 0;
+    for (int k = 0; k < d->forms[0].n_params; k++)
+        p[k] = of_kind(d->forms[0].params[k].kind, k) + 1.5;
+    for (int k = 0; k < f->n_stats; k++) {
+        c[k] = of_values(f, 0, k, p);
+        want += c[k] * (natural_at(f, k, t[0]) - natural_at(f, k, t[1]));
+    }
+    check_close(d->name, logpdf(d, 0, t[0], p) - logpdf(d, 0, t[1], p), want);
+    for (int k = 0; k < d->forms[0].n_params; k++)
+        check_close(d->name, of_values(f, 1, k, c), p[k]);
+    double mode = of_values(f, 2, 0, c), h = 1e-4 * mode;
+    assert_int_equal(of_values(f, 3, 0, c), CLOSED_INTERIOR);
+    assert_true(logpdf(d, 0, mode, p) > logpdf(d, 0, mode + h, p));
+    assert_true(logpdf(d, 0, mode, p) > logpdf(d, 0, mode - h, p));
+}
+
+static void test_conjugate_rows(void **state) {
+    (void)state;
+    int n, rows = 0;
+    const DistDef *const *all = dist_all(&n);
+    for (int k = 0; k < n; k++) {
+        if (all[k]->conjugate && !all[k]->vector_draws)
+            check_family(all[k]);
+        for (const DistLink *l = all[k]->links; l->rule; l++, rows++)
+            if (l->prior && !l->prior->vector_draws)
+                check_link(all[k], l);
+    }
+    assert_true(rows > 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_points), cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_all_have_points), cmocka_unit_test(test_classes)};
+        cmocka_unit_test(test_all_have_points), cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_conjugate_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
