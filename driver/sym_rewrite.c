@@ -97,6 +97,8 @@ Sym sym_over(SymCtx *c, SymKind kind, Sym index, Sym extent, Sym body) {
         else
             others = sym_add(c, others, t);
     }
+    if (total && sym_is_num(total, 0)) /* as it was */
+        others = body;
     if (!others || sym_is_num(others, 0))
         return others ? total : NULL;
     if (!sym_mentions(others, index))
