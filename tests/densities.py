@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Log densities and their first and second derivatives, as compiled, against mpmath.
 
-usage: CNNC=build/release/cnnc python3 tests/densities.py [--only NAME,...] [--points 60] [--bar 8]
+usage: CNNC=build/release/cnnc python3 tests/densities.py [--only NAME,...] [--points 40] [--bar 16]
 
 Every distribution of language.md, in every parametrisation, is evaluated over its support, tails included, at points drawn
 log-uniformly; so are its derivatives by every real argument, and the second ones. The references have 120 digits, 50 after differences. An error is
@@ -377,7 +377,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("--only", default="")
     ap.add_argument("--points", type=int, default=40)
-    ap.add_argument("--bar", type=float, default=8)
+    ap.add_argument("--bar", type=float, default=16)
     ap.add_argument("--verbose", action="store_true")
     o = ap.parse_args()
     only = [s for s in o.only.split(",") if s]
