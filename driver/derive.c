@@ -54,7 +54,8 @@ static Sym log_density(Derive *d, bool names, bool *dropped) {
     return sym_add(&d->c, e, sym_drop_constants(&d->c, value_of(d, d->logprior, names), dropped));
 }
 
-Sym derive_log_density(Derive *d, bool *dropped) {
+/* Without what no parameter is in; *dropped as in sym_drop_constants. NULL: too long. */
+static Sym derive_log_density(Derive *d, bool *dropped) {
     *dropped = false;
     Sym e = log_density(d, false, dropped);
     if (e && sym_size(e) <= MOST_PRINTED)
@@ -307,14 +308,16 @@ static Derive begin(Unit *u, int block, DeriveFormat format) {
     else
         d.why =
             d.block->is_minimize ? "`minimize` states no densities" : "`using` asks for training";
+    d.density = derive_log_density(&d, &d.dropped);
+    bool dropped;
+    int n_notes = d.notes.n;
+    d.like = sym_drop_constants(&d.c, value_of(&d, d.loglik, false), &dropped);
+    d.notes.n = n_notes; /* the same again */
     return d;
 }
 
 static void derive_block(Derive *d) {
-    /* The passes have put new functions in place. */
-    d->loglik = graph_func_named(d->m, d->loglik->name);
-    d->logprior = d->logprior ? graph_func_named(d->m, d->logprior->name) : NULL;
-    if (d->closed)
+    if (d->closed) /* a pass has put a new function in place */
         d->form.part = graph_func_named(d->m, str_fmt(d->ctx, "%s.closed", d->block->name));
     /* Free indices and names of statistics are not for sums. */
     int most = 0;
@@ -327,14 +330,14 @@ static void derive_block(Derive *d) {
         vec_push(&d->ctx->perm, &taken, free_letter(d, k));
     d->print.taken = d->formula.taken = taken.p;
     d->print.n_taken = d->formula.n_taken = taken.n;
-    Sym e = derive_log_density(d, &d->dropped);
+    Sym e = d->density;
     Str rhs = e ? derive_sym(d, e) : "(too long to show)";
     if (e && d->dropped)
         rhs = str_fmt(d->ctx, "%s + %s", rhs, derive_pick(d, "const", "\\mathrm{const}"));
     derive_equation(d, d->like_text, rhs, d->where);
     for (int k = 0; e && k < d->notes.n; k++)
-        derive_words(d, str_fmt(d->ctx, "where %s is what line %u computes",
-                                d->notes.p[k].name->name, d->notes.p[k].span.line));
+        derive_words(d, str_fmt(d->ctx, "where %s is %s (line %u)", d->notes.p[k].name->name,
+                                d->notes.p[k].text, d->notes.p[k].span.line));
     if (d->closed)
         derive_closed(d);
     else if (!derive_lsq(d, e))

@@ -39,6 +39,7 @@ typedef struct Derive {
     /* Of least squares: mean and left side of the likelihood at the draw `row`; NULL where there
      * are several statements, or draws have several axes. */
     Sym mean, left, row;
+    Sym density, like;   /* the log density, and the likelihood's part of it; NULL: too long */
     bool dropped;        /* constants are left out of the log density */
     bool closed, normal; /* normal: every likelihood is Normal */
     Closed form;
@@ -58,9 +59,6 @@ void derive_words(Derive *d, Str text);
 Str derive_pick(const Derive *d, Str text, Str latex);
 void derive_answer(Derive *d, Str label, Sym lhs, Sym rhs);
 Str derive_sym(const Derive *d, Sym e);
-/* The log density without what no parameter is in; *dropped as in sym_drop_constants. NULL: too
- * long. */
-Sym derive_log_density(Derive *d, bool *dropped);
 /* Element of the parameter `tensor` with free indices; *subs: their number. */
 Sym derive_element(Derive *d, int tensor, Sym *subs);
 Str derive_slope(Derive *d, Sym element); /* "d/dphi" */

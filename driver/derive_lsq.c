@@ -283,12 +283,6 @@ static void scale_equation(Lsq *q, Sym log_density) {
 
 /* ---- all of it */
 
-static Sym likelihood(Derive *d) {
-    SymGraph g = {.c = &d->c, .m = d->m, .f = d->loglik, .block = d->block};
-    bool dropped = false;
-    return sym_drop_constants(&d->c, sym_of_val(&g, d->loglik->results.p[0].val, NULL), &dropped);
-}
-
 static Str names_of_reals(Lsq *q) {
     StrBuf sb = sb_new(&q->d->ctx->perm);
     for (int k = 0; k < q->d->block->params.n; k++)
@@ -340,7 +334,7 @@ bool derive_lsq(Derive *d, Sym e) {
     d->method = "least squares (Householder QR)";
     if (d->logprior)
         answers(&q, "MAP", e);
-    answers(&q, d->logprior ? "MLE (no prior)" : "MLE", likelihood(d));
+    answers(&q, d->logprior ? "MLE (no prior)" : "MLE", d->like);
     derive_words(d, "found by Householder QR of the rows, without forming the equations' matrix");
     return true;
 }

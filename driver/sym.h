@@ -95,12 +95,14 @@ Sym sym_drop_constants(SymCtx *c, Sym e, bool *dropped);
  * no formula. */
 Sym sym_diff(SymCtx *c, Sym e, Sym at);
 
-/* sym_graph.c: the element of v at subscripts. Values for which there is no formula, and with
+/* sym_graph.c: the element of v at subscripts. Log densities are written out. Values for
+ * which there is no formula, and with
  * `names` those that a binding of the source names, stand as names, and are noted. */
 typedef struct SymNote {
     Val v;
     Sym name; /* without subscripts */
     Span span;
+    Str text; /* "trisolve of L" */
 } SymNote;
 typedef struct SymGraph {
     SymCtx *c;
@@ -109,6 +111,9 @@ typedef struct SymGraph {
     const AbiBlock *block; /* kinds of params, or NULL */
     bool names;
     VEC(SymNote) notes;
+    bool guarded;        /* reads outside of an operand stand only where they do not count */
+    struct SymGraph *up; /* f is a part of its function: params are its values */
+    const Val *args;
 } SymGraph;
 Sym sym_of_val(SymGraph *g, Val v, const Sym *at);
 /* Instruction k of a body whose operand reads are `reads` (by operand number), post's ACC `acc`. */

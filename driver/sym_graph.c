@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "driver/sym.h"
+#include "ir/dist.h"
 #include "ir/op.h"
 
 /* Bits of the parameters that v is computed from. */
@@ -20,6 +21,20 @@ static Sym named(SymGraph *g, Str name, uint64_t deps, const Sym *at, int n) {
     return deps ? sym_param(g->c, name, SYM_OPAQUE, deps, at, n) : sym_name(g->c, name, 0, at, n);
 }
 
+/* "trisolve of L": the op and the params among its operands. */
+static Str what_text(SymGraph *g, const Inst *i) {
+    StrBuf sb = sb_new(&g->c->ctx->perm);
+    sb_put(&sb, i->op->name);
+    bool any = false;
+    for (int k = 0; k < i->n_args; k++)
+        for (int j = 0; j < g->f->params.n; j++)
+            if (g->f->params.p[j].val.id == i->args[k].id) {
+                sb_printf(&sb, "%s%s", any ? ", " : " of ", g->f->params.p[j].name);
+                any = true;
+            }
+    return sb.text;
+}
+
 static Sym opaque(SymGraph *g, Val v, const Sym *at) {
     Type t = graph_type(g->f, v);
     for (int k = 0; k < g->notes.n; k++)
@@ -31,7 +46,8 @@ static Sym opaque(SymGraph *g, Val v, const Sym *at) {
     if (g->names && dot)
         name = str_of(g->c->ctx, dot + 1);
     uint64_t deps = deps_of(g->f, v);
-    vec_push(&g->c->ctx->perm, &g->notes, (SymNote){v, named(g, name, deps, NULL, 0), i->span});
+    SymNote note = {v, named(g, name, deps, NULL, 0), i->span, what_text(g, i)};
+    vec_push(&g->c->ctx->perm, &g->notes, note);
     return named(g, name, deps, at, t.rank);
 }
 
@@ -48,6 +64,8 @@ static AbiKind kind_of(const SymGraph *g, const Param *p) {
 }
 
 static Sym of_param(SymGraph *g, const Param *p, Val v, const Sym *at) {
+    if (g->up)
+        return sym_of_val(g->up, g->args[p->tensor], at);
     AbiKind kind = kind_of(g, p);
     bool positive = kind == KIND_POSITIVE || kind == KIND_PROB || kind == KIND_SIMPLEX;
     unsigned flags = positive ? SYM_POSITIVE : 0;
@@ -86,12 +104,24 @@ typedef struct Reader {
     const Inst *i;
 } Reader;
 
+static Sym inside(SymCtx *c, Sym at, Dim extent) {
+    Sym low = sym_call(c, SC_le, (Sym[]){sym_num(c, 0), at}, 2);
+    Sym high = sym_call(c, SC_lt, (Sym[]){at, sym_of_dim(c, extent, NULL, NULL, 0)}, 2);
+    return sym_call(c, SC_and, (Sym[]){low, high}, 2);
+}
+
 static Sym read_operand(SymBody *b, const BodyInst *i) {
     const Reader *r = b->at;
     Sym at[MAX_RANK];
     for (int k = 0; k < i->rank; k++)
         at[k] = sym_of_dim(b->c, i->map[k], b->indices, b->values, b->n_indices);
-    return i->has_fill ? NULL : sym_of_val(r->g, r->i->args[i->operand], at);
+    Val v = r->i->args[i->operand];
+    Sym e = sym_of_val(r->g, v, at);
+    for (int k = 0; i->has_fill && !r->g->guarded && k < i->rank;
+         k++) /* the fill where a subscript is outside */
+        e = sym_select(b->c, inside(b->c, at[k], graph_type(r->g->f, v).shape[k]), e,
+                       sym_num(b->c, dtype_is_real(i->dt) ? i->k.f : (double)i->k.i));
+    return e;
 }
 
 /* ---- nests */
@@ -224,9 +254,62 @@ static Sym of_const(SymGraph *g, const Inst *i, const Sym *at) {
     return sym_num(g->c, real ? v->f : (double)v->i);
 }
 
+/* A log density by its formula at one draw. */
+typedef struct Draw {
+    SymGraph *g;
+    const Inst *i;
+    const Sym *at;
+} Draw;
+
+static Sym read_draw(SymBody *b, const BodyInst *i) {
+    const Draw *d = b->at;
+    Val v = d->i->args[i->operand];
+    return sym_of_val(d->g, v, d->at); /* a scalar has no subscripts */
+}
+
+static Sym of_body(SymGraph *g, const Inst *i, const Sym *at) {
+    const DensityAttr *a = i->attr;
+    BodyBuilder b = body_new(g->c->ctx);
+    int r[DIST_MOST_PARAMS + 1];
+    for (int k = 0; k < i->n_args; k++)
+        r[k] = body_read(&b, k || a->dist->support != SUPPORT_BOOL ? DT_F64 : DT_BOOL, k, 0, NULL);
+    int e = (a->dist->formula ? a->dist->formula : a->dist->body)(&b, a->form, r[0], r + 1);
+    Draw d = {g, i, at};
+    SymBody s = {.c = g->c, .insts = b.insts.p, .read = read_draw, .at = &d};
+    return sym_of_body(&s, e);
+}
+
+/* What a stanza builds from instructions: as a function of its own. */
+static Sym of_built(SymGraph *g, const Inst *i, const Sym *at) {
+    const DensityAttr *a = i->attr;
+    Ctx *ctx = g->c->ctx;
+    Module *m = graph_module_new(ctx, &ctx->perm, g->m->source);
+    Func *f = graph_func_new(m, str_of(ctx, "density"), i->span);
+    Val v[DIST_MOST_PARAMS + 1];
+    for (int k = 0; k < i->n_args; k++) {
+        Param p = {.name = str_of(ctx, "x"), .role = ROLE_LOCAL, .tensor = k};
+        v[k] = graph_param(m, f, p, graph_type(g->f, i->args[k]));
+    }
+    for (int k = 0; k < g->f->dims.n; k++)
+        vec_push(m->arena, &f->dims, g->f->dims.p[k]);
+    DistCall c = {.m = m,
+                  .f = f,
+                  .form = a->form,
+                  .x = v[0],
+                  .params = v + 1,
+                  .type = a->type,
+                  .span = i->span,
+                  .name = i->name};
+    Val r = dist_logpdf(a->dist, &c);
+    SymGraph in = {.c = g->c, .m = m, .f = f, .guarded = true, .up = g, .args = i->args};
+    return sym_of_val(&in, r, at);
+}
+
 static Sym of_inst(SymGraph *g, const Inst *i, const Sym *at) {
     if (i->op == &op_nest)
         return of_nest(g, i, at);
+    if (i->op == &op_density)
+        return (((const DensityAttr *)i->attr)->dist->body ? of_body : of_built)(g, i, at);
     if (i->op == &op_gather)
         return of_gather(g, i, at);
     if (i->op == &op_scatter_add)

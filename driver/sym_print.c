@@ -186,9 +186,9 @@ static void print_call(Out *o, Sym e) {
                            : e->op == SC_le && latex ? "\\le"
                            : e->op == SC_ne && latex ? "\\ne"
                                                      : d->infix;
-        print_at(o, e->kids[0], LEVEL_MUL);
+        print_at(o, e->kids[0], LEVEL_ADD);
         sb_printf(o->sb, " %s ", sign);
-        print_at(o, e->kids[1], LEVEL_MUL);
+        print_at(o, e->kids[1], LEVEL_ADD);
         return;
     }
     if (is_latex(o) && e->op == SC_sigmoid) {
@@ -404,7 +404,8 @@ static Level level_of(const Out *o, Sym e) {
     case SYM_POW:
         return sym_is_num(e->kids[1], 0.5) ? LEVEL_ATOM : LEVEL_POW;
     case SYM_CALL:
-        return scalar_def(e->op)->infix ? LEVEL_ADD : LEVEL_POW;
+        return scalar_def(e->op)->infix || e->op == SC_and || e->op == SC_or ? LEVEL_ADD
+                                                                             : LEVEL_POW;
     default:
         return LEVEL_ATOM;
     }

@@ -105,6 +105,8 @@ typedef struct DistDef {
      * are); NULL: logpdf builds it. */
     int (*body)(BodyBuilder *b, int form, int x, const int *p);
     Val (*logpdf)(const DistCall *c);
+    /* The body as a textbook has it, for derivations; NULL: body reads as it is. */
+    int (*formula)(BodyBuilder *b, int form, int x, const int *p);
     /* E[x]: of the density's shape (of classes: their probabilities, one axis more); one of the
      * two. */
     int (*mean_body)(BodyBuilder *b, int form, DType real, const int *p);

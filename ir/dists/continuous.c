@@ -258,6 +258,14 @@ static int student_t_body(BodyBuilder *b, int form, int x, const int *p) {
     return SUB(norm, MUL(half, ADD(tail, many)));
 }
 
+static int student_t_formula(BodyBuilder *b, int form, int x, const int *p) {
+    (void)form;
+    int df = p[0], z = DIV(SUB(x, p[1]), p[2]), half = K(x, 0.5), top = MUL(half, ADD(df, K(x, 1)));
+    int norm = SUB(SUB(LGAMMA(top), LGAMMA(MUL(half, df))),
+                   ADD(MUL(half, LOG(MUL(df, K(x, PI)))), LOG(p[2])));
+    return SUB(norm, MUL(top, LOG1P(DIV(MUL(z, z), df))));
+}
+
 static int student_t_mean(BodyBuilder *b, int form, DType real, const int *p) {
     (void)b, (void)form, (void)real;
     return p[1];
@@ -270,6 +278,7 @@ const DistDef dist_student_t = {
     .forms = {{3, {{"df", KIND_POSITIVE}, {"loc", KIND_REAL}, {"scale", KIND_POSITIVE}}}},
     .support = SUPPORT_REAL,
     .body = student_t_body,
+    .formula = student_t_formula,
     .mean_body = student_t_mean,
 };
 

@@ -55,6 +55,14 @@ static int negative_binomial_body(BodyBuilder *b, int form, int x, const int *p)
     return SUB(ADD(log_rising(b, x, a), SUB(gain, LGAMMA(ADD(x, one)))), loss);
 }
 
+/* lgamma(x + r) - lgamma(r) - log x! + x log(m/r) - (x + r) log(1 + m/r), r = 1/a */
+static int negative_binomial_formula(BodyBuilder *b, int form, int x, const int *p) {
+    int one = K(x, 1), r = DIV(one, p[1]), m = form == 1 ? EXP(p[0]) : p[0], odds = MUL(p[1], m);
+    int ways = SUB(SUB(LGAMMA(ADD(x, r)), LGAMMA(r)), LGAMMA(ADD(x, one)));
+    int log_m = form == 1 ? p[0] : LOG(m);
+    return ADD(ways, SUB(MUL(x, ADD(LOG(p[1]), log_m)), MUL(ADD(x, r), LOG1P(odds))));
+}
+
 static int negative_binomial_mean(BodyBuilder *b, int form, DType real, const int *p) {
     (void)real;
     return form == 1 ? EXP(p[0]) : p[0];
@@ -68,6 +76,7 @@ const DistDef dist_negative_binomial = {
               {2, {{"log", KIND_REAL}, {"alpha", KIND_POSITIVE}}}},
     .support = SUPPORT_COUNT,
     .body = negative_binomial_body,
+    .formula = negative_binomial_formula,
     .mean_body = negative_binomial_mean,
 };
 

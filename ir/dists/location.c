@@ -18,6 +18,12 @@ static int cauchy_body(BodyBuilder *b, int form, int x, const int *p) {
     return NEG(ADD(log1p_square(b, SUB(x, p[0]), p[1], -1), LOG(MUL(K(x, PI), p[1]))));
 }
 
+static int cauchy_formula(BodyBuilder *b, int form, int x, const int *p) {
+    (void)form;
+    int z = standard(b, x, p);
+    return NEG(ADD(LOG1P(MUL(z, z)), LOG(MUL(K(x, PI), p[1]))));
+}
+
 const DistDef dist_cauchy = {
     .name = "Cauchy",
     .doc = "location and scale; it has no mean",
@@ -25,6 +31,7 @@ const DistDef dist_cauchy = {
     .forms = {{2, {{"loc", KIND_REAL}, {"scale", KIND_POSITIVE}}}},
     .support = SUPPORT_REAL,
     .body = cauchy_body,
+    .formula = cauchy_formula,
     .mean_body = none,
 };
 

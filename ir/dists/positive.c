@@ -130,6 +130,12 @@ static int half_cauchy_body(BodyBuilder *b, int form, int x, const int *p) {
     return NEG(ADD(log1p_square(b, x, p[0], -1), LOG(MUL(K(x, PI / 2), p[0]))));
 }
 
+static int half_cauchy_formula(BodyBuilder *b, int form, int x, const int *p) {
+    (void)form;
+    int z = DIV(x, p[0]);
+    return NEG(ADD(LOG1P(MUL(z, z)), LOG(MUL(K(x, PI / 2), p[0]))));
+}
+
 static int infinite(BodyBuilder *b, int form, DType real, const int *p) {
     (void)form, (void)p;
     return body_real(b, real, INFINITY);
@@ -142,6 +148,7 @@ const DistDef dist_half_cauchy = {
     .forms = {{1, {{"scale", KIND_POSITIVE}}}},
     .support = SUPPORT_POSITIVE,
     .body = half_cauchy_body,
+    .formula = half_cauchy_formula,
     .mean_body = infinite,
 };
 
@@ -157,6 +164,13 @@ static int inverse_gaussian_body(BodyBuilder *b, int form, int x, const int *p) 
     return SUB(norm, MUL(half, MUL(p[1], SELECT(is_near, near, far))));
 }
 
+static int inverse_gaussian_formula(BodyBuilder *b, int form, int x, const int *p) {
+    (void)form;
+    int d = DIV(SUB(x, p[0]), p[0]), half = K(x, 0.5);
+    int norm = SUB(MUL(half, SUB(LOG(p[1]), MUL(K(x, 3), LOG(x)))), K(x, HALF_LOG_2PI));
+    return SUB(norm, MUL(half, DIV(MUL(p[1], MUL(d, d)), x)));
+}
+
 const DistDef dist_inverse_gaussian = {
     .name = "InverseGaussian",
     .doc = "mean and shape",
@@ -164,5 +178,6 @@ const DistDef dist_inverse_gaussian = {
     .forms = {{2, {{"mean", KIND_POSITIVE}, {"shape", KIND_POSITIVE}}}},
     .support = SUPPORT_POSITIVE,
     .body = inverse_gaussian_body,
+    .formula = inverse_gaussian_formula,
     .mean_body = first,
 };

@@ -365,10 +365,29 @@ static void test_conjugate_rows(void **state) {
     assert_true(rows > 8);
 }
 
+/* What derivations show is what is computed. */
+static void test_formulas(void **state) {
+    (void)state;
+    int checked = 0;
+    for (size_t k = 0; k < sizeof points / sizeof *points; k++) {
+        const Point *t = &points[k];
+        const DistDef *d = named(t->dist);
+        if (!d->formula || !isfinite(t->want))
+            continue;
+        double reads[8] = {t->x, t->p[0], t->p[1], t->p[2]};
+        Reads r = reads_new();
+        check_close(t->dist, body_value(&r.b, d->formula(&r.b, t->form, r.at[0], r.at + 1), reads),
+                    t->want);
+        ctx_free(r.ctx);
+        checked++;
+    }
+    assert_true(checked > 4);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_points), cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_points),          cmocka_unit_test(test_derivatives),
         cmocka_unit_test(test_all_have_points), cmocka_unit_test(test_classes),
-        cmocka_unit_test(test_conjugate_rows)};
+        cmocka_unit_test(test_conjugate_rows),  cmocka_unit_test(test_formulas)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
