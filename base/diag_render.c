@@ -172,6 +172,8 @@ static uint32_t next_line(const Diag *d, uint32_t file, uint32_t after) {
 }
 
 static void put_lines_of(const Painter *p, const Diag *d, uint32_t file) {
+    if (p->ctx->files[file].len == 0) /* its text is not kept: data */
+        return;
     put_gutter(p, 0);
     sb_putc(p->out, '\n');
     for (uint32_t line = next_line(d, file, 0); line; line = next_line(d, file, line))

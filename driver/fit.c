@@ -30,10 +30,8 @@ bool fit_init(Session *s, Fit *f, const FitData *d) {
     const LoopFunc *init = program_entry(&f->p, ENTRY_INIT, f->block->name);
     if (!model_alloc(s, f->block, &f->env, &f->v))
         return false;
-    if (s->o.init) {
-        Tensors t;
-        return safetensors_read(s, s->o.init, &t) && model_load(s, &f->v, &f->env, &t, s->o.init);
-    }
+    if (f->init_path)
+        return model_load(s, &f->v, &f->env, &f->init, f->init_path);
     Call c = call_new(&f->p, init, &f->env);
     fit_set_inputs(&c, d);
     call_set(&c, ARG_HYPER, &f->hyper);
@@ -70,6 +68,24 @@ static const char *estimator_of(Session *s, const AstFile *file) {
     return only;
 }
 
+static const Item *item_of(const AstFile *file, const char *name) {
+    for (int k = 0; k < file->n_items; k++)
+        if (file->items[k]->kind == ITEM_ESTIMATOR && strcmp(file->items[k]->name.text, name) == 0)
+            return file->items[k];
+    return NULL;
+}
+
+bool fit_open_item(Session *s, Fit *f, const AstFile *file, const LowerOptions *o,
+                   const volatile int *stop) {
+    *f = (Fit){0};
+    Module *m = session_lower_with(s, file, o);
+    if (!m || !program_open_module(s, &f->p, m, stop))
+        return false;
+    f->block = program_block(&f->p, o->only);
+    f->item = item_of(file, o->only);
+    return f->block != NULL;
+}
+
 bool fit_open(Session *s, Fit *f, const volatile int *stop) {
     *f = (Fit){0};
     if (s->args.n < 2) {
@@ -78,11 +94,8 @@ bool fit_open(Session *s, Fit *f, const volatile int *stop) {
     }
     AstFile *file = session_parse(s, s->args.p[1]);
     const char *name = file ? estimator_of(s, file) : NULL;
-    Module *m = name ? session_lower(s, file, name) : NULL;
-    if (!m || !program_open_module(s, &f->p, m, stop))
-        return false;
-    f->block = program_block(&f->p, name);
-    return f->block != NULL;
+    LowerOptions o = session_lower_options(s, name);
+    return name && fit_open_item(s, f, file, &o, stop);
 }
 
 void command_fit(Session *s) {
@@ -92,9 +105,7 @@ void command_fit(Session *s) {
         if (f.block->using_.present)
             fit_train(s, &f);
         else
-            session_usage(s,
-                          "`%s` has no `using`: cnnc fits by training so far, exact fits come next",
-                          f.block->name);
+            fit_exact(s, &f);
     }
     program_close(&f.p);
 }

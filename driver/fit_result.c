@@ -148,9 +148,22 @@ static bool zero_is_inside(const FitElement *e) {
     return e->kind == KIND_REAL || (e->kind == KIND_INTERVAL && e->lo < 0 && e->hi > 0);
 }
 
+bool fit_at_border(const FitElement *e, double x) {
+    switch (e->kind) {
+    case KIND_POSITIVE:
+        return x <= 0;
+    case KIND_PROB:
+        return x <= 0 || x >= 1;
+    case KIND_INTERVAL:
+        return x <= e->lo || x >= e->hi;
+    default:
+        return false;
+    }
+}
+
 static FitRow row_of(const FitElement *e, double x, double variance, double df, double q) {
     FitRow r = {e->name, x, NAN, NAN, NAN, NAN, NAN};
-    if (!(variance >= 0) || isinf(variance))
+    if (!(variance >= 0) || isinf(variance) || fit_at_border(e, x))
         return r;
     r.std_error = sqrt(variance);
     Range i = interval_of(e, x, r.std_error, q);

@@ -67,6 +67,8 @@ typedef struct FitResult {
  * r->info. */
 void fit_rows(Arena *a, FitResult *r, const FitElement *e, int64_t n, const double *params,
               const double *cov);
+/* A constrained element at an end of its kind: it has no standard error. */
+bool fit_at_border(const FitElement *e, double x);
 /* Free reals of a block: a simplex has one less than elements, a Cholesky factor no upper triangle.
  */
 int64_t fit_counted(Session *s, const AbiBlock *b, const DimEnv *env);

@@ -23,7 +23,7 @@ static void put_method(StrBuf *sb, const FitResult *r) {
         sb_printf(sb, " (%s)", r->closed);
     sb_printf(sb, ", %d iteration%s", r->info.iterations, r->info.iterations == 1 ? "" : "s");
     if (m != FIT_CLOSED && isfinite(r->info.grad_norm))
-        sb_printf(sb, ", |grad| %.0e", r->info.grad_norm);
+        sb_printf(sb, r->info.grad_norm == 0 ? ", |grad| 0" : ", |grad| %.0e", r->info.grad_norm);
     if (r->status != FIT_CONVERGED)
         sb_put(sb, ", NOT CONVERGED");
 }
@@ -61,9 +61,13 @@ static void put_source(StrBuf *sb, const FitResult *r) {
 
 static void put_criteria(StrBuf *sb, const FitResult *r) {
     size_t start = sb->len;
-    if (isnan(r->info.loglik))
+    bool perfect = r->info.method == FIT_LSQ && r->info.s2 == 0;
+    if (isnan(r->info.loglik) && !perfect)
         return;
-    sb_printf(sb, "log likelihood %.4f", r->info.loglik);
+    if (perfect)
+        sb_put(sb, "log likelihood without bound: a perfect fit");
+    else
+        sb_printf(sb, "log likelihood %.4f", r->info.loglik);
     if (r->map && !isnan(r->info.logprior))
         sb_printf(sb, "    log prior %.4f", r->info.logprior);
     if (isfinite(r->aic) && isfinite(r->bic))

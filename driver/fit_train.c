@@ -214,6 +214,7 @@ static void save(Training *t) {
     best.params = t->best_params;
     best.state = t->best_state;
     model_tensors(t->s, &best, &f->env, &out);
+    fit_save_meta(t->s, f, &out);
     if (t->s->o.save)
         safetensors_write(t->s, t->s->o.save, &out);
 }
@@ -228,6 +229,7 @@ static void checkpoint(Training *t) {
     Array *opt = array_new(s, CELL_U8, 1, &n, "opt");
     memcpy(opt->data, f->v.opt, (size_t)n);
     vec_push(s->arena, &out.all, (NamedArray){"__opt__", opt});
+    fit_save_meta(s, f, &out);
     put_meta(s, &out, "format", "cnnc checkpoint 1");
     put_meta(s, &out, "seed", str_fmt(s->ctx, "%llu", (unsigned long long)f->hyper.seed));
     put_meta(s, &out, "epoch", str_fmt(s->ctx, "%lld", (long long)f->hyper.epoch + 1));
@@ -244,17 +246,15 @@ static int64_t meta_int(const Tensors *t, const char *name, int64_t otherwise) {
     return otherwise;
 }
 
+/* The optimizer's state and the counts of a checkpoint; parameters and state are those of fit_init.
+ */
 static bool resume(Training *t) {
     Session *s = t->s;
     Fit *f = t->f;
-    Tensors in;
-    if (access(s->o.resume, F_OK) != 0)
-        return true; /* the first run: there is nothing to go on from yet */
-    if (!safetensors_read(s, s->o.resume, &in) || !model_load(s, &f->v, &f->env, &in, s->o.resume))
-        return false;
-    for (int k = 0; k < in.all.n; k++) {
-        Array *a = in.all.p[k].array;
-        if (strcmp(in.all.p[k].name, "__opt__") != 0)
+    const Tensors *in = &f->init;
+    for (int k = 0; k < in->all.n; k++) {
+        Array *a = in->all.p[k].array;
+        if (strcmp(in->all.p[k].name, "__opt__") != 0)
             continue;
         if (a->cell != CELL_U8 || a->count != f->v.opt_bytes) {
             session_file_error(s, (Span){0}, "`%s` is a checkpoint of another optimizer",
@@ -262,9 +262,9 @@ static bool resume(Training *t) {
             return false;
         }
         memcpy(f->v.opt, a->data, (size_t)a->count);
-        f->hyper.seed = (uint64_t)meta_int(&in, "seed", s->o.seed);
-        f->hyper.epoch = meta_int(&in, "epoch", 0);
-        t->step = meta_int(&in, "step", 0);
+        f->hyper.seed = (uint64_t)meta_int(in, "seed", s->o.seed);
+        f->hyper.epoch = meta_int(in, "epoch", 0);
+        t->step = meta_int(in, "step", 0);
         return true;
     }
     session_file_error(s, (Span){0}, "`%s` is no checkpoint: it has no optimizer state",
@@ -299,7 +299,9 @@ static bool prepare(Training *t) {
     Fit *f = t->f;
     DataSet given, tests;
     DimEnv test_env = {0};
+    bool again = s->o.resume && access(s->o.resume, F_OK) == 0;
     if (!dataset_load(s, &s->o.data, &given) || !dataset_load(s, &s->o.test, &tests) ||
+        !fit_read_init(s, f, again ? s->o.resume : s->o.init) ||
         !fit_bind_data(s, f, &given, &f->env, &t->all, true))
         return false;
     for (int k = 0; k < f->env.v.n; k++)
@@ -325,7 +327,7 @@ static bool prepare(Training *t) {
     call_set(&t->call, ARG_PARAMS, f->v.params);
     call_set(&t->call, ARG_STATE, f->v.state);
     call_set(&t->call, ARG_OPT, f->v.opt);
-    return !s->o.resume || resume(t);
+    return !again || resume(t); /* else the first run: there is nothing to go on from yet */
 }
 
 void fit_train(Session *s, Fit *f) {

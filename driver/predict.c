@@ -1,4 +1,6 @@
 /* cnnc predict FILE ESTIMATOR --init W --data X=...: the mean of each likelihood. */
+#include <string.h>
+
 #include "driver/fit.h"
 
 static void put(Session *s, const char *name, const Array *a, bool many) {
@@ -10,6 +12,30 @@ static void put(Session *s, const char *name, const Array *a, bool many) {
         print_array_json(s, &s->out, name, a);
     else
         print_array(s, &s->out, a);
+}
+
+/* A prediction stands under the name of its data, class probabilities under the texts of their
+ * labels. */
+static void name_columns(Session *s, const Fit *f, const char *name, Array *a) {
+    if (a->rank == 1) {
+        const char **one = ARENA_ARRAY(s->arena, const char *, 1);
+        one[0] = name;
+        a->columns = one;
+        a->n_columns = 1;
+    }
+    for (int k = 0; k < f->block->data.n; k++) {
+        const AbiData *d = &f->block->data.p[k];
+        DimSym dim = d->bound ? dim_as_symbol(d->bound) : NULL;
+        for (int j = 0; j < f->labels.n && d->kind == KIND_INDEX && strcmp(d->name, name) == 0;
+             j++) {
+            const AxisLabels *l = &f->labels.p[j];
+            bool its = dim ? l->dim == dim : !l->dim && strcmp(l->data, name) == 0;
+            if (!its || a->rank < 2 || a->shape[a->rank - 1] != l->n)
+                continue;
+            a->columns = l->names;
+            a->n_columns = l->n;
+        }
+    }
 }
 
 static void predict(Session *s, Fit *f) {
@@ -24,11 +50,13 @@ static void predict(Session *s, Fit *f) {
         session_usage(s, "`%s` has no likelihood to predict by", f->block->name);
         return;
     }
-    if (!dataset_load(s, &s->o.data, &given) || !fit_bind_data(s, f, &given, &f->env, &d, false))
+    if (!dataset_load(s, &s->o.data, &given) || !fit_read_init(s, f, s->o.init) ||
+        !fit_bind_data(s, f, &given, &f->env, &d, false))
         return;
     for (int k = 0; k < d.n; k++)
         if (!d.columns[k].cells && call_arg_named(lf, d.columns[k].data->name) >= 0) {
-            session_usage(s, "the data `%s` of `%s` are not given: --data %s=FILE", d.columns[k].data->name, f->block->name, d.columns[k].data->name);
+            session_usage(s, "the data `%s` of `%s` are not given: --data %s=FILE",
+                          d.columns[k].data->name, f->block->name, d.columns[k].data->name);
             return;
         }
     fit_hyper(s, f->block, &f->hyper);
@@ -48,6 +76,7 @@ static void predict(Session *s, Fit *f) {
         if (!a)
             return;
         c.args[k].p = a->data;
+        name_columns(s, f, name, a);
         vec_push(s->arena, &outs, (NamedArray){name, a});
     }
     int status = call_run(&c);

@@ -15,7 +15,7 @@ typedef struct Command {
                 const char *arg); /* arg: what follows the name, without blanks around it */
 } Command;
 
-#define N_COMMANDS 19
+#define N_COMMANDS 22
 static const Command commands[N_COMMANDS];
 
 static const Span nowhere;
@@ -339,7 +339,10 @@ static void do_help(Eval *e, const char *arg) {
 
 static const Command commands[N_COMMANDS] = {
     {"asm", "F", "the machine code of a definition or expression, as assembly", do_asm},
+    {"data", "NAME=FILE", "data for :fit: FILE[:COLUMNS], [...] or a value; alone: list them", repl_data},
+    {"derive", "E", "the closed form of an estimator, or how it is found, with its derivation", repl_derive},
     {"doc", "NAME", "documentation of a definition or function", do_doc},
+    {"fit", "E NAME=FILE", "fit an estimator; data as in :data, options as in `cnnc fit`", repl_fit},
     {"grad", "E by V", "the derivative of an expression by a value", do_grad},
     {"help", "", "this list", do_help},
     {"img", "E [FILE]", "a value as a picture; FILE: .png .pgm .ppm", repl_img},

@@ -32,11 +32,17 @@ typedef struct ReplValue {
     const char *type_text; /* "f64[3]" */
 } ReplValue;
 
+typedef struct ReplData { /* :data */
+    Arena mem;
+    const char *name, *text; /* "x", "x=flips.csv:x" */
+} ReplData;
+
 typedef struct ReplSession {
     Ctx *ctx; /* of the arenas; its diagnostics are not used */
     const ReplOptions *options;
     VEC(ReplDef) defs;
     VEC(ReplValue) values;
+    VEC(ReplData) data;
     Arena loaded_mem;
     const char *loaded; /* path of the last :load, or NULL */
     DType real;
@@ -67,6 +73,8 @@ ReplValue *repl_value(const ReplSession *s, const char *name);
 void repl_define(ReplSession *s, Ctx *ctx, const Item *it, const char *text, const char *file);
 /* Copies the value under this name, in place of what has it; text and data are copied. */
 void repl_bind(ReplSession *s, const char *name, const ReplValue *v);
+/* Remembers data for :fit, in place of what has the name. */
+void repl_keep_data(ReplSession *s, const char *name, const char *text);
 /* All definitions parsed in ctx, as one file. extra: one more item, or NULL. */
 AstFile *repl_ast(const ReplSession *s, Ctx *ctx, const Item *extra);
 /* The text moved to this line by empty lines, so that messages name the right one. */
@@ -103,6 +111,10 @@ void repl_img(Eval *e, const char *arg);  /* "E [FILE.png]" */
 void repl_plot(Eval *e, const char *arg); /* "E [FILE.svg]" */
 bool repl_is_load(const Expr *x);         /* load("FILE") */
 bool repl_load_value(Eval *e, const Expr *x, ReplValue *v);
+/* --- repl_fit.c --- */
+void repl_data(Eval *e, const char *line); /* what follows :data */
+void repl_fit(Eval *e, const char *line);
+void repl_derive(Eval *e, const char *line);
 
 /* --- repl_command.c --- */
 Expr *repl_parse(Eval *e, const char *text); /* the expression of an argument, or NULL with a diagnostic */

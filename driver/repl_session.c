@@ -74,6 +74,20 @@ void repl_bind(ReplSession *s, const char *name, const ReplValue *v) {
     }
 }
 
+void repl_keep_data(ReplSession *s, const char *name, const char *text) {
+    ReplData d = {.name = NULL};
+    arena_init(&d.mem, s->ctx);
+    d.name = keep(&d.mem, name);
+    d.text = keep(&d.mem, text);
+    for (int k = 0; k < s->data.n; k++)
+        if (strcmp(s->data.p[k].name, name) == 0) {
+            arena_free(&s->data.p[k].mem);
+            s->data.p[k] = d;
+            return;
+        }
+    vec_push(&s->ctx->perm, &s->data, d);
+}
+
 const char *repl_at_line(Ctx *ctx, const char *text, uint32_t line) {
     StrBuf sb = sb_new(&ctx->perm);
     for (uint32_t i = 1; i < line; i++)
@@ -128,6 +142,8 @@ void repl_free(ReplSession *s) {
         drop_def(s, &s->defs.p[s->defs.n - 1]);
     while (s->values.n)
         drop_value(s, &s->values.p[s->values.n - 1]);
+    while (s->data.n)
+        arena_free(&s->data.p[--s->data.n].mem);
     arena_free(&s->loaded_mem);
 }
 

@@ -77,8 +77,7 @@ static bool write_all(int fd, const char *data, size_t len) {
     return true;
 }
 
-/* Devices and pipes are written as they are. */
-static bool is_special(const char *path) {
+bool session_is_special(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
@@ -99,7 +98,7 @@ static void sync_folder(const char *path) {
 }
 
 bool session_write(Session *s, const char *path, const char *data, size_t len) {
-    bool special = is_special(path), ok = false;
+    bool special = session_is_special(path), ok = false;
     const char *name = special ? path : str_fmt(s->ctx, "%s.%ld.tmp", path, (long)getpid());
     int fd = special ? open(name, O_WRONLY | O_CLOEXEC) : open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd >= 0) {
@@ -200,7 +199,11 @@ LowerOptions session_lower_options(Session *s, const char *only) {
 
 Module *session_lower(Session *s, const AstFile *file, const char *only) {
     LowerOptions o = session_lower_options(s, only);
-    Module *m = s->status ? NULL : frontend_lower(s->ctx, s->arena, file, &o);
+    return session_lower_with(s, file, &o);
+}
+
+Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *o) {
+    Module *m = s->status ? NULL : frontend_lower(s->ctx, s->arena, file, o);
     for (int k = 0; m && k < s->n_defines; k++)
         if (!s->defines[k].used)
             session_usage(s, "-D %s: there is no such constant, dim or formal", s->defines[k].name);

@@ -44,12 +44,14 @@ void session_fail(Session *s, int status);
 /* The whole file ("-": standard input), or NULL after an error. */
 char *session_read(Session *s, const char *path, size_t *len);
 /* Writes under a temporary name, syncs and renames; false after an error: nothing is left behind. */
+bool session_is_special(const char *path); /* a device or pipe: written as it is */
 bool session_write(Session *s, const char *path, const char *data, size_t len);
 
 /* Each step is NULL after errors. */
 AstFile *session_parse(Session *s, const char *path);
 LowerOptions session_lower_options(Session *s, const char *only);
 Module *session_lower(Session *s, const AstFile *file, const char *only);
+Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *o);
 /* Runs the pipeline with the command line's pass options; dumps go to standard error. */
 bool session_passes(Session *s, Unit *u);
 Unit session_unit(Session *s, Module *m);

@@ -190,6 +190,8 @@ bool data_save(Session *s, const char *path, const Array *a) {
         ok = png_write(s, &sb, path, a);
     else if (ends(path, ".pgm") || ends(path, ".ppm"))
         ok = pnm_write(s, &sb, path, a);
+    else if (session_is_special(path)) /* a device or pipe has no suffix: text */
+        csv_write(&sb, a);
     else {
         session_usage(s, "`%s`: its suffix is none of .npy .csv .png .pgm .ppm", path);
         return false;

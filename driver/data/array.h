@@ -61,6 +61,8 @@ typedef struct Tensors {
     VEC(NamedArray) meta; /* name and text (in array->origin) of __metadata__ */
 } Tensors;
 bool safetensors_read(Session *s, const char *path, Tensors *out);
+/* The texts of a JSON list; false if it is something else. */
+bool json_texts(Session *s, const char *text, const char ***texts, int64_t *n);
 bool safetensors_write(Session *s, const char *path, const Tensors *t);
 
 #endif

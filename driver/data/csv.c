@@ -31,7 +31,7 @@ static void bad(Csv *c, uint32_t line, const char *fmt, ...) {
     va_start(ap, fmt);
     sb_vprintf(&sb, fmt, ap);
     va_end(ap);
-    session_file_error(c->s, (Span){c->file, line, 1, line, 1}, "%s:%u: %s", c->path, line,
+    session_file_error(c->s, (Span){c->file, line, 1, line, 1}, "%s, row %u: %s", c->path, line,
                        sb.text);
     c->failed = true;
 }

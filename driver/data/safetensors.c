@@ -134,6 +134,20 @@ bool safetensors_read(Session *s, const char *path, Tensors *out) {
     return ok;
 }
 
+bool json_texts(Session *s, const char *text, const char ***texts, int64_t *n) {
+    json_t *list = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    bool ok = json_is_array(list);
+    *n = (int64_t)json_array_size(list);
+    *texts = ARENA_ARRAY(s->arena, const char *, *n + 1);
+    for (int64_t k = 0; k < *n && ok; k++) {
+        const char *t = json_string_value(json_array_get(list, (size_t)k));
+        ok = t != NULL;
+        (*texts)[k] = ok ? str_of(s->ctx, t) : NULL;
+    }
+    json_decref(list);
+    return ok;
+}
+
 bool safetensors_write(Session *s, const char *path, const Tensors *t) {
     StrBuf head = sb_new(s->arena), all = sb_new(s->arena);
     uint64_t at = 0;

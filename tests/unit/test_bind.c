@@ -130,20 +130,20 @@ static void csv_cells(void **state) {
     static const struct {
         const char *text, *columns, *message;
     } wrong[] = {
-        {"a,b\n1,2\n3\n", NULL, "t.csv:3: it has 1 fields, the header 2"},
-        {"a,b\n1,2\n", "1,c", "t.csv:1: there is no column `c`"},
-        {"alpha,b\n1,2\n", "alhpa", "t.csv:1: there is no column `alhpa`; did you mean `alpha`?"},
-        {"a,b\n1,2\n", "", "t.csv:1: no column is named after the `:`"},
+        {"a,b\n1,2\n3\n", NULL, "t.csv, row 3: it has 1 fields, the header 2"},
+        {"a,b\n1,2\n", "1,c", "t.csv, row 1: there is no column `c`"},
+        {"alpha,b\n1,2\n", "alhpa", "t.csv, row 1: there is no column `alhpa`; did you mean `alpha`?"},
+        {"a,b\n1,2\n", "", "t.csv, row 1: no column is named after the `:`"},
         {"a,b\n1,2\n3,\n", NULL,
-         "t.csv:3: column `b` holds nothing: a missing value (`--na=drop` leaves such rows out)"},
+         "t.csv, row 3: column `b` holds nothing: a missing value (`--na=drop` leaves such rows out)"},
         {"a,b\n1,NA\n", NULL,
-         "t.csv:2: column `b` holds `NA`: a missing value (`--na=drop` leaves such rows out)"},
+         "t.csv, row 2: column `b` holds `NA`: a missing value (`--na=drop` leaves such rows out)"},
         {"a\n1\nnan\n", NULL,
-         "t.csv:3: column `a` holds `nan`: a missing value (`--na=drop` leaves such rows out)"},
-        {"", NULL, "t.csv:1: it is empty"},
-        {"a,b\n", NULL, "t.csv:2: it has a header and no rows"},
-        {"a\n\"1\n", NULL, "t.csv:2: a quote is not closed"},
-        {"a\n\"1\"2\n", NULL, "t.csv:2: text follows a closing quote"},
+         "t.csv, row 3: column `a` holds `nan`: a missing value (`--na=drop` leaves such rows out)"},
+        {"", NULL, "t.csv, row 1: it is empty"},
+        {"a,b\n", NULL, "t.csv, row 2: it has a header and no rows"},
+        {"a\n\"1\n", NULL, "t.csv, row 2: a quote is not closed"},
+        {"a\n\"1\"2\n", NULL, "t.csv, row 2: text follows a closing quote"},
     };
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
         assert_null(csv(&w, wrong[k].text, wrong[k].columns));

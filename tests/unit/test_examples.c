@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,54 @@ static void holds(const char *file) {
         fail_msg("%s: %s", file, out);
     assert_non_null(strstr(out, " passed, 0 failed"));
     assert_null(strstr(out, "\n0 passed"));
+}
+
+/* The estimate of this name that a fit prints, by its JSON; the file is in examples/. */
+static double estimate(const char *arguments, const char *name) {
+    char command[1024], out[16384], key[80];
+    snprintf(command, sizeof command, "cd %s && %s fit %s --json 2>&1", EXAMPLES, CNNC, arguments);
+    if (run(command, out, sizeof out))
+        fail_msg("%s: %s", arguments, out);
+    snprintf(key, sizeof key, "{\"name\":\"%s\",\"estimate\":", name);
+    const char *at = strstr(out, key);
+    if (!at)
+        fail_msg("no %s in %s", name, out);
+    return strtod(at + strlen(key), NULL);
+}
+
+static void close_to(double got, double want) {
+    if (!(fabs(got - want) <= 1e-12 * fmax(1, fabs(want))))
+        fail_msg("got %.17g, expected %.17g", got, want);
+}
+
+#define FLIPS " --data 'x=[1,1,1,1,1,1,1,1,1,1,0,0]'"
+static void lecture_1_bernoulli_mle(void **state) {
+    (void)state;
+    close_to(estimate("coin.cnn --mle" FLIPS, "phi"), 10.0 / 12);
+}
+
+static void lecture_2_bernoulli_map(void **state) {
+    (void)state;
+    close_to(estimate("coin.cnn -D coin.a=101 -D coin.b=101" FLIPS, "phi"), 110.0 / 212);
+    close_to(estimate("coin.cnn -D coin.a=1 -D coin.b=1" FLIPS, "phi"), 10.0 / 12);
+}
+
+#define LINE " --data 'X=[[1,0],[1,1],[1,2],[1,3]]' --data 'y=[1,3,4,8]'"
+static void lecture_3_and_4_least_squares_and_ridge(void **state) {
+    (void)state;
+    holds("ridge.cnn");
+    close_to(estimate("ridge.cnn ridge --mle" LINE, "w[0]"), 0.7);
+    close_to(estimate("ridge.cnn ridge --mle" LINE, "w[1]"), 2.2);
+    close_to(estimate("ridge.cnn ridge -D ridge.lambda=3" LINE, "w[0]"), 62.0 / 83);
+    close_to(estimate("ridge.cnn ridge -D ridge.lambda=3" LINE, "w[1]"), 149.0 / 83);
+}
+
+/* A saturated model: its fitted probabilities are the rates of the groups, 1/4 and 2/3. */
+static void logistic_regression_fits_the_rates(void **state) {
+    const char *fit = "logistic.cnn --mle --data 'X=[[0],[0],[0],[0],[1],[1],[1]]' --data 'y=[0,0,1,0,1,0,1]'";
+    (void)state;
+    close_to(estimate(fit, "c"), log(1.0 / 3));
+    close_to(estimate(fit, "w[0]"), log(2) - log(1.0 / 3));
 }
 
 static void lecture_5_filters(void **state) { (void)state, holds("filters.cnn"); }
@@ -70,7 +119,8 @@ static void a_c_program_trains_and_predicts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lecture_5_filters), cmocka_unit_test(lecture_6_padding), cmocka_unit_test(lecture_7_pooling), cmocka_unit_test(lecture_8_stride),
+        cmocka_unit_test(lecture_1_bernoulli_mle), cmocka_unit_test(lecture_2_bernoulli_map), cmocka_unit_test(lecture_3_and_4_least_squares_and_ridge),
+        cmocka_unit_test(logistic_regression_fits_the_rates), cmocka_unit_test(lecture_5_filters), cmocka_unit_test(lecture_6_padding), cmocka_unit_test(lecture_7_pooling), cmocka_unit_test(lecture_8_stride),
         cmocka_unit_test(lecture_9_feedforward), cmocka_unit_test(lecture_10_channels), cmocka_unit_test(lecture_10_counts_its_parameters),
         cmocka_unit_test(lecture_11_counts_its_parameters), cmocka_unit_test(a_c_program_trains_and_predicts),
     };

@@ -9,6 +9,8 @@
  *                          the text; every one reported has such a mark
  *     # error@-2: text     the same for the line two above
  *     # count: word 3      the word stands three times on standard output
+ *     # approx: 1e-9       numbers of the output may differ by that, relative to the greater of
+ *                          1 and their size: the last bits of a fit depend on the machine
  *
  * With CNNC_BLESS=1 in the environment the expectations are written instead of compared; the marks
  * are checked all the same. CNNC names another compiler than that of this build. */
@@ -20,6 +22,7 @@
 #include <cmocka.h>
 
 #include <ctype.h>
+#include <math.h>
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -57,8 +60,34 @@ static Text read_text(const char *path) {
     return t;
 }
 
-static void compare(const char *what, const char *path, Text got) {
-    if (getenv("CNNC_BLESS")) {
+static bool number_begins(const char *text, const char *at) {
+    bool inside = at > text && (isalnum((unsigned char)at[-1]) || at[-1] == '.' || at[-1] == '_');
+    return !inside && isdigit((unsigned char)at[*at == '-']);
+}
+
+/* Equal texts, but for numbers that differ by tolerance * max(1, |number|). */
+static bool same_text(Text a, Text b, double tolerance) {
+    const char *p = a.s, *q = b.s;
+    while (*p && *q) {
+        if (tolerance > 0 && number_begins(a.s, p) && number_begins(b.s, q)) {
+            char *p_end, *q_end;
+            double x = strtod(p, &p_end), y = strtod(q, &q_end);
+            if (!(fabs(x - y) <= tolerance * fmax(1, fabs(y))))
+                return false;
+            p = p_end;
+            q = q_end;
+        } else if (*p++ != *q++) {
+            return false;
+        }
+    }
+    return *p == *q;
+}
+
+static void compare(const char *what, const char *path, Text got, double tolerance) {
+    Text want = read_text(path);
+    bool same = want.len == got.len && memcmp(want.s, got.s, got.len) == 0;
+    same = same || (tolerance > 0 && same_text(want, got, tolerance));
+    if (getenv("CNNC_BLESS") && !same) {
         if (got.len == 0) {
             unlink(path);
             return;
@@ -69,8 +98,6 @@ static void compare(const char *what, const char *path, Text got) {
         fclose(f);
         return;
     }
-    Text want = read_text(path);
-    bool same = want.len == got.len && memcmp(want.s, got.s, got.len) == 0;
     if (!same)
         print_error("%s differs from %s; expected:\n%s\ngot:\n%s\n", what, path, want.s, got.s);
     free(want.s);
@@ -185,11 +212,12 @@ static void one_file(void **state) {
     int want = exit_mark ? atoi(exit_mark + 8) : strstr(err.s, "error[") && errors > 0;
     if (status != want)
         fail_msg("exit status %d, expected %d:\n%s", status, want, err.s);
+    const char *approx = strstr(src.s, "# approx: ");
     char *dot = strrchr(path, '.');
     strcpy(dot, ".out");
-    compare("standard output", path, out);
+    compare("standard output", path, out, approx ? atof(approx + 10) : 0);
     strcpy(dot, ".err");
-    compare("standard error", path, err);
+    compare("standard error", path, err, approx ? atof(approx + 10) : 0);
     free(src.s);
     free(out.s);
     free(err.s);

@@ -1,0 +1,397 @@
+/* Exact fits: the compiled entry X_fit is called with the data and a start, and says what it found;
+ * everything shown follows from that (fit_result.h). */
+#include <ctype.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "driver/fit_exact.h"
+
+enum { MOST_WITH_ERRORS = 4096 }; /* elements; their covariance takes 128 MiB */
+
+/* ---- set-up */
+
+static bool ends(const char *path, const char *suffix) {
+    size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strcmp(path + n - m, suffix) == 0;
+}
+
+bool exact_prepare(Exact *x, Session *s, Fit *f, const DataSet *given) {
+    *x = (Exact){.s = s, .f = f};
+    if (s->o.save && !ends(s->o.save, ".safetensors") && !ends(s->o.save, ".csv")) {
+        session_usage(s, "--save writes .safetensors (the estimate) or .csv (the table), not `%s`",
+                      s->o.save);
+        return false;
+    }
+    if (s->o.starts < 1 || s->o.starts > 10000) {
+        session_usage(s, "--starts is 1 to 10000");
+        return false;
+    }
+    if (!fit_read_init(s, f, s->o.init) || !fit_bind_data(s, f, given, &f->env, &x->data, true))
+        return false;
+    fit_hyper(s, f->block, &f->hyper);
+    if (!fit_init(s, f, &x->data))
+        return false;
+    x->elements = fit_elements(s, f->block, &f->env, &f->labels, &x->n);
+    size_t n = (size_t)x->n, square = n <= MOST_WITH_ERRORS ? n * n : 0;
+    x->params = arena_array(s->arena, n + 1, 8);
+    x->best = ARENA_ARRAY(s->arena, double, n + 1);
+    x->cov = square ? arena_array(s->arena, square, 8) : NULL;
+    x->best_cov = square ? ARENA_ARRAY(s->arena, double, square) : NULL;
+    return x->elements != NULL;
+}
+
+/* ---- the call */
+
+static void take_best(Exact *x, const FitInfo *info, int status) {
+    const AbiBlock *b = x->f->block;
+    x->info = *info;
+    x->status = status;
+    for (int64_t k = 0; k < x->n; k++)
+        x->best[k] = real_get(b, x->params, k);
+    for (int64_t k = 0; x->cov && k < x->n * x->n; k++)
+        x->best_cov[k] = real_get(b, x->cov, k);
+}
+
+/* What the fit makes greatest, at params. */
+static double log_density(Exact *x) {
+    const Fit *f = x->f;
+    double v = NAN;
+    Call c = call_new(&x->f->p, program_entry(&f->p, ENTRY_LOGP, f->block->name), &f->env);
+    fit_set_inputs(&c, &x->data);
+    call_set(&c, ARG_HYPER, &f->hyper);
+    call_set(&c, ARG_PARAMS, x->params);
+    call_set(&c, ARG_STATE, f->v.state);
+    call_set(&c, ARG_LOGP, &v);
+    return call_run(&c) == 0 ? v : NAN;
+}
+
+/* A converged start before one that is not, then the greater density. */
+static bool better(int a_status, double a, int b_status, double b) {
+    if ((a_status == FIT_CONVERGED) != (b_status == FIT_CONVERGED))
+        return a_status == FIT_CONVERGED;
+    return a > b || (isnan(b) && !isnan(a));
+}
+
+static bool stopped(const Exact *x) { return x->f->p.stop && *x->f->p.stop; }
+
+bool exact_run(Exact *x, bool map) {
+    Session *s = x->s;
+    Fit *f = x->f;
+    const LoopFunc *entry = program_entry(&f->p, ENTRY_FIT, f->block->name);
+    if (!entry) {
+        session_usage(s, "`%s` has nothing to fit: neither a likelihood nor `minimize`",
+                      f->block->name);
+        return false;
+    }
+    Call c = call_new(&f->p, entry, &f->env);
+    FitInfo info;
+    int error = 0;
+    double best = NAN;
+    bool any = false;
+    memcpy(x->params, f->v.params, (size_t)x->n * dtype_size(f->block->real));
+    f->hyper.prior = map;
+    fit_set_inputs(&c, &x->data);
+    call_set(&c, ARG_HYPER, &f->hyper);
+    call_set(&c, ARG_PARAMS, x->params);
+    call_set(&c, ARG_STATE, f->v.state);
+    call_set(&c, ARG_COV, x->cov);
+    call_set(&c, ARG_INFO, &info);
+    for (int64_t k = 0; k < s->o.starts && !stopped(x); k++) {
+        if (k == 0 ? !start_given(x) : !start_another(x, k))
+            return false;
+        info = (FitInfo){.size = sizeof info,
+                         .where = -1,
+                         .loglik = NAN,
+                         .logprior = NAN,
+                         .grad_norm = NAN,
+                         .s2 = NAN,
+                         .df = NAN,
+                         .r2 = NAN};
+        int status = call_run(&c);
+        if (status == INT32_MIN)
+            return false;
+        if (status < 0)
+            error = status;
+        double density = status >= 0 && s->o.starts > 1 ? log_density(x) : NAN;
+        if (status >= 0 && (!any || better(status, density, x->status, best))) {
+            take_best(x, &info, status);
+            best = density;
+        }
+        any |= status >= 0;
+    }
+    if (stopped(x))
+        session_fail(s, EXIT_STOPPED);
+    if (any || stopped(x) || x->silent)
+        return any;
+    diag_error(s->ctx, "E1207", f->block->span, "`%s` cannot be fitted: %s", f->block->name,
+               call_status(&f->p, error));
+    session_fail(s, EXIT_CHECK);
+    return false;
+}
+
+/* ---- the result */
+
+static bool is_one(const char *name) { return strcmp(name, "1") == 0; }
+
+/* Columns of the matrices of real data whose rows are observations; those of ones are no features.
+ */
+static int64_t count_features(const Exact *x) {
+    const AbiBlock *b = x->f->block;
+    int64_t n = -1, width;
+    for (int k = 0; k < b->data.n; k++) {
+        const AbiData *d = &b->data.p[k];
+        if (d->type.rank != 2 || !dtype_is_real(d->type.dt) || !b->dims.n ||
+            d->type.shape[0] != dim_of(x->s->ctx, b->dims.p[0]) ||
+            !env_eval(x->s, &x->f->env, d->type.shape[1], d->name, &width))
+            continue;
+        n = (n < 0 ? 0 : n) + width;
+        for (int j = 0; j < x->f->labels.n; j++)
+            for (int64_t i = 0;
+                 strcmp(x->f->labels.p[j].data, d->name) == 0 && i < x->f->labels.p[j].n; i++)
+                n -= is_one(x->f->labels.p[j].names[i]);
+    }
+    return n;
+}
+
+static bool is_constrained(AbiKind k) {
+    return k == KIND_POSITIVE || k == KIND_PROB || k == KIND_INTERVAL;
+}
+
+static bool has_errors(const Exact *x) { return x->cov && !x->f->block->is_minimize; }
+
+static void add_notes(Exact *x, FitResult *r) {
+    Arena *a = x->s->arena;
+    if (x->data.dropped)
+        vec_push(a, &r->notes,
+                 str_fmt(x->s->ctx, "%lld row%s with missing values left out",
+                         (long long)x->data.dropped, x->data.dropped == 1 ? "" : "s"));
+    for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++)
+        if (fit_at_border(&x->elements[k], x->best[k]) ||
+            (is_constrained(x->elements[k].kind) && isnan(x->best_cov[k * x->n + k])))
+            vec_push(a, &r->notes,
+                     str_fmt(x->s->ctx, "%s is at the border of its kind: no standard error",
+                             x->elements[k].name));
+    if (!x->cov && x->n && !x->f->block->is_minimize)
+        vec_push(
+            a, &r->notes,
+            str_fmt(x->s->ctx, "no standard errors: more than %d parameters", MOST_WITH_ERRORS));
+}
+
+/* "Beta-Bernoulli" of "beta.bernoulli" */
+static const char *rule_name(Session *s, const char *rule) {
+    char *text = rule ? arena_dup(s->arena, rule, strlen(rule) + 1) : NULL;
+    for (char *c = text; c && *c; c++) {
+        if (*c == '.')
+            *c = '-';
+        else if (c == text || c[-1] == '-')
+            *c = (char)toupper((unsigned char)*c);
+    }
+    return text;
+}
+
+FitResult exact_result(Exact *x, bool map) {
+    const AbiBlock *b = x->f->block;
+    FitResult r = {.estimator = b->name,
+                   .map = map,
+                   .status = x->status,
+                   .info = x->info,
+                   .posterior_mean = NAN};
+    r.by_t = x->info.method == FIT_LSQ && b->fit.scale >= 0 && isfinite(x->info.df);
+    r.closed = x->info.method == FIT_CLOSED ? rule_name(x->s, b->fit.rule) : NULL;
+    r.counted = fit_counted(x->s, b, &x->f->env);
+    r.features = count_features(x);
+    r.prior = map ? prior_text(x->s, x->f) : NULL;
+    if (b->is_minimize) { /* an objective is no likelihood; rows are counted instead */
+        r.info.loglik = r.info.logprior = NAN;
+        if (b->dims.n)
+            env_get(&x->f->env, b->dims.p[0], &r.info.observations);
+    }
+    fit_rows(x->s->arena, &r, x->elements, x->n, x->best, has_errors(x) ? x->best_cov : NULL);
+    add_notes(x, &r);
+    return r;
+}
+
+/* ---- why a fit ended early */
+
+/* "`w[age]`", or the estimator where no element is to blame; its place. */
+static const char *culprit(const Exact *x, Span *span) {
+    const AbiBlock *b = x->f->block;
+    *span = b->span;
+    if (x->info.where < 0 || x->info.where >= x->n)
+        return b->name;
+    *span = b->params.p[x->elements[x->info.where].tensor].span;
+    return x->elements[x->info.where].name;
+}
+
+static void dependent(Exact *x, Span span, const char *name) {
+    Ctx *ctx = x->s->ctx;
+    const AbiBlock *b = x->f->block;
+    int64_t coefficients = 0;
+    Diag *d = diag_error(ctx, "E1203", span,
+                         "`%s` is not determined: its column is a combination of the others", name);
+    for (int64_t k = 0; k < x->n; k++)
+        coefficients +=
+            x->elements[k].kind == KIND_REAL &&
+            x->elements[k].tensor == x->elements[x->info.where < 0 ? 0 : x->info.where].tensor;
+    if (x->info.observations < coefficients)
+        diag_note(ctx, d, (Span){0}, "there are %lld observations for %lld coefficients",
+                  (long long)x->info.observations, (long long)coefficients);
+    diag_help(ctx, d,
+              b->has_prior ? "leave the column out, or fit with the prior"
+                           : "leave the column out, or give the coefficients a prior");
+}
+
+/* The column of real data with this last axis that moves the mean most: its spread times the
+ * coefficient; if it does so more than *most, it becomes the culprit. A column of ones has no
+ * spread, so it is not blamed for what the others do. */
+static void moving_column(Exact *x, Dim axis, int64_t first, double *most) {
+    const AbiBlock *b = x->f->block;
+    int64_t width, rows;
+    for (int k = 0; k < b->data.n; k++) {
+        const AbiData *d = &b->data.p[k];
+        const void *cells = x->data.columns[k].cells;
+        if (d->type.rank != 2 || d->type.dt != b->real || d->type.shape[1] != axis ||
+            !env_eval(x->s, &x->f->env, axis, d->name, &width) ||
+            !env_eval(x->s, &x->f->env, d->type.shape[0], d->name, &rows))
+            continue;
+        for (int64_t j = 0; j < width; j++) {
+            double low = INFINITY, high = -INFINITY;
+            for (int64_t r = 0; r < rows; r++) {
+                low = fmin(low, real_get(b, cells, r * width + j));
+                high = fmax(high, real_get(b, cells, r * width + j));
+            }
+            double move = (high - low) * fabs(x->best[first + j]);
+            x->info.where = move > *most ? first + j : x->info.where;
+            *most = fmax(*most, move);
+        }
+    }
+}
+
+/* Many coefficients grow together: names the one that does the work. */
+static void blame_column(Exact *x) {
+    double most = -1;
+    for (int64_t first = 0, k = 0; k < x->n; k++) {
+        if (k && x->elements[k].tensor != x->elements[k - 1].tensor)
+            first = k;
+        const AbiTensor *t = &x->f->block->params.p[x->elements[k].tensor];
+        if (k == first && t->type.rank == 1)
+            moving_column(x, t->type.shape[0], first, &most);
+    }
+}
+
+static void diverges(Exact *x) {
+    Ctx *ctx = x->s->ctx;
+    Span span;
+    bool minimize = x->f->block->is_minimize;
+    if (!minimize)
+        blame_column(x);
+    const char *name = culprit(x, &span);
+    Diag *d = diag_error(ctx, "E1204", span, "`%s` grows without bound%s", name,
+                         minimize ? "" : ": the data are separated, or nearly so");
+    diag_note(ctx, d, (Span){0},
+              "the %s for ever in this direction; the best point so far is no estimate",
+              minimize ? "objective falls" : "likelihood rises");
+    diag_help(ctx, d, "a prior makes the estimate finite: `~ Normal(0, 10)`");
+}
+
+void exact_complain(Exact *x) {
+    Ctx *ctx = x->s->ctx;
+    Span span;
+    const char *name = culprit(x, &span);
+    Diag *d = NULL;
+    switch ((FitStatus)x->status) {
+    case FIT_CONVERGED:
+        return;
+    case FIT_NOT_CONVERGED:
+        d = diag_error(ctx, "E1202", x->f->block->span,
+                       "`%s` has not converged after %d iterations: |grad| is %.1e",
+                       x->f->block->name, x->info.iterations, x->info.grad_norm);
+        diag_help(ctx, d, "start nearer (`--start NAME=V`), or try several starts (`--starts=8`)");
+        break;
+    case FIT_DEPENDENT:
+        dependent(x, span, name);
+        break;
+    case FIT_SEPARATED:
+        diverges(x);
+        break;
+    case FIT_NO_MODE:
+        d = diag_error(ctx, "E1205", span,
+                       "the density has no mode: it grows without bound as `%s` goes to the border "
+                       "of its kind",
+                       name);
+        diag_help(ctx, d,
+                  "a prior that is 0 there gives a mode: `~ InverseGamma(2, 1)` for a scale");
+        break;
+    default:
+        d = diag_error(ctx, "E1206", span,
+                       "`%s` is not identified: the density does not curve there, so the data do "
+                       "not determine it",
+                       name);
+        diag_help(ctx, d,
+                  "fix it or give it a prior; of columns that are combinations of each other leave "
+                  "one out");
+        break;
+    }
+    session_fail(x->s, EXIT_CHECK);
+}
+
+/* ---- the command */
+
+static void put_notes(Session *s, const FitResult *r) {
+    bool json = s->o.diagnostics && strcmp(s->o.diagnostics, "json") == 0;
+    StrBuf sb = sb_new(s->arena);
+    for (int k = 0; k < r->notes.n; k++) {
+        sb_put(&sb, json ? "{\"severity\":\"note\",\"message\":" : "note: ");
+        if (json)
+            diag_json_text(&sb, r->notes.p[k]);
+        else
+            sb_put(&sb, r->notes.p[k]);
+        sb_put(&sb, json ? "}\n" : "\n");
+    }
+    fwrite(sb.text, 1, sb.len, stderr);
+}
+
+static void save(Exact *x, const FitResult *r) {
+    Session *s = x->s;
+    StrBuf sb = sb_new(s->arena);
+    if (ends(s->o.save, ".csv")) {
+        fit_csv(&sb, r);
+        session_write(s, s->o.save, sb.text, sb.len);
+        return;
+    }
+    Tensors t = {0};
+    ModelValues v = x->f->v;
+    v.params = arena_array(s->arena, (size_t)x->n + 1, 8);
+    for (int64_t k = 0; k < x->n; k++)
+        real_set(x->f->block, v.params, k, x->best[k]);
+    model_tensors(s, &v, &x->f->env, &t);
+    fit_save_meta(s, x->f, &t);
+    if (has_errors(x)) {
+        int64_t shape[2] = {x->n, x->n};
+        Array *a = array_new(s, CELL_F64, 2, shape, "covariance");
+        memcpy(a->data, x->best_cov, sizeof(double) * (size_t)(x->n * x->n));
+        vec_push(s->arena, &t.all, (NamedArray){"__cov__", a});
+    }
+    safetensors_write(s, s->o.save, &t);
+}
+
+void fit_exact(Session *s, Fit *f) {
+    Exact x;
+    DataSet given;
+    bool map = f->block->has_prior && !s->o.mle;
+    if (!dataset_load(s, &s->o.data, &given) || !exact_prepare(&x, s, f, &given) ||
+        !exact_run(&x, map))
+        return;
+    FitResult r = exact_result(&x, map);
+    if (s->o.json) {
+        fit_json(&s->out, &r);
+        put_notes(s, &r);
+    } else if (x.status == FIT_CONVERGED || x.status == FIT_NOT_CONVERGED) {
+        fit_table(&s->out, &r);
+    }
+    exact_complain(&x);
+    if (s->o.save && x.status == FIT_CONVERGED)
+        save(&x, &r);
+}
