@@ -13,6 +13,7 @@ typedef struct CodegenOptions {
     bool trampolines; /* NAME__call beside every entry, for jit_call */
     const char *base;     /* "lenet5": emits lenet5_strerror and, with manifest, lenet5_manifest; NULL: neither */
     const char *manifest; /* JSON text, or NULL */
+    uint64_t *counters;   /* JIT only: calls of kernel k and its ticks are added to counters[2k], [2k + 1]; or NULL */
 } CodegenOptions;
 
 /* The machine cnnc runs on. */
@@ -29,6 +30,21 @@ typedef struct CodeObject {
     size_t len;
 } CodeObject;
 const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n);
+
+/* Kernels in the order of their numbers (counters), the same for the same options. */
+typedef struct KernelInfo {
+    Str name, entry;  /* its symbol; where it stands first */
+    double flops;     /* of a call, lanes past the end included; an extent that is not known counts as 1 */
+    Dim formula;      /* the same exactly, or NULL */
+    bool at_most;     /* a condition leaves some of it out */
+    int sums, lanes;  /* in registers in the innermost loop; of a vector */
+    DType dt;
+    int axis;         /* of what is stored, that the lanes lie along: -1 the last; 0: lanes are added up */
+    int spills;       /* vector registers stored to and loaded from the stack */
+    double predicted; /* share of the multiply-add peak, by a model of issue slots and latencies */
+} KernelInfo;
+const KernelInfo *codegen_kernels(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n); /* NULL: diagnostic */
+void codegen_print_kernels(Ctx *ctx, StrBuf *out, const KernelInfo *all, int n);
 
 /* Links objects into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
  * libc and libm) or archive, atomically at path. exports: the entries of m. False: diagnostic. */

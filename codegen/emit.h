@@ -157,6 +157,8 @@ void debug_location(FnEmit *f, Span span);
 void debug_end(Emit *e);
 
 /* object.c */
+/* Assembly with LLVM's comments; kernels: filled. NULL: diagnostic. */
+const char *codegen_assembly(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, Kernels *kernels, size_t *len);
 LLVMTargetMachineRef object_machine(Ctx *ctx, const Target *t, int level, bool jit); /* NULL: diagnostic */
 
 #endif

@@ -271,6 +271,13 @@ static LLVMValueRef kernel_function(Emit *e, const Kernel *k) {
     return *fn;
 }
 
+static LLVMValueRef ticks(FnEmit *f) { return emit_intrinsic(f, "llvm.readcyclecounter", NULL, 0, NULL, 0); }
+
+static void count(FnEmit *f, const uint64_t *at, LLVMValueRef v) {
+    LLVMValueRef p = LLVMBuildIntToPtr(f->b, emit_i64(f->e, (int64_t)(intptr_t)at), f->e->ptr, "");
+    LLVMBuildAtomicRMW(f->b, LLVMAtomicRMWBinOpAdd, p, v, LLVMAtomicOrderingMonotonic, 0);
+}
+
 void kernel_call(FnEmit *f, const LoopStmt *s) {
     Emit *e = f->e;
     LoopStmt plain = *s; /* its own name says nothing of what it computes */
@@ -288,8 +295,13 @@ void kernel_call(FnEmit *f, const LoopStmt *s) {
         args[n++] = emit_dim(f, dim_of(e->ctx, c.free.p[j]));
     if (e->o->poll_stop)
         args[n++] = emit_exec(f);
+    LLVMValueRef before = e->o->counters ? ticks(f) : NULL;
     LLVMValueRef status =
         LLVMBuildCall2(f->b, kernel_type(e, k), kernel_function(e, k), args, (unsigned)n, "");
+    if (before) {
+        count(f, &e->o->counters[2 * k->number], emit_i64(e, 1));
+        count(f, &e->o->counters[2 * k->number + 1], LLVMBuildSub(f->b, ticks(f), before, ""));
+    }
     if (k->may_fail) {
         LLVMValueRef failed =
             LLVMBuildICmp(f->b, LLVMIntNE, status, LLVMConstInt(e->i32, 0, 0), "");

@@ -103,19 +103,19 @@ static bool prepare(Ctx *ctx, const LoopModule *m) {
     return !diag_any_error(ctx);
 }
 
-const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len) {
+static const char *emit_whole(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, Kernels *kernels, EmitKind kind, bool verbose, size_t *len) {
     LLVMTargetMachineRef tm = prepare(ctx, m) ? object_machine(ctx, m->target, o->level, false) : NULL;
     if (!tm)
         return NULL;
-    Kernels kernels = {.apart = false};
-    Emit e = {.ctx = ctx, .arena = arena, .m = m, .o = o, .kernels = &kernels};
+    Emit e = {.ctx = ctx, .arena = arena, .m = m, .o = o, .kernels = kernels};
+    LLVMSetTargetMachineAsmVerbosity(tm, verbose);
     emit_begin(&e, tm);
     for (int k = 0; k < m->funcs.n; k++)
         emit_entry(&e, m->funcs.p[k]);
     if (o->base)
         emit_strerror(&e);
-    for (int k = 0; k < kernels.list.n; k++)
-        kernel_emit(&e, kernels.list.p[k]);
+    for (int k = 0; k < kernels->list.n; k++)
+        kernel_emit(&e, kernels->list.p[k]);
     emit_end(&e);
     char *why = verified(&e);
     const char *text = why ? NULL : emit_as(&e, tm, kind, len);
@@ -126,6 +126,15 @@ const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const Code
     if (kept)
         ctx_internal(ctx, "LLVM's verifier: %s", kept);
     return text;
+}
+
+const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len) {
+    Kernels kernels = {.apart = false};
+    return emit_whole(ctx, arena, m, o, &kernels, kind, false, len);
+}
+
+const char *codegen_assembly(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, Kernels *kernels, size_t *len) {
+    return emit_whole(ctx, arena, m, o, kernels, EMIT_ASM, true, len);
 }
 
 /* ---- several modules. They are built here, one after the other; threads verify and compile them: LLVM shares nothing

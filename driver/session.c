@@ -267,3 +267,11 @@ LoopModule *session_compile(Session *s, const char *path, const char *only) {
 }
 
 CodegenOptions session_codegen(const Session *s) { return (CodegenOptions){.level = (int)s->o.level, .debug_lines = true, .lines_apart = s->o.debug}; }
+
+void session_print_kernels(Session *s, const LoopModule *m) {
+    int n;
+    CodegenOptions o = session_codegen(s);
+    const KernelInfo *all = codegen_kernels(s->ctx, s->arena, m, &o, &n);
+    if (all)
+        codegen_print_kernels(s->ctx, &s->out, all, n);
+}

@@ -57,6 +57,7 @@ bool session_passes(Session *s, Unit *u);
 Unit session_unit(Session *s, Module *m);
 LoopModule *session_compile(Session *s, const char *path, const char *only);
 CodegenOptions session_codegen(const Session *s);
+void session_print_kernels(Session *s, const LoopModule *m); /* --print-kernels */
 bool session_is_ir(const char *path);
 
 /* The file's base name without suffix: "lenet5" of "dir/lenet5.cnn"; --prefix overrides. */

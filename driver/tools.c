@@ -72,7 +72,8 @@ void command_ir(Session *s) {
     Unit u;
     if (!path)
         return;
-    bool text = session_is_ir(path), passes = s->o.only.n || s->o.stop_after || s->o.before.n || s->o.after.n;
+    bool text = session_is_ir(path);
+    bool passes = s->o.only.n || s->o.stop_after || (s->o.print_kernels && !text) || s->o.before.n || s->o.after.n;
     if (text) {
         if (!read_ir(s, path, &u))
             return;
@@ -85,7 +86,11 @@ void command_ir(Session *s) {
     }
     if (passes && !session_passes(s, &u))
         return;
-    if (u.loops)
+    if (s->o.print_kernels && !u.loops)
+        session_usage(s, "--print-kernels is of loops: run the passes up to one of those (--stop-after=plan)");
+    else if (s->o.print_kernels)
+        session_print_kernels(s, u.loops);
+    else if (u.loops)
         loop_print(&s->out, u.loops);
     else
         graph_print(&s->out, u.graph);

@@ -84,6 +84,29 @@ static void lines_keep_kernels_apart(void **state) {
     expect(two_equal, true, 2, 0);
 }
 
+/* ---- what is known of them */
+
+static void operations_are_counted(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    /* 2 * 4 * 8 * 16 of the product; 3 of an element; borders that a window does not reach do no
+     * work */
+    LoopModule *m = loops_of(ctx, "def f(a: [4, 8], b: [8, 16]) -> [4, 16] = a @ b\n"
+                                  "def g[N](x: [N]) -> [N] = x*x*2 + 1\n");
+    CodegenOptions o = {.level = 2};
+    int n;
+    const KernelInfo *k = codegen_kernels(ctx, &ctx->perm, m, &o, &n);
+    assert_non_null(k);
+    assert_int_equal(n, 2);
+    assert_string_equal(k[0].entry, "f");
+    assert_true(k[0].flops == 1024 && k[0].sums >= 2 && k[0].lanes == 8 && k[0].dt == DT_F32);
+    assert_int_equal(k[0].spills, 0);
+    assert_true(k[0].predicted > 0.2 && k[0].predicted <= 1);
+    assert_true(k[1].sums == 0 && k[1].spills == 0);
+    assert_string_equal(dim_text(ctx, k[1].formula), "24*((N + 7) // 8)");
+    ctx_free(ctx);
+}
+
 /* ---- objects */
 
 typedef struct Bytes {
@@ -137,6 +160,7 @@ int main(void) {
         cmocka_unit_test(equal_loops_are_one_kernel),
         cmocka_unit_test(other_loops_are_not),
         cmocka_unit_test(lines_keep_kernels_apart),
+        cmocka_unit_test(operations_are_counted),
         cmocka_unit_test(objects_do_not_depend_on_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
