@@ -19,6 +19,8 @@ typedef struct Batch {
     int n_regions;
 } Batch;
 
+/* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */
+bool batch_wants_channels(Ctx *ctx, const Func *f);
 bool batch_has_rows(const Batch *b, Val v);
 DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
 
