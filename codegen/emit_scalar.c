@@ -112,6 +112,16 @@ static LLVMValueRef lanes(FnEmit *f, ScalarOp op, LLVMValueRef v, LType t) {
     return LLVMBuildExtractElement(f->b, v, LLVMConstInt(f->e->i32, 0, 0), "");
 }
 
+static LLVMValueRef zip(FnEmit *f, bool high, const LLVMValueRef *a, int n) {
+    LLVMValueRef mask[64];
+    for (int k = 0; k < n / 2; k++) {
+        int at = k + (high ? n / 2 : 0);
+        mask[2 * k] = LLVMConstInt(f->e->i32, (unsigned long long)at, 0);
+        mask[2 * k + 1] = LLVMConstInt(f->e->i32, (unsigned long long)(at + n), 0);
+    }
+    return LLVMBuildShuffleVector(f->b, a[0], a[1], LLVMConstVector(mask, (unsigned)n), "");
+}
+
 /* The libm function of the row, lane by lane. */
 static LLVMValueRef libm(FnEmit *f, ScalarOp op, const LLVMValueRef *a, LType t) {
     Emit *e = f->e;
@@ -213,6 +223,9 @@ LLVMValueRef emit_scalar(FnEmit *f, const LoopStmt *s, const LLVMValueRef *a, LT
         return shift(f, s->op, a, t);
     case SC_splat:
         return emit_splat(f, a[0], s->type.lanes);
+    case SC_zip_low:
+    case SC_zip_high:
+        return zip(f, s->op == SC_zip_high, a, t.lanes);
     case SC_lane_sum:
     case SC_lane_max:
     case SC_lane_min:

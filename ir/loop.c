@@ -118,7 +118,7 @@ LType loop_let_type(const LoopFunc *f, ScalarOp op, const LVal *args, int n, DTy
         t.dt = DT_BOOL;
     else if (d->result == SR_ATTR)
         t.dt = to;
-    if ((d->flags & SF_LANES) && op != SC_splat)
+    if ((d->flags & SF_LANES) && d->arity == 1 && op != SC_splat)
         t.lanes = 1;
     return t;
 }

@@ -158,9 +158,23 @@ static ScalarValue reduce_lanes(Interp *in, ScalarOp op, LType t, const ScalarVa
     return w[0];
 }
 
+/* Half of two vectors, lanes in turn. */
+static void zip(Interp *in, const LoopStmt *s, ScalarValue *out) {
+    int n = s->type.lanes, from = s->op == SC_zip_high ? n / 2 : 0;
+    const ScalarValue *a = in->vals[s->args[0].id], *b = in->vals[s->args[1].id];
+    for (int k = 0; k < n / 2; k++) {
+        out[2 * k] = a[from + k];
+        out[2 * k + 1] = b[from + k];
+    }
+}
+
 static void exec_let(Interp *in, const LoopStmt *s) {
     ScalarValue *out = in->vals[s->result.id];
     LType from = loop_type(in->f, s->args[s->n_args - 1]);
+    if (s->op == SC_zip_low || s->op == SC_zip_high) {
+        zip(in, s, out);
+        return;
+    }
     if ((scalar_def(s->op)->flags & SF_LANES) && s->op != SC_splat) {
         *out = reduce_lanes(in, s->op, from, in->vals[s->args[0].id]);
         return;

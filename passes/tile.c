@@ -21,10 +21,12 @@
  *
  * The choice is in tile_plan.c, packing in tile_pack.c, the tile in tile_kernel.c. It does not
  * split a reduction that is one loop, and does not fuse the epilogue into the registers. */
+#include "passes/collapse.h"
 #include "passes/pass.h"
 #include "passes/tile_priv.h"
 
 static void tile_func(Unit *u, LoopFunc *f) {
+    collapse_loops(u->ctx, u->arena, u->loops, f); /* neighbouring axes: longer vectors and rows */
     LoopBody to = {0};
     bool any = false;
     for (int k = 0; k < f->body.stmts.n; k++) {

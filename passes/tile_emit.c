@@ -129,7 +129,7 @@ static void level(TileEmit *e, int k) {
     LoopBody *outer = e->cur.at;
     if (k && k == s->place_b)
         tile_pack(e, &e->b, k, true);
-    if (s->pack_a && k == s->place_a)
+    if (s->pack_a && s->a_in_job && k == s->place_a)
         tile_pack(e, &e->a, k, false);
     if (k == s->place_out)
         tile_begin_sums(e);
@@ -178,6 +178,8 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
     int first = to->stmts.n;
     if (s->place_b == 0)
         tile_pack(&e, &e.b, 0, true);
+    if (s->pack_a && !s->a_in_job)
+        tile_pack(&e, &e.a, 0, false);
     if (s->job >= 0)
         jobs(&e);
     else

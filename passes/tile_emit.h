@@ -58,6 +58,21 @@ void tile_finish_sums(TileEmit *e); /* to the result; the epilogue */
 /* Subscripts in `sums` of row `u` and lane `at` of the block. */
 const Dim *tile_sum_subs(const TileEmit *e, Dim u, int64_t at);
 
+/* tile_turn.c: a square of `lanes` rows. Row i is loaded at from_subs + i*from_step on from_axis,
+ * contiguous along the last axis; column i is stored at to_subs + i*to_step on to_axis, likewise.
+ */
+typedef struct Turn {
+    BufId from, to;
+    const Dim *from_subs, *to_subs;
+    int from_axis, to_axis;
+    int64_t from_step, to_step;
+    int n_from;     /* rows that there are */
+    Dim lanes_left; /* columns that there are, or NULL: all */
+    Dim rows_left;  /* instead of n_from where it is no constant; then all columns are there */
+} Turn;
+void tile_turn(TileEmit *e, const Turn *t);
+BufId tile_merged(TileEmit *e, BufId buf, int from, int n); /* id 0: too large */
+
 /* tile_kernel.c */
 void tile_kernel(TileEmit *e, const TilePiece *p);
 

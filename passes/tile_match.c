@@ -88,7 +88,7 @@ static bool range_of(Contraction *c, const LoopStmt *s, TileLoop *l) {
     return l->extent && (l->n == -1 || l->n > 0);
 }
 
-static bool output_loops(Contraction *c) {
+static bool output_loops(Contraction *c, const LoopBody **cell) {
     LoopStmt *s = c->root;
     for (;;) {
         if (c->n_out == TILE_LOOPS || !plain_loop(s, 0) || s->n_lo != 1 || s->n_hi != 1)
@@ -101,7 +101,7 @@ static bool output_loops(Contraction *c) {
             break;
         s = s->body.stmts.p[0];
     }
-    c->cell = &s->body;
+    *cell = &s->body;
     return true;
 }
 
@@ -161,8 +161,8 @@ static bool reduction_loops(Contraction *c, LoopStmt *s) {
 /* The epilogue: scalars, and loads of what the nest does not store. */
 static bool epilogue_allowed(const Contraction *c) {
     const LoopBuf *out = loop_storage(c->f, c->store->buf);
-    for (int k = c->post_from; k < c->post_to; k++) {
-        const LoopStmt *s = c->cell->stmts.p[k];
+    for (int k = 0; k < c->n_post; k++) {
+        const LoopStmt *s = c->post[k];
         if (s->kind == LOOP_LOAD &&
             (!plain_access(s, LOOP_LOAD) || loop_storage(c->f, s->buf) == out))
             return false;
@@ -173,8 +173,7 @@ static bool epilogue_allowed(const Contraction *c) {
     return true;
 }
 
-static bool cell(Contraction *c) {
-    const LoopBody *b = c->cell;
+static bool cell_of(Contraction *c, const LoopBody *b) {
     int n = b->stmts.n;
     if (n < 3 || !plain_access(b->stmts.p[n - 1], LOOP_STORE))
         return false;
@@ -184,11 +183,13 @@ static bool cell(Contraction *c) {
     if ((c->init->kind != LOOP_CONST && !plain_access(c->init, LOOP_LOAD)) || !plain_loop(red, 1) ||
         red->init[0].id != c->init->result.id || !reduction_loops(c, red))
         return false;
-    c->post_from = 2;
-    c->post_to = n - 1;
+    c->n_post = n - 3;
+    c->post = ARENA_ARRAY(c->arena, const LoopStmt *, n);
+    for (int k = 0; k < c->n_post; k++)
+        c->post[k] = b->stmts.p[2 + k];
     c->sum = red->out[0];
     c->dt = red->carried[0].dt;
-    if (c->post_from == c->post_to && c->store->args[0].id != c->sum.id)
+    if (!c->n_post && c->store->args[0].id != c->sum.id)
         return false;
     return epilogue_allowed(c);
 }
@@ -210,7 +211,60 @@ static bool memory_allowed(const Contraction *c) {
     return c->init->buf.id == c->store->buf.id;
 }
 
+/* ---- loops of one iteration are left out */
+
+static const LoopStmt *with(Contraction *c, const LoopStmt *s, const DimBinding *b, int n) {
+    LoopStmt *to = arena_dup(c->arena, s, sizeof *s);
+    const Dim *from[3] = {s->subs, s->lo, s->hi};
+    int count[3] = {s->subs ? s->rank : 0, s->n_lo, s->n_hi};
+    const Dim **at[3] = {&to->subs, &to->lo, &to->hi};
+    for (int k = 0; k < 3; k++) {
+        Dim *d = ARENA_ARRAY(c->arena, Dim, count[k] + 1);
+        for (int j = 0; j < count[k]; j++)
+            d[j] = dim_subst(c->ctx, from[k][j], b, n);
+        if (count[k])
+            *at[k] = d;
+    }
+    return to;
+}
+
+static bool once(const TileLoop *l) {
+    return l->n == 1 && l->loop->n_lo == 1 && l->loop->n_hi == 1;
+}
+
+static int keep(TileLoop *l, int n, int least, DimBinding *b, int *n_b) {
+    int kept = 0;
+    for (int k = 0; k < n; k++) {
+        if (once(&l[k]) && kept + (n - k) > least)
+            b[(*n_b)++] = (DimBinding){l[k].sym, l[k].lo};
+        else
+            l[kept++] = l[k];
+    }
+    return kept;
+}
+
+static void leave_out_single(Contraction *c) {
+    DimBinding b[2 * TILE_LOOPS];
+    int n = 0;
+    c->n_out = keep(c->out, c->n_out, 1, b, &n);
+    c->n_red = keep(c->red, c->n_red, 1, b, &n);
+    if (!n)
+        return;
+    for (int k = 0; k < c->n_red; k++)
+        c->red[k].loop = with(c, c->red[k].loop, b, n);
+    for (int k = 0; k < 2; k++)
+        c->load[k] = with(c, c->load[k], b, n);
+    for (int k = 0; k < c->n_post; k++)
+        c->post[k] = with(c, c->post[k], b, n);
+    c->init = with(c, c->init, b, n);
+    c->store = with(c, c->store, b, n);
+}
+
 bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s, Contraction *c) {
     *c = (Contraction){.ctx = ctx, .arena = arena, .m = m, .f = f, .root = s};
-    return output_loops(c) && cell(c) && memory_allowed(c);
+    const LoopBody *cell;
+    if (!output_loops(c, &cell) || !cell_of(c, cell) || !memory_allowed(c))
+        return false;
+    leave_out_single(c);
+    return true;
 }

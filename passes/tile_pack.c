@@ -117,7 +117,86 @@ typedef struct Copy {
     Dim first;    /* element of the packed index at lane 0 */
     Dim to[MAX_RANK + 2], from[MAX_RANK];
     int n_to;
+    bool turned; /* whole squares of lanes are there already */
 } Copy;
+
+/* The last axes that are packed whole and in their order: how many, and their extent in all. */
+static int whole_tail(const Copy *y, Dim *extent) {
+    const Contraction *c = y->e->c;
+    const LoopStmt *l = y->p->load;
+    int n = 0;
+    *extent = dim_const(c->ctx, 1);
+    for (int a = l->rank - 1; a > y->p->axis; a--, n++) {
+        Dim shape = loop_bufp(c->f, l->buf)->shape[a];
+        const TileLoop *of = &y->p->of[a];
+        if (y->p->mode[a] != PACK_INDEX || dim_as_symbol(l->subs[a]) != of->sym ||
+            !dim_is_zero(of->lo) || of->extent != shape)
+            break;
+        *extent = dim_mul(c->ctx, *extent, shape);
+    }
+    return *extent ? n : 0;
+}
+
+/* Squares along the last axes, which are contiguous; `rows` elements of the packed index from
+ * `lane` on are one side of them. */
+static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
+    TileEmit *e = y->e;
+    Ctx *ctx = e->c->ctx;
+    const LoopStmt *load = y->p->load;
+    int lanes = e->s->lanes;
+    int64_t n, step = 1;
+    tile_axis(e->c, load, y->p->along, &step);
+    LoopBody *outer = e->cur.at;
+    DimSym at = tile_fresh(e, "at");
+    Dim zero = dim_const(ctx, 0);
+    LoopStmt *s = loop_for(&e->cur, at, &zero, 1, &extent, 1, lanes, NULL, 0);
+    DimBinding b = {y->p->along, dim_add(ctx, y->first, lane)};
+    y->from[y->p->axis] = dim_subst(ctx, load->subs[y->p->axis], &b, 1);
+    y->from[load->rank - tail] = dim_of(ctx, at);
+    y->to[y->n_to] = dim_of(ctx, at);
+    y->to[y->n_to + 1] = lane;
+    Turn t = {.from = tile_merged(e, load->buf, load->rank - tail, tail),
+              .to = tile_merged(e, y->p->buf, y->n_to, tail),
+              .from_subs = y->from,
+              .to_subs = y->to,
+              .from_axis = y->p->axis,
+              .to_axis = y->n_to,
+              .from_step = step,
+              .to_step = 1,
+              .n_from = rows};
+    if (!dim_is_const(extent, &n) || n % lanes)
+        t.lanes_left = dim_sub(ctx, extent, dim_of(ctx, at));
+    tile_turn(e, &t);
+    loop_end(&e->cur, s, outer, NULL);
+    e->n_names--;
+}
+
+/* All squares that lie inside the operand. */
+static void turn_squares(Copy *y, int tail, Dim extent) {
+    TileEmit *e = y->e;
+    Ctx *ctx = e->c->ctx;
+    const TileLoop *l = loop_of(e->c, y->p->along);
+    int lanes = e->s->lanes, width = y->p->width;
+    bool whole = l->n > 0 && l->n % width == 0;
+    Dim zero = dim_const(ctx, 0), left = dim_sub(ctx, l->hi, y->first);
+    LoopBody *outer = e->cur.at;
+    DimSym part = tile_fresh(e, "part");
+    if (width % lanes == 0) {
+        Dim enough = whole ? NULL : dim_floordiv(ctx, left, dim_const(ctx, lanes));
+        LoopStmt *s = tile_loop(e, part, zero, dim_const(ctx, width / lanes), enough);
+        turn_row(y, tail, extent, dim_scale(ctx, dim_of(ctx, part), lanes), lanes);
+        loop_end(&e->cur, s, outer, NULL);
+    } else {
+        for (int from = 0; from < width; from += lanes) {
+            int rows = width - from < lanes ? width - from : lanes;
+            Dim enough = dim_floordiv(ctx, left, dim_const(ctx, from + rows));
+            LoopStmt *s = tile_loop(e, part, zero, dim_const(ctx, 1), whole ? NULL : enough);
+            turn_row(y, tail, extent, dim_const(ctx, from), rows);
+            loop_end(&e->cur, s, outer, NULL);
+        }
+    }
+    e->n_names--;
+}
 
 static void copy_lanes(Copy *y) {
     TileEmit *e = y->e;
@@ -131,7 +210,11 @@ static void copy_lanes(Copy *y) {
     DimBinding b = {y->p->along, dim_add(ctx, y->first, dim_of(ctx, lane))};
     y->from[y->p->axis] = dim_subst(ctx, y->p->load->subs[y->p->axis], &b, 1);
     y->to[y->n_to] = dim_of(ctx, lane);
-    LoopStmt *s = tile_loop(e, lane, zero, width, whole ? NULL : left);
+    Dim done = y->turned ? dim_scale(ctx, dim_floordiv(ctx, left, dim_const(ctx, e->s->lanes)),
+                                     e->s->lanes)
+                         : NULL;
+    Dim los[2] = {zero, done}, his[2] = {width, left};
+    LoopStmt *s = loop_for(&e->cur, lane, los, done ? 2 : 1, his, whole ? 1 : 2, 1, NULL, 0);
     loop_store(&e->cur, y->p->buf, y->to, loop_load(&e->cur, y->p->load->buf, y->from));
     loop_end(&e->cur, s, outer, NULL);
     if (whole)
@@ -146,10 +229,31 @@ static void copy_lanes(Copy *y) {
     e->n_names--;
 }
 
+/* Are squares worth it, and are parts of one masked in one direction only? */
+static bool squares_fit(const Copy *y, Dim extent) {
+    int lanes = y->e->s->lanes;
+    int64_t n;
+    bool known = dim_is_const(extent, &n);
+    return y->p->width >= lanes / 2 && (!known || n >= 4) &&
+           (y->p->width % lanes == 0 || (known && n % lanes == 0));
+}
+
 static void copy_axes(Copy *y, int axis) {
     TileEmit *e = y->e;
     Ctx *ctx = e->c->ctx;
     const LoopStmt *load = y->p->load;
+    Dim tail_extent;
+    int tail = y->turned ? 0 : whole_tail(y, &tail_extent);
+    if (tail && axis == load->rank - tail && squares_fit(y, tail_extent)) {
+        const TileLoop *l = loop_of(e->c, y->p->along);
+        turn_squares(y, tail, tail_extent);
+        if (l->n > 0 && l->n % y->p->width == 0)
+            return;
+        y->turned = true;
+        copy_axes(y, axis);
+        y->turned = false;
+        return;
+    }
     if (axis == load->rank) {
         copy_lanes(y);
         e->n_names--;
@@ -187,8 +291,8 @@ static void make_buffer(TileEmit *e, Packed *p, int place) {
         if (a != p->axis && p->mode[a] != PACK_DROP)
             shape[n++] = p->mode[a] == PACK_INDEX ? p->of[a].extent : from->shape[a];
     shape[n++] = dim_const(e->c->ctx, p->width);
-    p->buf =
-        tile_buffer(e, str_fmt(e->c->ctx, "%s.p", from->name), n, shape, place > 0 || p == &e->a);
+    p->buf = tile_buffer(e, str_fmt(e->c->ctx, "%s.p", from->name), n, shape,
+                         p == &e->a ? e->s->a_in_job : place > 0);
 }
 
 void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
@@ -322,7 +426,7 @@ static LVal mapped(const LVal *from, const LVal *to, int n, LVal x) {
 /* The statements of the epilogue at a cell, with the finished sum put in. */
 static LVal epilogue(TileEmit *e, const Cells *y, LVal sum) {
     const Contraction *c = e->c;
-    int n = c->post_to - c->post_from;
+    int n = c->n_post;
     if (!n)
         return sum;
     LVal *from = ARENA_ARRAY(c->arena, LVal, n + 2), *to = ARENA_ARRAY(c->arena, LVal, n + 2);
@@ -330,8 +434,8 @@ static LVal epilogue(TileEmit *e, const Cells *y, LVal sum) {
     DimBinding b = {c->out[e->s->v].sym, y->v};
     from[known] = c->sum;
     to[known++] = sum;
-    for (int k = c->post_from; k < c->post_to; k++) {
-        const LoopStmt *s = c->cell->stmts.p[k];
+    for (int k = 0; k < n; k++) {
+        const LoopStmt *s = c->post[k];
         LoopStmt *copy = arena_dup(c->arena, s, sizeof *s);
         copy->args = arena_dup(c->arena, s->args, sizeof *s->args * (size_t)s->n_args);
         for (int j = 0; j < s->n_args; j++)
@@ -350,9 +454,87 @@ static LVal epilogue(TileEmit *e, const Cells *y, LVal sum) {
     return mapped(from, to, known, c->store->args[0]);
 }
 
+/* Are the last axes of the result the last open outputs, whole? How many, and their extent. */
+static int whole_outputs(const TileEmit *e, Dim *extent) {
+    const Contraction *c = e->c;
+    int64_t coef;
+    int n = 0, v_axis = tile_axis(c, c->store, c->out[e->s->v].sym, &coef);
+    *extent = dim_const(c->ctx, 1);
+    if (coef != 1 || e->s->job == e->s->n_items - 1)
+        return 0;
+    for (int k = c->n_out - 1; k >= 0; k--) {
+        int axis = c->store->rank - 1 - n;
+        if (!open_output(e, k))
+            continue;
+        if (axis <= v_axis || dim_as_symbol(c->store->subs[axis]) != c->out[k].sym ||
+            !dim_is_zero(c->out[k].lo) ||
+            c->out[k].extent != loop_bufp(c->f, c->store->buf)->shape[axis])
+            break;
+        *extent = dim_mul(c->ctx, *extent, c->out[k].extent);
+        n++;
+    }
+    return *extent ? n : 0;
+}
+
+/* Squares of the sums' lanes against the last axes of the result, for the whole squares; the lanes
+ * that are left go one by one. */
+static bool turn_sums(TileEmit *e) {
+    const Contraction *c = e->c;
+    Ctx *ctx = c->ctx;
+    Dim extent, zero = dim_const(ctx, 0), subs[TILE_LOOPS + 2];
+    int tail = whole_outputs(e, &extent), lanes = e->s->lanes, n = 0, opened = 0;
+    const TileLoop *v = &c->out[e->s->v];
+    int64_t size, coef;
+    if (!tail || v->n <= 0 || v->n % lanes || (dim_is_const(extent, &size) && size < 4))
+        return false;
+    LoopStmt *loops[TILE_LOOPS + 2];
+    LoopBody *bodies[TILE_LOOPS + 2];
+    int rank = loop_bufp(c->f, e->sums)->rank;
+    for (int k = 0; k < c->n_out && n < rank - 1 - tail; k++) {
+        if (!open_output(e, k))
+            continue;
+        bodies[opened] = e->cur.at;
+        loops[opened++] = tile_loop(e, c->out[k].sym, c->out[k].lo, c->out[k].hi, NULL);
+        subs[n++] = dim_sub(ctx, dim_of(ctx, c->out[k].sym), c->out[k].lo);
+    }
+    DimSym part = tile_fresh(e, "part"), at = tile_fresh(e, "at");
+    Dim left = v->n % e->width
+                   ? dim_floordiv(ctx, dim_sub(ctx, v->hi, e->v0), dim_const(ctx, lanes))
+                   : NULL;
+    bodies[opened] = e->cur.at;
+    loops[opened++] = tile_loop(e, part, zero, dim_const(ctx, e->s->vectors), left);
+    bodies[opened] = e->cur.at;
+    loops[opened++] = loop_for(&e->cur, at, &zero, 1, &extent, 1, lanes, NULL, 0);
+    Dim lane = dim_scale(ctx, dim_of(ctx, part), lanes);
+    subs[n] = dim_of(ctx, at);
+    subs[n + 1] = lane;
+    DimBinding b = {v->sym, dim_add(ctx, e->v0, lane)};
+    Dim *to =
+        arena_dup(c->arena, tile_subs(e, c->store, &b, 1), sizeof *to * (size_t)c->store->rank);
+    to[c->store->rank - tail] = dim_of(ctx, at);
+    Turn t = {.from = tile_merged(e, e->sums, n, tail),
+              .to = tile_merged(e, c->store->buf, c->store->rank - tail, tail),
+              .from_subs = subs,
+              .to_subs = to,
+              .from_axis = n,
+              .to_axis = tile_axis(c, c->store, v->sym, &coef),
+              .from_step = 1,
+              .to_step = 1,
+              .n_from = lanes};
+    if (!dim_is_const(extent, &size) || size % lanes)
+        t.rows_left = dim_sub(ctx, extent, dim_of(ctx, at));
+    tile_turn(e, &t);
+    while (opened-- > 0)
+        loop_end(&e->cur, loops[opened], bodies[opened], NULL);
+    e->n_names -= 2;
+    return true;
+}
+
 void tile_finish_sums(TileEmit *e) {
     const Contraction *c = e->c;
-    if (!e->sums.id && c->post_from == c->post_to)
+    if (e->sums.id && turn_sums(e))
+        e->sums.id = 0; /* the epilogue reads the result */
+    if (!e->sums.id && !c->n_post)
         return;
     Cells y;
     open_cells(e, &y);

@@ -5,9 +5,19 @@
  * and its loads, two of each in a cycle, and the latency of one; packing costs by element. */
 #include "passes/tile_priv.h"
 
-enum { LATENCY = 4, SYMBOLIC = 256, FEW = 16, LEAST_WORK = 1 << 15, LEAST_JOB_WORK = 1 << 18 };
+enum {
+    LATENCY = 4,
+    SYMBOLIC = 16,
+    LONG = 256,
+    FEW = 16,
+    LEAST_WORK = 1 << 15,
+    LEAST_JOB_WORK = 1 << 18
+};
 
 static double guess(const TileLoop *l) { return l->n > 0 ? (double)l->n : SYMBOLIC; }
+
+/* Of an output that takes the vectors or the rows of tiles: as in a product of large matrices. */
+static double guess_long(const TileLoop *l) { return l->n > 0 ? (double)l->n : LONG; }
 
 static double product(const TileLoop *l, int n) {
     double p = 1;
@@ -236,6 +246,12 @@ static bool b_has(const Contraction *c, const Scheme *s, TileItem i) {
     return tile_in(c->load[s->b], i.kind == TILE_RED ? c->red[i.at].sym : c->out[i.at].sym);
 }
 
+static bool a_has(const Contraction *c, const Scheme *s, TileItem i) {
+    if (i.kind == TILE_V_BLOCKS || i.kind == TILE_U_BLOCKS)
+        return i.kind == TILE_U_BLOCKS;
+    return tile_in(c->load[1 - s->b], i.kind == TILE_RED ? c->red[i.at].sym : c->out[i.at].sym);
+}
+
 static int item_of(const Scheme *s, TileKind kind) {
     for (int k = 0; k < s->n_items; k++)
         if (s->items[k].kind == kind)
@@ -250,22 +266,30 @@ static void places(const Contraction *c, Scheme *s) {
     if (s->job >= s->place_b) /* every job would pack all of it */
         s->place_b = 0;
     int red = item_of(s, TILE_RED);
-    s->place_a = item_of(s, TILE_V_BLOCKS);
+    int last = s->n_items - 1;
+    s->place_a = 0;
+    while (s->place_a < last && a_has(c, s, s->items[s->place_a]))
+        s->place_a++;
+    s->a_in_job = s->job == last || (s->place_a > 0 && s->job < s->place_a);
+    if (!s->a_in_job)
+        s->place_a = 0;
     s->place_out = red >= 0 ? red : s->n_items - 1;
 }
 
-/* The other factor is packed where rows are not neighbours, or the steps of the sum are far apart,
- * and it is read again for many blocks of vectors. */
-static bool packs_a(const Contraction *c, const Scheme *s) {
+/* Can the other factor be packed in blocks of u? Every axis has an index of its own. */
+static bool may_pack_a(const Contraction *c, const Scheme *s) {
     const LoopStmt *a = c->load[1 - s->b];
     int64_t coef;
-    if (item_of(s, TILE_RED) >= 0 || s->items[s->n_items - 2].kind != TILE_V_BLOCKS ||
-        !all_others_in_both(c, s))
-        return false;
-    int axis = tile_axis(c, a, c->out[s->u].sym, &coef);
-    if (axis < 0 || coef != 1)
-        return false;
-    return guess(&c->out[s->v]) >= 4.0 * s->vectors * s->lanes;
+    Dim rest;
+    for (int k = 0; k < a->rank; k++) {
+        bool any = false;
+        for (int j = 0; j < c->n_out + c->n_red; j++)
+            any = any ||
+                  dim_mentions(a->subs[k], j < c->n_out ? c->out[j].sym : c->red[j - c->n_out].sym);
+        if (any && !tile_single(c, a->subs[k], &coef, &rest))
+            return false;
+    }
+    return tile_axis(c, a, c->out[s->u].sym, &coef) >= 0;
 }
 
 static int64_t blocks_of_v(const Contraction *c, const Scheme *s) {
@@ -322,30 +346,17 @@ static double step_cost(const Contraction *c, int vectors, int rows) {
 static double tile_cost(const Contraction *c, const Scheme *s) {
     const TileLoop *u = &c->out[s->u];
     int w = s->vectors * s->lanes;
-    double blocks = (double)(((int64_t)guess(&c->out[s->v]) + w - 1) / w);
+    double blocks = (double)(((int64_t)guess_long(&c->out[s->v]) + w - 1) / w);
     double rows = 0;
     if (u->n > 0) {
         rows = (double)(u->n / s->rows) * step_cost(c, s->vectors, s->rows);
         if (u->n % s->rows)
             rows += step_cost(c, s->vectors, (int)(u->n % s->rows));
     } else {
-        rows = guess(u) / s->rows * step_cost(c, s->vectors, s->rows) + LATENCY * s->rows / 4.0;
+        rows =
+            guess_long(u) / s->rows * step_cost(c, s->vectors, s->rows) + LATENCY * s->rows / 4.0;
     }
     return blocks * rows;
-}
-
-static double packing_cost(const Contraction *c, const Scheme *s) {
-    double of_b = 1, of_out = s->direct_out ? 0.0 : 1.0;
-    const LoopStmt *b = c->load[s->b];
-    int64_t coef;
-    for (int k = 0; k < c->n_out; k++)
-        of_b /= tile_in(b, c->out[k].sym) ? 1 : guess(&c->out[k]);
-    for (int k = 0; k < c->n_red; k++) {
-        of_b /= tile_in(b, c->red[k].sym) ? 1 : guess(&c->red[k]);
-        of_out /= guess(&c->red[k]);
-    }
-    of_b *= tile_axis(c, b, c->out[s->v].sym, &coef) == b->rank - 1 ? 0.2 : 1.0;
-    return of_b + of_out + (s->pack_a ? 1.0 / guess(&c->out[s->v]) : 0);
 }
 
 static bool registers_suffice(const Target *t, int vectors, int rows) {
@@ -353,20 +364,54 @@ static bool registers_suffice(const Target *t, int vectors, int rows) {
     return vectors * rows + held + 1 < t->registers;
 }
 
+/* Elements of a factor (or of the result) for each product. */
+static double per_product(const Contraction *c, const Scheme *s, const LoopStmt *factor) {
+    double n = 1;
+    for (int k = 0; k < c->n_out; k++) {
+        bool of_tile = k == s->v || k == s->u;
+        if (!tile_in(factor, c->out[k].sym))
+            n /= of_tile ? guess_long(&c->out[k]) : guess(&c->out[k]);
+    }
+    for (int k = 0; k < c->n_red; k++)
+        n /= tile_in(factor, c->red[k].sym) ? 1 : guess(&c->red[k]);
+    return n;
+}
+
+static double packing_cost(const Contraction *c, const Scheme *s) {
+    const LoopStmt *b = c->load[s->b];
+    int64_t coef;
+    bool contiguous = tile_axis(c, b, c->out[s->v].sym, &coef) == b->rank - 1 && coef == 1;
+    return per_product(c, s, b) * (contiguous ? 0.2 : 0.5) +
+           (s->direct_out ? 0.0 : 0.5 * per_product(c, s, c->store));
+}
+
+/* Rows far apart, or steps far apart, take more lines and pages for a step, unless they are packed.
+ */
+static void consider_a(const Contraction *c, Scheme *s) {
+    const LoopStmt *a = c->load[1 - s->b];
+    Dim last = a->subs[a->rank - 1];
+    double far = 1.1, packed = 0.5 * per_product(c, s, a);
+    if (dim_mentions(last, c->out[s->u].sym)) {
+        far = 1.06;
+        for (int k = 0; k < c->n_red; k++)
+            far = dim_mentions(last, c->red[k].sym) ? 1.0 : far;
+    }
+    s->pack_a = may_pack_a(c, s) && packed < s->cost * (far - 0.97);
+    s->cost = s->pack_a ? s->cost + packed : s->cost * far;
+}
+
 static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *best) {
-    double steps = product(c->out, c->n_out);
-    const LoopStmt *a = c->load[1 - s.b];
     for (s.vectors = 1; s.vectors <= 6; s.vectors++)
         for (s.rows = 1; s.rows < TILE_U; s.rows++) {
             if (!registers_suffice(t, s.vectors, s.rows) ||
                 (c->out[s.u].n > 0 && s.rows > c->out[s.u].n))
                 continue;
             order(c, t, &s);
-            s.pack_a = packs_a(c, &s);
-            double others = steps / (guess(&c->out[s.u]) * guess(&c->out[s.v]));
-            s.cost = tile_cost(c, &s) * others / steps + packing_cost(c, &s);
-            if (!s.pack_a && !dim_mentions(a->subs[a->rank - 1], c->out[s.u].sym))
-                s.cost *= 1.03; /* rows far apart: more lines for a step */
+            s.cost = tile_cost(c, &s) / (guess_long(&c->out[s.u]) * guess_long(&c->out[s.v]));
+            s.cost += packing_cost(c, &s);
+            if (c->out[s.v].n < 0)
+                s.cost *= 2; /* it may be short */
+            consider_a(c, &s);
             if (s.items[0].kind == TILE_V_BLOCKS && s.n_items > 2 && blocks_of_v(c, &s) == 1)
                 s.cost *= 1.25; /* it cannot be divided into jobs */
             if (s.cost < best->cost * 0.999 && find_pieces(c, &s))
@@ -379,7 +424,7 @@ static bool may_be_vector(const Contraction *c, int b, int v, bool *direct) {
     DimSym x = c->out[v].sym;
     int64_t coef;
     int axis = tile_axis(c, c->load[b], x, &coef);
-    if (axis < 0 || coef != 1 || tile_in(c->load[1 - b], x) || reductions_mention(c, x))
+    if (axis < 0 || tile_in(c->load[1 - b], x) || reductions_mention(c, x))
         return false;
     axis = tile_axis(c, c->store, x, &coef);
     *direct = axis == c->store->rank - 1 && coef == 1;
@@ -399,7 +444,9 @@ static bool factors_depend(const Contraction *c) {
 }
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
-    double work = product(c->out, c->n_out) * product(c->red, c->n_red);
+    double work = product(c->red, c->n_red);
+    for (int k = 0; k < c->n_out; k++)
+        work *= guess_long(&c->out[k]);
     *best = (Scheme){.cost = 1e30};
     if (work < LEAST_WORK || !factors_depend(c))
         return false;
@@ -414,7 +461,8 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
                     consider(c, t, s, best);
         }
     /* worth more than the loops as they are, which vectors along one output or sum can have */
-    if (best->cost * target_lanes(t, c->dt) > (c->fma ? 1.6 : 3.2))
+    double most = (c->fma ? 1.6 : 3.2) * (best->cost < 1e29 && c->out[best->v].n < 0 ? 2 : 1);
+    if (best->cost * target_lanes(t, c->dt) > most)
         return false;
     divide(c, best, work);
     places(c, best);

@@ -28,9 +28,9 @@ typedef struct Contraction {
     const LoopStmt *init;                      /* a constant or a load */
     const LoopStmt *load[2];                   /* the factors */
     const LoopStmt *store;
-    const LoopBody *cell; /* statements post_from .. post_to - 1 are the epilogue */
-    int post_from, post_to;
-    LVal sum; /* what the epilogue reads as the finished sum */
+    int n_post;
+    const LoopStmt **post; /* the epilogue */
+    LVal sum;              /* what it reads as the finished sum */
     DType dt;
     bool fma;
 } Contraction;
@@ -74,6 +74,7 @@ typedef struct Scheme {
     int n_pieces;
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
+    bool a_in_job;                   /* the other factor is packed by each job */
     double cost;                     /* cycles for a product */
 } Scheme;
 
