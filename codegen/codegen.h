@@ -16,8 +16,10 @@ typedef struct CodegenOptions {
     uint64_t *counters;   /* JIT only: calls of kernel k and its ticks are added to counters[2k], [2k + 1]; or NULL */
 } CodegenOptions;
 
-/* The machine cnnc runs on. */
+/* The machine cnnc runs on; its triple; the version of LLVM. */
 const Target *codegen_host(Ctx *ctx);
+const char *codegen_triple(Ctx *ctx);
+const char *codegen_version(Ctx *ctx);
 
 typedef enum EmitKind { EMIT_OBJECT, EMIT_ASM, EMIT_LLVM, EMIT_BITCODE } EmitKind;
 /* Bytes in arena; NULL with an error diagnostic E09xx. LLVM's verifier runs always. */
@@ -58,6 +60,8 @@ const char *codegen_manifest(Ctx *ctx, Arena *arena, const LoopModule *m, const 
 /* JIT: the same object code, loaded into this process. */
 typedef struct Jit Jit;
 Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o); /* NULL: diagnostic */
+/* The same from objects that were made of m with o and trampolines. */
+Jit *jit_open_objects(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, const CodeObject *objects, int n);
 void *jit_lookup(Jit *j, const char *symbol);                         /* NULL if there is none */
 void jit_close(Jit *j);
 

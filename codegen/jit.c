@@ -53,14 +53,8 @@ static LLVMErrorRef add_symbols(LLVMOrcLLJITRef j) {
     return err;
 }
 
-Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o) {
-    CodegenOptions with = *o;
-    Arena scratch;
-    int n = 0;
-    with.trampolines = true;
-    arena_init(&scratch, ctx);
-    const CodeObject *objects = codegen_objects(ctx, &scratch, m, &with, &n);
-    LLVMTargetMachineRef tm = objects ? object_machine(ctx, m->target, o->level, true) : NULL;
+Jit *jit_open_objects(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, const CodeObject *objects, int n) {
+    LLVMTargetMachineRef tm = object_machine(ctx, m->target, o->level, true);
     Jit *jit = ARENA_NEW(&ctx->perm, Jit);
     bool ok = false;
     if (tm) {
@@ -72,11 +66,22 @@ Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o) {
         LLVMMemoryBufferRef mb = LLVMCreateMemoryBufferWithMemoryRangeCopy(objects[k].bytes, objects[k].len, str_fmt(ctx, "cnnc%d", k));
         ok = !failed(ctx, LLVMOrcLLJITAddObjectFile(jit->lljit, LLVMOrcLLJITGetMainJITDylib(jit->lljit), mb));
     }
-    arena_free(&scratch);
     if (ok)
         return jit;
     jit_close(jit);
     return NULL;
+}
+
+Jit *jit_open(Ctx *ctx, const LoopModule *m, const CodegenOptions *o) {
+    CodegenOptions with = *o;
+    Arena scratch;
+    int n = 0;
+    with.trampolines = true;
+    arena_init(&scratch, ctx);
+    const CodeObject *objects = codegen_objects(ctx, &scratch, m, &with, &n);
+    Jit *jit = objects ? jit_open_objects(ctx, m, &with, objects, n) : NULL;
+    arena_free(&scratch);
+    return jit;
 }
 
 void *jit_lookup(Jit *j, const char *symbol) {

@@ -53,6 +53,19 @@ const Target *codegen_host(Ctx *ctx) {
     return t;
 }
 
+const char *codegen_triple(Ctx *ctx) {
+    char *triple = LLVMGetDefaultTargetTriple();
+    Str kept = str_of(ctx, triple);
+    LLVMDisposeMessage(triple);
+    return kept;
+}
+
+const char *codegen_version(Ctx *ctx) {
+    unsigned major, minor, patch;
+    LLVMGetVersion(&major, &minor, &patch);
+    return str_fmt(ctx, "LLVM %u.%u.%u", major, minor, patch);
+}
+
 static char *verified(Emit *e) {
     char *why = NULL;
     if (!LLVMVerifyModule(e->mod, LLVMReturnStatusAction, &why)) {

@@ -1,5 +1,7 @@
 #include "driver/call.h"
 
+#include "driver/cache.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,10 @@ bool program_open_module(Session *s, Program *p, Module *m, const volatile int *
     CodegenOptions o = session_codegen(s);
     o.poll_stop = true;
     p->m = u.loops;
-    p->jit = jit_open(s->ctx, u.loops, &o);
+    o.trampolines = true;
+    int n;
+    const CodeObject *objects = cache_objects(s, u.loops, &o, &n);
+    p->jit = objects ? jit_open_objects(s->ctx, u.loops, &o, objects, n) : NULL;
     p->pool = p->jit ? pool_new((int)s->o.threads, stop) : NULL;
     if (!p->jit)
         session_fail(s, EXIT_PROGRAM);

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "driver/cache.h"
 #include "driver/session.h"
 #include "driver/sha256.h"
 
@@ -84,7 +85,7 @@ static bool write_text(Session *s, const Texts *t, EmitKind kind, const char *pa
 
 static bool write_so(Session *s, Texts *t, const char *path) {
     int n;
-    const CodeObject *objects = codegen_objects(s->ctx, s->arena, t->m, &t->o, &n);
+    const CodeObject *objects = cache_objects(s, t->m, &t->o, &n);
     return objects && codegen_link_so(s->ctx, t->m, t->base, objects, n, path);
 }
 
