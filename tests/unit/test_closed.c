@@ -38,11 +38,9 @@ typedef struct Given {
     double v[8];
 } Given;
 
-static Tensor *solve(Case *c, const int64_t *dims, const Given *given, double prior) {
-    if (!c->found)
-        fail_msg("no closed form: %s", c->why ? c->why : "");
-    run_passes(c->ctx, c->m, "density ad canon invert cse dce fuse");
-    const Func *f = graph_func_named(c->m, str_of(c->ctx, "E.closed"));
+/* Results of f at given inputs; of the parameters: `params`. NULL: none are expected. */
+static Tensor *call(Case *c, const Func *f, const int64_t *dims, const Given *given, double prior,
+                    const Tensor *params) {
     DimValue env[4];
     for (int k = 0; k < f->dims.n; k++)
         env[k] = (DimValue){f->dims.p[k], dims[k]};
@@ -50,23 +48,47 @@ static Tensor *solve(Case *c, const int64_t *dims, const Given *given, double pr
         .ctx = c->ctx, .arena = &c->ctx->perm, .m = c->m, .dims = env, .n_dims = f->dims.n};
     const Tensor **args = ARENA_ARRAY(&c->ctx->perm, const Tensor *, f->params.n + 1);
     for (int k = 0; k < f->params.n; k++) {
+        const Param *p = &f->params.p[k];
         Tensor t = make_input(&in, f, k, WHOLE);
-        if (f->params.p[k].role == ROLE_PRIOR)
+        if (p->role == ROLE_PRIOR)
             t.f[0] = prior;
+        if (p->role == ROLE_PARAM)
+            t = *params++;
         for (const Given *g = given; g->name; g++)
-            if (!strcmp(g->name, f->params.p[k].name))
-                for (int64_t j = 0; j < t.count; j++) {
-                    if (t.f)
-                        t.f[j] = g->v[j];
-                    else
-                        t.i[j] = (int64_t)g->v[j];
-                }
+            for (int64_t j = 0; j < t.count && !strcmp(g->name, p->name); j++) {
+                if (t.f)
+                    t.f[j] = g->v[j];
+                else
+                    t.i[j] = (int64_t)g->v[j];
+            }
         args[k] = arena_dup(&c->ctx->perm, &t, sizeof t);
     }
     Tensor *out = ARENA_ARRAY(&c->ctx->perm, Tensor, f->results.n + 1);
     if (!interp_run(&in, f, env, f->dims.n, args, out))
         fail_msg("%s", in.status);
     return out;
+}
+
+static Tensor *solve(Case *c, const int64_t *dims, const Given *given, double prior) {
+    if (!c->found)
+        fail_msg("no closed form: %s", c->why ? c->why : "");
+    run_passes(c->ctx, c->m, "density ad canon invert cse dce fuse");
+    return call(c, graph_func_named(c->m, str_of(c->ctx, "E.closed")), dims, given, prior, NULL);
+}
+
+/* At an estimate inside, the slope is 0 (of a simplex: the same for all elements). */
+static void check_slope(const char *text, const int64_t *dims, const Given *given, double prior,
+                        const Tensor *estimate, bool simplex) {
+    Case c = recognise(text);
+    graph_func_remove(c.m, graph_func_named(c.m, str_of(c.ctx, "E.closed"))->id);
+    run_passes(c.ctx, c.m, "estimate density ad");
+    const Func *f = graph_func_named(c.m, str_of(c.ctx, "E.grad"));
+    Tensor *r = call(&c, f, dims, given, prior, estimate);
+    for (int k = 0; k < f->results.n; k++)
+        for (int64_t j = 0; f->results.p[k].role == RES_GRAD && j < r[k].count; j++)
+            if (!(fabs(r[k].f[j] - (simplex ? r[k].f[0] : 0)) < 1e-12))
+                fail_msg("%s: slope %g", text, r[k].f[j]);
+    ctx_free(c.ctx);
 }
 
 static void check_values(const char *what, const Tensor *got, int n, const double *want) {
@@ -206,8 +228,14 @@ static void test_rows(void **state) {
             const ClosedParam *p = &c.closed.params[0];
             assert_string_equal(c.closed.rule, r->rule);
             check_values(r->rule, &out[p->estimate], r->n, mle ? r->mle : r->map);
+            bool inside = true;
+            for (int j = 0; j < r->n; j++)
+                inside &= out[p->state].i[j] == CLOSED_INTERIOR;
             for (int j = 0; mle && j < r->n; j++)
                 assert_int_equal(out[p->state].i[j], r->state[j]);
+            if (inside)
+                check_slope(r->text, r->dims, r->given, !mle, &out[p->estimate],
+                            p->family->vector_draws);
             for (int j = 0; j < p->n_posterior; j++)
                 check_values("posterior", &out[p->posterior + j], r->n, r->post[j]);
             assert_int_equal(p->has_prior, p->n_posterior > 0);
