@@ -107,6 +107,10 @@ static Value call_logpdf(Elab *e, const Expr *x) {
     if (!elab_args(e, x, names, 2, args))
         return value_error();
     Value d = elab_expr(e, args[0]), at = elab_expr(e, args[1]);
+    double whole;
+    if (at.kind == V_DIM && d.kind == V_DIST && d.dist->def &&
+        d.dist->def->support < SUPPORT_BOOL && value_const(&at, &whole))
+        at = value_real(whole, at.span); /* 0 among reals */
     Node *n = d.kind == V_ERROR ? NULL : node_of(e, &at, DT_NONE);
     if (!n)
         return value_error();
