@@ -135,26 +135,20 @@ void derive_general(Derive *d, Sym e) {
 
 /* ---- the head: p(x, phi) and the statements' place */
 
-static bool reads(const Func *f, Val v, uint32_t param) {
-    if (v.id == param)
-        return true;
-    const Inst *i = graph_def(f, v);
-    for (int k = 0; i && k < i->n_args; k++)
-        if (reads(f, i->args[k], param))
+/* Is the data (or parameter) p on the left side of a statement in f? Where nothing is a density,
+ * all data are. */
+static bool is_left(Derive *d, const Func *f, const Param *p) {
+    bool *reached = ARENA_ARRAY(&d->ctx->perm, bool, f->vals.n + 1), any = false;
+    reached[p->val.id] = true;
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        any |= i->op == &op_density;
+        if (i->op == &op_density && reached[i->args[0].id])
             return true;
-    return false;
-}
-
-/* Is the data (or parameter) on the left side of a statement in f? Where nothing is a density, all
- * data are. */
-static bool is_left(const Func *f, const Param *p) {
-    bool any = false;
-    for (int k = 0; k < f->insts.n; k++)
-        if (f->insts.p[k]->op == &op_density) {
-            any = true;
-            if (reads(f, f->insts.p[k]->args[0], p->val.id))
-                return true;
-        }
+        for (int j = 0; j < i->n_args; j++)
+            for (int r = 0; r < i->n_results; r++)
+                reached[inst_result(i, r).id] |= reached[i->args[j].id];
+    }
     return !any && p->role == ROLE_INPUT;
 }
 
@@ -169,11 +163,11 @@ static Str head_text(Derive *d) {
             const Param *p = &d->loglik->params.p[k];
             if ((int)p->role != role)
                 continue;
-            bool on_left = p->role == ROLE_INPUT && is_left(d->loglik, p);
+            bool on_left = p->role == ROLE_INPUT && is_left(d, d->loglik, p);
             for (int j = 0; d->logprior && p->role == ROLE_PARAM && j < d->logprior->params.n; j++)
                 if (d->logprior->params.p[j].role == ROLE_PARAM &&
                     d->logprior->params.p[j].name == p->name)
-                    on_left |= is_left(d->logprior, &d->logprior->params.p[j]);
+                    on_left |= is_left(d, d->logprior, &d->logprior->params.p[j]);
             put_name(d, on_left ? &left : &right, p->name);
         }
     Str log = derive_pick(d, "log", "\\log"), bar = derive_pick(d, "|", "\\mid");

@@ -114,6 +114,7 @@ typedef struct SymGraph {
     bool guarded;        /* reads outside of an operand stand only where they do not count */
     struct SymGraph *up; /* f is a part of its function: params are its values */
     const Val *args;
+    uint64_t *deps; /* by value id, once asked for */
 } SymGraph;
 Sym sym_of_val(SymGraph *g, Val v, const Sym *at);
 /* Instruction k of a body whose operand reads are `reads` (by operand number), post's ACC `acc`. */

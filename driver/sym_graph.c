@@ -6,15 +6,19 @@
 #include "ir/op.h"
 
 /* Bits of the parameters that v is computed from. */
-static uint64_t deps_of(const Func *f, Val v) {
-    const Inst *i = graph_def(f, v);
-    uint64_t deps = 0;
-    for (int k = 0; !i && k < f->params.n; k++)
-        if (f->params.p[k].val.id == v.id && f->params.p[k].role == ROLE_PARAM)
-            deps |= (uint64_t)1 << f->params.p[k].tensor % 64;
-    for (int k = 0; i && k < i->n_args; k++)
-        deps |= deps_of(f, i->args[k]);
-    return deps;
+static uint64_t deps_of(SymGraph *g, Val v) {
+    const Func *f = g->f;
+    if (!g->deps) {
+        g->deps = ARENA_ARRAY(&g->c->ctx->perm, uint64_t, f->vals.n + 1);
+        for (int k = 0; k < f->params.n; k++)
+            if (f->params.p[k].role == ROLE_PARAM)
+                g->deps[f->params.p[k].val.id] = (uint64_t)1 << f->params.p[k].tensor % 64;
+        for (int k = 0; k < f->insts.n; k++)
+            for (int r = 0; r < f->insts.p[k]->n_results; r++)
+                for (int j = 0; j < f->insts.p[k]->n_args; j++)
+                    g->deps[inst_result(f->insts.p[k], r).id] |= g->deps[f->insts.p[k]->args[j].id];
+    }
+    return g->deps[v.id];
 }
 
 static Sym named(SymGraph *g, Str name, uint64_t deps, const Sym *at, int n) {
@@ -45,7 +49,7 @@ static Sym opaque(SymGraph *g, Val v, const Sym *at) {
     const char *dot = i->name ? strrchr(i->name, '.') : NULL;
     if (g->names && dot)
         name = str_of(g->c->ctx, dot + 1);
-    uint64_t deps = deps_of(g->f, v);
+    uint64_t deps = deps_of(g, v);
     SymNote note = {v, named(g, name, deps, NULL, 0), i->span, what_text(g, i)};
     vec_push(&g->c->ctx->perm, &g->notes, note);
     return named(g, name, deps, at, t.rank);
