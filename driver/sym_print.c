@@ -271,7 +271,7 @@ static int weight(Sym e) {
     return !plain ? 2 : e->flags & SYM_DIM ? 0 : 1;
 }
 
-static void print_factors(Out *o, double number, Sym *f, int n, Level level) {
+static void print_factors(Out *o, double number, Sym *f, int n) {
     for (int k = 1; k < n; k++) /* stable: few factors */
         for (int j = k; j > 0 && weight(f[j - 1]) > weight(f[j]); j--) {
             Sym t = f[j];
@@ -282,7 +282,6 @@ static void print_factors(Out *o, double number, Sym *f, int n, Level level) {
     bool any = number != 1 || !n;
     if (any)
         print_number(o, number);
-    (void)level;
     for (int k = 0; k < n; k++) {
         sb_put(o->sb, any ? times : "");
         bool last = k == n - 1;
@@ -299,7 +298,7 @@ static void print_product(Out *o, Sym e) {
     Fraction f = fraction_parts(o, e);
     double num = fabs(f.num);
     if (!f.n_bottom && f.den == 1) {
-        print_factors(o, num, f.top, f.n_top, LEVEL_MUL);
+        print_factors(o, num, f.top, f.n_top);
         return;
     }
     if (is_latex(o)) {
@@ -307,12 +306,12 @@ static void print_product(Out *o, Sym e) {
         if (f.n_top == 1 && num == 1)
             print_at(o, f.top[0], LEVEL_ADD);
         else
-            print_factors(o, num, f.top, f.n_top, LEVEL_MUL);
+            print_factors(o, num, f.top, f.n_top);
         sb_put(o->sb, "}{");
         if (f.n_bottom == 1 && f.den == 1)
             print_at(o, f.bottom[0], LEVEL_ADD);
         else
-            print_factors(o, f.den, f.bottom, f.n_bottom, LEVEL_MUL);
+            print_factors(o, f.den, f.bottom, f.n_bottom);
         sb_put(o->sb, "}");
         return;
     }
@@ -321,7 +320,7 @@ static void print_product(Out *o, Sym e) {
     if (f.n_top == 1 && num == 1)
         print_at(o, f.top[0], top_sum ? LEVEL_ADD : LEVEL_UNARY);
     else
-        print_factors(o, num, f.top, f.n_top, LEVEL_MUL);
+        print_factors(o, num, f.top, f.n_top);
     close_bracket(o, top_sum);
     sb_put(o->sb, " / ");
     bool many = f.n_bottom + (f.den != 1) > 1;
@@ -329,7 +328,7 @@ static void print_product(Out *o, Sym e) {
     if (f.n_bottom == 1 && !many)
         print_at(o, f.bottom[0], LEVEL_POW);
     else
-        print_factors(o, f.den, f.bottom, f.n_bottom, LEVEL_MUL);
+        print_factors(o, f.den, f.bottom, f.n_bottom);
     close_bracket(o, many);
 }
 
