@@ -480,6 +480,17 @@ static void json_line(const Derive *d, StrBuf *out) {
     sb_put(out, "]}\n");
 }
 
+/* Only the parts of closed forms have derivatives that are to be written out. */
+static void keep_parts(Module *m, const Derive *all, int n) {
+    for (int k = 0; k < m->funcs.n; k++) {
+        bool keep = false;
+        for (int j = 0; j < n; j++)
+            keep |= all[j].closed && all[j].form.part == m->funcs.p[k];
+        if (m->funcs.p[k] && !keep)
+            graph_func_remove(m, m->funcs.p[k]->id);
+    }
+}
+
 bool derive_module(Ctx *ctx, Arena *arena, Module *m, const char *only, DeriveFormat format,
                    StrBuf *out) {
     Unit u = {.ctx = ctx, .arena = arena, .graph = m, .groups = 8, .rows = 16};
@@ -490,6 +501,7 @@ bool derive_module(Ctx *ctx, Arena *arena, Module *m, const char *only, DeriveFo
         if (b->is_estimator && (!only || strcmp(b->name, only) == 0))
             vec_push(arena, &all, begin(&u, k, format));
     }
+    keep_parts(m, all.p, all.n);
     pass_named("density")->run(&u);
     pass_named("ad")->run(&u);
     for (int k = 0; k < all.n; k++) {
