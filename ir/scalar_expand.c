@@ -169,6 +169,15 @@ int expand_log(BodyBuilder *b, DType dt, const int *a) {
     return pick(e, eq(e, x, x), r, x);
 }
 
+/* log(u) + (x - (u - 1))/u with u = 1 + x rounded: the quotient is what rounding left out. */
+int expand_log1p(BodyBuilder *b, DType dt, const int *a) {
+    Expand e = expand(b, dt);
+    int x = a[0], u = add(e, x, num(e, 1)), log_u = expand_log(b, dt, &u);
+    int left = over(e, sub(e, x, sub(e, u, num(e, 1))), u);
+    int none = body_op2(b, SC_or, eq(e, u, num(e, 0)), lt(e, num(e, 0x1p100), x));
+    return add(e, log_u, pick(e, none, num(e, 0), left));
+}
+
 /* ---- the gamma family: in f64, whatever the type */
 
 /* sin and cos of pi*x, from the Taylor series at |r| <= 1/2; the sign of (-1)^round(x) is left out.

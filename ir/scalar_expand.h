@@ -9,6 +9,7 @@ int expand_sign(BodyBuilder *b, DType dt, const int *a);
 int expand_rsqrt(BodyBuilder *b, DType dt, const int *a);
 int expand_exp(BodyBuilder *b, DType dt, const int *a);
 int expand_log(BodyBuilder *b, DType dt, const int *a);
+int expand_log1p(BodyBuilder *b, DType dt, const int *a);
 int expand_tanh(BodyBuilder *b, DType dt, const int *a);
 int expand_sigmoid(BodyBuilder *b, DType dt, const int *a);
 int expand_lgamma(BodyBuilder *b, DType dt, const int *a);
