@@ -6,6 +6,7 @@
 
 #include "driver/call.h"
 #include "ir/op.h"
+#include "passes/estimate_squares.h"
 
 enum { MOST_NODES = 400000, MOST_PRINTED = 600, LINE = 118, MOST_WIDTH = 24 };
 
@@ -108,7 +109,8 @@ static void numeric_method(Derive *d) {
     if (training)
         d->method = str_fmt(d->ctx, "training by mini-batches (%s)", d->block->using_.optimizer);
     else if (d->normal)
-        d->method = "least squares (Levenberg-Marquardt on the compiled Jacobian)";
+        d->method = d->affine ? "least squares (Householder QR)"
+                              : "least squares (Levenberg-Marquardt on the compiled Jacobian)";
     else if (known && n > 200)
         d->method = "L-BFGS on the compiled gradient: there are more than 200 parameters";
     else
@@ -199,53 +201,16 @@ static Str place(Derive *d) {
                     : str_fmt(d->ctx, "%s:%u-%u", file, lo, hi);
 }
 
-/* ---- is it least squares? */
+/* ---- is it least squares? As the pass that fits sees it. */
 
-/* By value id: the parameters that it depends on, as bits. */
-static uint64_t *dependences(Derive *d, const Func *f) {
-    uint64_t *deps = ARENA_ARRAY(&d->ctx->perm, uint64_t, f->vals.n + 1);
-    for (int k = 0; k < f->params.n; k++)
-        if (f->params.p[k].role == ROLE_PARAM)
-            deps[f->params.p[k].val.id] = (uint64_t)1 << f->params.p[k].tensor % 64;
-    for (int k = 0; k < f->insts.n; k++) {
-        const Inst *i = f->insts.p[k];
-        uint64_t all = 0;
-        for (int j = 0; j < i->n_args; j++)
-            all |= deps[i->args[j].id];
-        for (int j = 0; j < i->n_results; j++)
-            deps[inst_result(i, j).id] = all;
-    }
-    return deps;
-}
-
-/* Are all densities Normal, the only free scale one parameter that means do not depend on? *scale:
- * its bit. Priors have fixed means. */
-static bool normal_densities(Derive *d, const Func *f, bool prior, uint64_t *scale) {
-    const uint64_t *deps = dependences(d, f);
-    bool any = false;
-    for (int k = 0; k < f->insts.n; k++) {
-        const Inst *i = f->insts.p[k];
-        const DensityAttr *a = i->op == &op_density ? i->attr : NULL;
-        if (!a)
-            continue;
-        uint64_t x = deps[i->args[0].id], mean = deps[i->args[1].id];
-        any = true;
-        if (prior && deps[i->args[2].id] != *scale)
-            return false; /* its scale is no multiple of the free one */
-        *scale |= deps[i->args[2].id];
-        if (a->dist != &dist_normal || (prior ? mean : x) || ((mean | x) & *scale))
-            return false;
-    }
-    return any && (*scale & (*scale - 1)) == 0;
-}
-
-static bool is_normal(Unit *u, Derive *d) {
-    uint64_t scale = 0;
-    if (d->block->is_minimize || d->block->params.n > 64 || !closed_is_sum(u, d->loglik))
+static bool is_normal(Unit *u, Derive *d, int block) {
+    Parts parts = {.loglik = d->loglik, .logprior = d->logprior};
+    Squares squares;
+    Str why;
+    if (d->block->is_minimize || !est_squares(u, block, &parts, &squares, &why))
         return false;
-    return normal_densities(d, d->loglik, false, &scale) &&
-           (!d->logprior ||
-            (closed_is_sum(u, d->logprior) && normal_densities(d, d->logprior, true, &scale)));
+    d->affine = squares.affine;
+    return true;
 }
 
 /* The likelihood's only statement: mean and left side at a draw. */
@@ -294,7 +259,7 @@ static Derive begin(Unit *u, int block, DeriveFormat format) {
     d.formula = (SymPrint){d.ctx, SYM_FORMULA, NULL, 0};
     d.where = place(&d);
     d.like_text = head_text(&d);
-    d.normal = is_normal(u, &d);
+    d.normal = is_normal(u, &d, block);
     if (d.normal)
         note_mean(&d);
     if (!d.block->is_minimize && !d.block->using_.present)

@@ -41,7 +41,8 @@ typedef struct Derive {
     Sym mean, left, row;
     Sym density, like;   /* the log density, and the likelihood's part of it; NULL: too long */
     bool dropped;        /* constants are left out of the log density */
-    bool closed, normal; /* normal: every likelihood is Normal */
+    bool closed, normal; /* normal: a sum of squares */
+    bool affine;         /* in its parameters of kind real */
     Closed form;
     SymCtx c;
     SymPrint print, formula, plain; /* the output's style; for machines; text for `steps` */

@@ -313,7 +313,7 @@ static void normal_equations(Lsq *q, Sym e, Sym at) {
 
 bool derive_lsq(Derive *d, Sym e) {
     Lsq q = {.d = d, .scale = -1, .real = -1};
-    if (!e || !d->normal || d->block->using_.present || !find_params(&q))
+    if (!e || !d->affine || d->block->using_.present || !find_params(&q))
         return false;
     Sym subs[MAX_RANK];
     if (q.scale >= 0)
