@@ -68,11 +68,13 @@ int expand_rsqrt(BodyBuilder *b, DType dt, const int *a) {
 /* ---- exp: x = n*log 2 + r, exp(x) = 2^n * (1 + p), p = exp(r) - 1 */
 
 typedef struct ExpParts {
-    int p; /* real */
-    int n; /* integer */
+    int p;       /* real */
+    int n;       /* integer */
+    int shifted; /* real: n in its low bits, above them those of 1.5 * 2^(mantissa bits) */
 } ExpParts;
 
-static ExpParts exp_parts(Expand e, int x) {
+/* Of sign*x, sign being 1 or -1. */
+static ExpParts exp_parts_of(Expand e, double sign, int x) {
     static const double q32[] = {0.50000001, 0.166665186, 0.0416662051, 0.00836891799,
                                  0.00139505384};
     static const double q64[] = {0.500000000000001,      0.16666666666666416,
@@ -81,21 +83,35 @@ static ExpParts exp_parts(Expand e, int x) {
                                  2.4801494091447703e-05, 2.7557588553237168e-06,
                                  2.7629934343326297e-07, 2.4999034784981546e-08};
     bool f32 = e.dt == DT_F32;
-    int magic = num(e, f32 ? 0x1.8p23 : 0x1.8p52), t = fused(e, x, num(e, M_LOG2E), magic),
+    int magic = num(e, f32 ? 0x1.8p23 : 0x1.8p52), t = fused(e, x, num(e, sign * M_LOG2E), magic),
         n = sub(e, t, magic);
-    /* log 2 in two parts; n times the first is exact */
-    int r = fused(e, n, num(e, f32 ? -0.693145751953125 : -0x1.62e42fee00000p-1), x);
-    r = fused(e, n, num(e, f32 ? -1.42860682030941723e-6 : -0x1.a39ef35793c76p-33), r);
-    int q = f32 ? HORNER(e, r, q32) : HORNER(e, r, q64);
+    /* log 2 in two parts; n times the first is exact. r is that of x, so sign*r that of sign*x */
+    int r = fused(e, n, num(e, sign * (f32 ? -0.693145751953125 : -0x1.62e42fee00000p-1)), x);
+    r = fused(e, n, num(e, sign * (f32 ? -1.42860682030941723e-6 : -0x1.a39ef35793c76p-33)), r);
+    double q[10];
+    int terms = f32 ? 5 : 10;
+    for (int k = 0; k < terms; k++)
+        q[k] = (k % 2 ? sign : 1) * (f32 ? q32[k] : q64[k]);
+    int p = fused(e, horner(e, r, q, terms), mul(e, r, r), sign < 0 ? neg(e, r) : r);
     int bits = body_bitcast(e.b, e.bits, t), zero = body_bitcast(e.b, e.bits, magic);
-    return (ExpParts){fused(e, q, mul(e, r, r), r), sub(e, bits, zero)};
+    return (ExpParts){p, sub(e, bits, zero), t};
 }
+
+static ExpParts exp_parts(Expand e, int x) { return exp_parts_of(e, 1, x); }
 
 /* 2^n for a normal result. */
 static int power_of_two(Expand e, int n) {
     bool f32 = e.dt == DT_F32;
     int biased = add(e, n, whole(e, f32 ? 127 : 1023));
     return body_bitcast(e.b, e.dt, body_op2(e.b, SC_shl, biased, whole(e, f32 ? 23 : 52)));
+}
+
+/* The same of x.n: it stands in the low bits of x.shifted, of which the others are shifted out. */
+static int power_of_parts(Expand e, ExpParts x) {
+    bool f32 = e.dt == DT_F32;
+    int high = body_op2(e.b, SC_shl, body_bitcast(e.b, e.bits, x.shifted), whole(e, f32 ? 23 : 52));
+    int one = whole(e, f32 ? (int64_t)127 << 23 : (int64_t)1023 << 52);
+    return body_bitcast(e.b, e.dt, add(e, high, one));
 }
 
 int expand_exp(BodyBuilder *b, DType dt, const int *a) {
@@ -112,8 +128,8 @@ int expand_exp(BodyBuilder *b, DType dt, const int *a) {
 int expand_sigmoid(BodyBuilder *b, DType dt, const int *a) {
     Expand e = expand(b, dt);
     double most = dt == DT_F32 ? 87.3 : 708.3;
-    ExpParts x = exp_parts(e, clamp(e, neg(e, a[0]), -most, most));
-    int s = power_of_two(e, x.n), y = fused(e, x.p, s, s);
+    ExpParts x = exp_parts_of(e, -1, clamp(e, a[0], -most, most));
+    int s = power_of_parts(e, x), y = fused(e, x.p, s, s);
     return over(e, num(e, 1), add(e, y, num(e, 1)));
 }
 
@@ -123,7 +139,7 @@ int expand_tanh(BodyBuilder *b, DType dt, const int *a) {
     int m = body_op1(b, SC_abs, a[0]);
     m = clamp(e, m, 0, dt == DT_F32 ? 10 : 20);
     ExpParts x = exp_parts(e, add(e, m, m));
-    int s = power_of_two(e, x.n), y = fused(e, x.p, s, sub(e, s, num(e, 1)));
+    int s = power_of_parts(e, x), y = fused(e, x.p, s, sub(e, s, num(e, 1)));
     return with_sign(e, over(e, y, add(e, y, num(e, 2))), a[0]);
 }
 

@@ -395,7 +395,7 @@ static bool same_blocks(const Block *b, int64_t x, int64_t y, int by, const Loop
     return true;
 }
 
-static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
+static void put_blocks(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
     int64_t lo, hi;
     int by = b->plan->by[level];
     bool constant = block_bounds(b->ctx, s, NULL, 0, &lo, &hi);
@@ -423,7 +423,7 @@ static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
     }
 }
 
-/* ---- what follows the sums, as a loop of its own */
+/* ---- what follows the sums, in loops of its own */
 
 static const LoopStmt *the_store(const LoopBody *body) {
     const LoopStmt *store = NULL;
@@ -457,76 +457,43 @@ bool block_apart_allowed(const LoopFunc *f, const BlockNest *nest) {
     return true;
 }
 
-static bool is_index(const Block *b, Str name) {
-    bool is = false;
-    for (int k = 0; k < b->nest->n_outs; k++)
-        is = is || b->nest->outs[k]->index->name == name;
-    return is;
-}
-
-/* A loop over `extent` values of a block's index number j, from which the copy's index then counts.
- */
-static LoopBody *put_apart_loop(Block *b, Copy *one, int j, int64_t extent, LoopBody *to) {
-    Str name = one->at[j].sym->name;
-    const LoopStmt *out = b->nest->outs[0];
-    for (int k = 0; k < b->nest->n_outs; k++)
-        if (b->nest->outs[k]->index == one->at[j].sym)
-            out = b->nest->outs[k];
-    do
-        name = str_fmt(b->ctx, "%s_in", name);
-    while (is_index(b, name));
-    DimSym e = dim_symbol_new(b->ctx, name, 0, true);
-    Dim bound[2] = {dim_const(b->ctx, 0), dim_const(b->ctx, extent)};
-    LoopStmt *loop = ARENA_NEW(b->arena, LoopStmt);
-    loop->kind = LOOP_FOR;
-    loop->span = out->span;
-    loop->index = e;
-    loop->lo = arena_dup(b->arena, bound, sizeof bound);
-    loop->hi = loop->lo + 1;
-    loop->n_lo = loop->n_hi = 1;
-    loop->step = out->step;
-    one->at[j].value = dim_add(b->ctx, one->at[j].value, dim_of(b->ctx, e));
-    vec_push(b->arena, &to->stmts, loop);
-    return &loop->body;
-}
-
-/* The sums of all copies are stored; a loop over them finishes each. */
-static void put_apart(Block *b, const LoopBody *from, Copies c, LoopBody *to) {
-    const LoopStmt *sum = b->nest->sums[0], *store = the_store(from);
-    LoopStmt raw = *store;
-    raw.args = ARENA_NEW(b->arena, LVal);
-    raw.args[0] = sum->out[0];
-    for (int u = 0; u < c.n; u++)
-        put(b, to, &raw, &c.p[u]);
+/* The loops from `level` on once more, as they were, around what stands beside the sums; these are
+ * loaded. */
+static void put_rest(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
+    const LoopStmt *sum = b->nest->sums[0];
+    LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
     int known = b->known.n;
-    Copy one = copy_of(b, &c.p[0]);
-    const Copy *last = &c.p[c.n - 1];
-    for (int j = 0; j < one.n; j++) {
-        int64_t extent = last->sample[j].value - one.sample[j].value + 1;
-        if (extent > 1)
-            to = put_apart_loop(b, &one, j, extent, to);
-    }
-    for (int k = 0; k < from->stmts.n; k++) {
-        if (from->stmts.p[k] != sum) {
-            put(b, to, from->stmts.p[k], &one);
-            continue;
-        }
-        LoopStmt load = *store;
+    n->args = values_in(b, &c.p[0], s->args, s->n_args);
+    n->body = (LoopBody){0};
+    forget_stored(b, &s->body);
+    known = known < b->known.n ? known : b->known.n;
+    if (level + 1 < b->nest->n_outs) {
+        put_rest(b, b->nest->outs[level + 1], level + 1, c, &n->body);
+    } else {
+        LoopStmt load = *the_store(&s->body);
         load.kind = LOOP_LOAD;
         load.args = NULL;
         load.n_args = 0;
         load.result = sum->out[0];
         load.status = -1;
-        put(b, to, &load, &one);
+        for (int k = 0; k < s->body.stmts.n; k++)
+            put(b, &n->body, s->body.stmts.p[k] == sum ? &load : s->body.stmts.p[k], &c.p[0]);
     }
     b->known.n = known < b->known.n ? known : b->known.n;
+    vec_push(b->arena, &to->stmts, n);
 }
 
-/* The statements of an output loop's body. */
+static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
+    put_blocks(b, s, level, c, to);
+    if (b->plan->apart == level)
+        put_rest(b, s, level, c, to);
+}
+
+/* The statements of an output loop's body; what follows the sums is left to put_rest. */
 static void put_cell(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
     const LoopStmt *sum = b->nest->sums[0];
     bool innermost = s == b->nest->outs[b->nest->n_outs - 1];
-    if (!innermost || !b->plan->apart || c.n < 2) {
+    if (!innermost || b->plan->apart < 0) {
         put_body(b, &s->body, c, to);
         return;
     }
@@ -535,7 +502,11 @@ static void put_cell(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
         vec_push(b->scratch, &before.stmts, s->body.stmts.p[k]);
     put_body(b, &before, c, to);
     put_sum(b, sum, c, to);
-    put_apart(b, &s->body, c, to);
+    LoopStmt raw = *the_store(&s->body);
+    raw.args = ARENA_NEW(b->arena, LVal);
+    raw.args[0] = sum->out[0];
+    for (int u = 0; u < c.n; u++)
+        put(b, to, &raw, &c.p[u]);
 }
 
 static void put_body(Block *b, const LoopBody *from, Copies c, LoopBody *to) {

@@ -18,12 +18,13 @@ typedef struct BlockPlan {
     int unrolled;        /* so many of the innermost sums' loops, which have constant bounds or
                             bounds that depend on a blocked loop alone, are unrolled */
     int unroll_by;       /* else: iterations of the innermost one in one step */
-    bool apart;          /* what follows the sums is a loop of its own over the block */
+    int apart; /* from this output loop on, which stands in no blocked one, what follows the
+                  sums is a nest of its own; -1: it is not */
 } BlockPlan;
 
 /* May iterations of the output loop nest->outs[level] stand in one block? */
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level);
-/* May what follows the sums be a loop of its own? */
+/* May what follows the sums be a nest of its own? */
 bool block_apart_allowed(const LoopFunc *f, const BlockNest *nest);
 /* First and last iteration (exclusive) of a loop; with `by` not NULL, where its index is `at`.
  * False: they are not constant. */

@@ -44,7 +44,8 @@ static int pair_axis(const Collapse *c, BufId buf, const LoopStmt *s) {
         bool pair = a + 1 < s->rank && dim_as_symbol(s->subs[a]) == c->outer->index &&
                     dim_as_symbol(s->subs[a + 1]) == c->inner->index;
         bool whole = pair && b->shape[a + 1] == c->inner->hi[0];
-        if (axis >= 0 || !whole || s->type.lanes > 1 || s->sub_vals || s->active)
+        bool lanes = s->type.lanes > 1 && (s->lane_axis == a || s->lane_axis == a + 1);
+        if (axis >= 0 || !whole || lanes || s->sub_vals || s->active)
             return -2;
         axis = a++;
     }
@@ -139,6 +140,7 @@ static void use_views(Collapse *c, LoopBody *b) {
             s->buf = view_of(c, s->buf, axis);
             s->subs = subs;
             s->rank--;
+            s->lane_axis -= s->lane_axis > axis;
         }
         use_views(c, &s->body);
         use_views(c, &s->orelse);
@@ -154,8 +156,9 @@ static bool from_zero(const LoopStmt *s) {
 static bool is_pair(const LoopStmt *s) {
     const LoopBody *b = &s->body;
     const LoopStmt *in = b->stmts.n ? b->stmts.p[0] : NULL;
-    if (!from_zero(s) || !in || !from_zero(in) || in->n_args || b->stmts.n != 1 + (s->n_carried > 0) ||
-        in->n_carried != s->n_carried || dim_mentions(in->hi[0], s->index))
+    if (!from_zero(s) || !in || !from_zero(in) || in->n_args ||
+        b->stmts.n != 1 + (s->n_carried > 0) || in->n_carried != s->n_carried ||
+        dim_mentions(in->hi[0], s->index))
         return false;
     for (int k = 0; k < s->n_carried; k++)
         if (in->init[k].id != s->phi[k].id || b->stmts.p[1]->args[k].id != in->out[k].id)

@@ -18,7 +18,7 @@
  * taken and up to two of the innermost sums' loops, so that the estimated cycles for each term are
  * fewest while sums and operands stay in registers. Where the bounds of a sum's loop depend on the
  * blocked index (padding), they become constants of the copies, and the border gets code of its
- * own. A long epilogue becomes a loop of its own over the block. */
+ * own. A long epilogue becomes a nest of its own. */
 #include "passes/jam.h"
 
 #include "passes/block.h"
@@ -347,6 +347,27 @@ static Choice choose(Ctx *ctx, const Kernel *n, const Target *t) {
     return best;
 }
 
+/* Long epilogues are loops over so many cells that their ends do not count, but which stay in the
+ * caches. */
+static int apart_level(Ctx *ctx, const LoopFunc *f, const BlockNest *nest, const BlockPlan *plan) {
+    enum { CELLS = 100 };
+    int64_t cells = 1, lo, hi;
+    int level = nest->n_outs;
+    if (!block_apart_allowed(f, nest))
+        return -1;
+    for (int k = 0; k < nest->n_outs; k++)
+        if (plan->by[k] > 1 && k < level)
+            level = k;
+    for (int k = nest->n_outs - 1; k >= 0; k--) {
+        if (!block_bounds(ctx, nest->outs[k], NULL, 0, &lo, &hi))
+            return -1;
+        cells *= (hi - lo + nest->outs[k]->step - 1) / nest->outs[k]->step;
+        if (k <= level && cells >= CELLS)
+            return k;
+    }
+    return 0;
+}
+
 static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
                      LoopBody *parent, LoopStmt *s) {
     Arena scratch;
@@ -360,7 +381,7 @@ static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const T
         BlockPlan plan = {.unrolled = c.unrolled, .unroll_by = c.unroll_by};
         for (int k = 0; k < n->nest.n_outs; k++)
             plan.by[k] = k == c.a ? c.by_a : k == c.b ? c.by_b : 1;
-        plan.apart = n->n_after >= LONG_EPILOGUE && block_apart_allowed(f, &n->nest);
+        plan.apart = n->n_after >= LONG_EPILOGUE ? apart_level(ctx, f, &n->nest, &plan) : -1;
         if (c.a >= 0 || c.unrolled || c.unroll_by > 1)
             block_nest(ctx, arena, m, f, parent, &n->nest, &plan);
     }

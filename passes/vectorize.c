@@ -247,5 +247,6 @@ void pass_vectorize(Unit *u) {
         sweep(&f->body, uses);
         arena_free(&scratch);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
+        collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
     }
 }
