@@ -491,12 +491,12 @@ static void put_output(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
 
 /* The statements of an output loop's body; what follows the sums is left to put_rest. */
 static void put_cell(Block *b, const LoopStmt *s, Copies c, LoopBody *to) {
-    const LoopStmt *sum = b->nest->sums[0];
     bool innermost = s == b->nest->outs[b->nest->n_outs - 1];
     if (!innermost || b->plan->apart < 0) {
         put_body(b, &s->body, c, to);
         return;
     }
+    const LoopStmt *sum = b->nest->sums[0];
     LoopBody before = {0};
     for (int k = 0; s->body.stmts.p[k] != sum; k++)
         vec_push(b->scratch, &before.stmts, s->body.stmts.p[k]);

@@ -247,8 +247,8 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
         held += times;
         most = times > most ? times : most;
     }
-    if (sums + held - most + 2 > t->registers - 1)
-        return false;
+    if (sums + held - most + 1 > (t->registers >= 32 ? 29 : t->registers))
+        return false; /* more is spilled, for other reasons too */
     double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
     double best = ops > loads ? ops : loads;
     best = best > wait ? best : wait;
@@ -319,7 +319,7 @@ static void try_choice(Ctx *ctx, const Kernel *n, const Target *t, Choice c, Cho
             if (!cost_of(n, t, &c) || c.cost >= best->cost)
                 continue;
             int64_t text = text_of(ctx, n, &c);
-            c.cost += 0.0003 * (double)text;
+            c.cost += 0.0004 * (double)text;
             if (text >= 0 && text <= MOST_TEXT && c.cost < best->cost)
                 *best = c;
         }

@@ -133,9 +133,7 @@ void lower_insts(LowerBuilder *lb, const Func *func) {
 
 /* ---- whose memory a value takes */
 
-/* Does the nest read operand v at its own cell only? */
-static bool reads_own_cell(const NestOp *n, Val v) {
-    const Body *b = &n->nest.body;
+static bool at_own_cell(const NestOp *n, const Body *b, Val v) {
     for (int k = 0; k < b->n; k++) {
         if (b->insts[k].kind != BODY_READ || n->args[b->insts[k].operand].id != v.id)
             continue;
@@ -145,6 +143,9 @@ static bool reads_own_cell(const NestOp *n, Val v) {
     }
     return true;
 }
+
+/* Does the nest read operand v at its own cell only? */
+static bool reads_own_cell(const NestOp *n, Val v) { return at_own_cell(n, &n->nest.body, v) && at_own_cell(n, &n->nest.post, v); }
 
 /* An init has no work memory: what it draws or computes first stands where an elementwise nest, its only user, puts
  * its result. */
@@ -179,6 +180,40 @@ static bool reads_init(const Nest *n) {
     return false;
 }
 
+/* Is instruction `at` the last that needs v? Views keep what they show. */
+static bool is_last_use(const Func *f, int at, Val v) {
+    for (int k = 0; k < f->results.n; k++)
+        if (f->results.p[k].val.id == v.id)
+            return false;
+    for (int k = 0; k < f->insts.n; k++)
+        for (int a = 0; a < f->insts.p[k]->n_args; a++)
+            if (f->insts.p[k]->args[a].id == v.id && (k > at || (f->insts.p[k]->op->flags & OPF_VIEW)))
+                return false;
+    return true;
+}
+
+/* In the body of a batch, whose memory should stay in the cache: a nest that reads at its own cell a value that nothing
+ * needs afterwards puts its result there. */
+static void coalesce_last(Arena *arena, const Func *f, const BufId *bound, Val *same) {
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        if (i->op != &op_nest || bound[i->first.id].id)
+            continue;
+        NestOp n = nestop_of(f, i);
+        bool done = n.nest.init >= 0 || n.nest.op == NEST_ARGMAX || !nest_covers(arena->ctx, &n);
+        for (int a = 0; a < i->n_args && !done; a++) {
+            Val v = i->args[a];
+            const Inst *def = graph_def(f, v);
+            if (!def || def->op != &op_nest || bound[v.id].id || same[v.id].id || !is_last_use(f, k, v))
+                continue;
+            if (type_equal(graph_type(f, v), n.type) && reads_own_cell(&n, v)) {
+                same[v.id] = i->first;
+                done = true;
+            }
+        }
+    }
+}
+
 /* `%b = nest ... from %a`, %a used nowhere else: one buffer, the cells start from what is there. */
 const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
     Val *same = ARENA_ARRAY(arena, Val, f->vals.n);
@@ -194,6 +229,8 @@ const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
     }
     if (f->entry && f->entry->kind == ENTRY_INIT)
         coalesce_init(arena, f, uses, same);
+    if (!f->entry)
+        coalesce_last(arena, f, bound, same);
     return same;
 }
 

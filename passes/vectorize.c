@@ -20,6 +20,7 @@
  * output loops around reductions are unrolled and jammed (jam.c). It does not interchange or tile.
  */
 #include "passes/collapse.h"
+#include "passes/held.h"
 #include "passes/jam.h"
 #include "passes/pass.h"
 #include "passes/widen.h"
@@ -248,5 +249,6 @@ void pass_vectorize(Unit *u) {
         arena_free(&scratch);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
+        held_loads(u->ctx, u->arena, u->loops, f);
     }
 }

@@ -32,6 +32,13 @@ static void neighbouring_axes_become_one(void **state) {
         "for j in 0..4 {\n for l in 0..5 {\n  %1 = load f32 a[0, j, l]\n  %2 = load f32 c[j]\n"
         "  %3 = add(%1, %2)\n  store out[0, 0, j, l] = %3\n }\n}",
         PARTS("for l in 0..5"), NULL);
+    /* lanes along another axis */
+    check_pass(
+        collapse_all,
+        "buf v f32[3, 4, 16] = arg 2 at 0\nbuf out f32[3, 4, 16] = arg 4 at 0 written",
+        "for i in 0..3 {\n for j in 0..4 {\n  %1 = load f32x16 v[i, j, 0]\n  store out[i, j, 0] = "
+        "%1\n }\n}",
+        PARTS("for i in 0..12 {"), "for j");
     /* a sum that the outer loop passes on */
     check_pass(
         collapse_all, bufs,
