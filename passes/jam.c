@@ -374,7 +374,10 @@ static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const T
     arena_init(&scratch, ctx);
     Kernel *n = ARENA_NEW(&scratch, Kernel);
     bool is = find_nest(s, &n->nest);
-    if (is) {
+    int64_t trips = 1;
+    for (int k = 0; is && k < n->nest.n_sums; k++)
+        trips *= vary_trip(n->nest.sums[k]);
+    if (is && trips > 1) {
         note_loops(ctx, &scratch, f, n);
         note_body(ctx, t, n);
         Choice c = choose(ctx, n, t);

@@ -22,6 +22,7 @@
 #include "passes/collapse.h"
 #include "passes/held.h"
 #include "passes/jam.h"
+#include "passes/merge.h"
 #include "passes/pass.h"
 #include "passes/widen.h"
 
@@ -250,5 +251,6 @@ void pass_vectorize(Unit *u) {
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
         held_loads(u->ctx, u->arena, u->loops, f);
+        merge_loops(u->ctx, u->arena, u->loops, f);
     }
 }
