@@ -252,7 +252,7 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
     double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
     double best = ops > loads ? ops : loads;
     best = best > wait ? best : wait;
-    c->cost = (best + 0.3 * loads + 1.5) / (double)(terms * n->n_carried);
+    c->cost = (best + 0.3 * loads + 0.7) / (double)(terms * n->n_carried);
     return true;
 }
 
