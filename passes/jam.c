@@ -247,7 +247,7 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
         held += times;
         most = times > most ? times : most;
     }
-    if (sums + held - most + 1 > (t->registers >= 32 ? 29 : t->registers))
+    if (sums + held - most + 1 > (t->registers >= 32 ? 29 : t->registers - 1))
         return false; /* more is spilled, for other reasons too */
     double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
     double best = ops > loads ? ops : loads;

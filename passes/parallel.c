@@ -10,7 +10,7 @@
 #include "passes/pass.h"
 #include "passes/vary.h"
 
-enum { LEAST_WORK = 1 << 16, MANY = 4096 };
+enum { LEAST_WORK = 1 << 15, MANY = 4096 };
 
 typedef struct Parallel {
     Ctx *ctx;
