@@ -198,8 +198,8 @@ FitResult exact_result(Exact *x, bool map) {
                    .status = x->status,
                    .info = x->info,
                    .posterior_mean = NAN};
-    r.by_t = x->info.method == FIT_LSQ && b->fit.scale >= 0 && isfinite(x->info.df);
-    r.closed = x->info.method == FIT_CLOSED ? rule_name(x->s, b->fit.rule) : NULL;
+    r.by_t = x->info.method == BY_LSQ && b->fit.scale >= 0 && isfinite(x->info.df);
+    r.closed = x->info.method == BY_CLOSED ? rule_name(x->s, b->fit.rule) : NULL;
     r.counted = fit_counted(x->s, b, &x->f->env);
     r.features = count_features(x);
     r.prior = map ? prior_text(x->s, x->f) : NULL;

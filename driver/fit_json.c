@@ -13,7 +13,7 @@ static void member(StrBuf *sb, const char *name, double v) {
 
 void fit_json(StrBuf *sb, const FitResult *r) {
     const FitInfo *i = &r->info;
-    int method = i->method >= FIT_NONE && i->method <= FIT_LBFGS ? i->method : FIT_NONE;
+    int method = i->method >= BY_NONE && i->method <= BY_LBFGS ? i->method : BY_NONE;
     sb_printf(sb, "{\"estimator\":\"%s\",\"mode\":\"%s\",\"method\":\"%s\",\"observations\":%lld,",
               r->estimator, r->map ? "map" : "mle", methods[method], (long long)i->observations);
     sb_printf(sb, "\"iterations\":%d,\"converged\":%s", i->iterations,

@@ -14,7 +14,7 @@ typedef struct FitInfo {
     double loglik, logprior, grad_norm, s2, df, r2;
 } FitInfo;
 
-typedef enum FitMethod { FIT_NONE, FIT_CLOSED, FIT_LSQ, FIT_NEWTON, FIT_LBFGS } FitMethod;
+typedef enum FitBy { BY_NONE, BY_CLOSED, BY_LSQ, BY_NEWTON, BY_LBFGS } FitBy; /* info.method */
 
 /* What X_fit returns; below 0: a status of the library. */
 typedef enum FitStatus {
@@ -72,6 +72,21 @@ bool fit_at_border(const FitElement *e, double x);
 /* Free reals of a block: a simplex has one less than elements, a Cholesky factor no upper triangle.
  */
 int64_t fit_counted(Session *s, const AbiBlock *b, const DimEnv *env);
+
+/* What is known of a parameter in closed form: densities of one family. */
+typedef struct FitPosterior {
+    const char *family;   /* "Beta" */
+    int n_values;         /* parameters of the family */
+    const double *values; /* of the first parameter, then of the next; `count` each */
+    int64_t count, width; /* elements of the parameter; of them in one density: more than 1 for a
+                             Dirichlet */
+    const char *path;
+    const FitElement *elements; /* of the parameter */
+    bool alone;                 /* the only density of the estimator: it needs no name */
+} FitPosterior;
+void fit_posterior_text(StrBuf *sb, const FitPosterior *p);
+/* E[x] of a family of scalars; NaN where it has none. */
+double fit_posterior_mean(Ctx *ctx, Arena *arena, const char *family, const double *values, int n);
 
 void fit_table(StrBuf *sb, const FitResult *r);
 /* The MLE and the MAP below each other, with the posterior; mle may be NULL. */

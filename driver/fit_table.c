@@ -18,11 +18,11 @@ static void pad_to(StrBuf *sb, size_t start, size_t column) {
 
 static void put_method(StrBuf *sb, const FitResult *r) {
     int m = r->info.method;
-    sb_put(sb, methods[m >= FIT_NONE && m <= FIT_LBFGS ? m : FIT_NONE]);
+    sb_put(sb, methods[m >= BY_NONE && m <= BY_LBFGS ? m : BY_NONE]);
     if (r->closed)
         sb_printf(sb, " (%s)", r->closed);
     sb_printf(sb, ", %d iteration%s", r->info.iterations, r->info.iterations == 1 ? "" : "s");
-    if (m != FIT_CLOSED && isfinite(r->info.grad_norm))
+    if (m != BY_CLOSED && isfinite(r->info.grad_norm))
         sb_printf(sb, r->info.grad_norm == 0 ? ", |grad| 0" : ", |grad| %.0e", r->info.grad_norm);
     if (r->status != FIT_CONVERGED)
         sb_put(sb, ", NOT CONVERGED");
@@ -51,9 +51,9 @@ static bool any_error(const FitResult *r) {
 static void put_source(StrBuf *sb, const FitResult *r) {
     if (!any_error(r))
         sb_put(sb, "no standard errors");
-    else if (r->info.method == FIT_LSQ && r->by_t)
+    else if (r->info.method == BY_LSQ && r->by_t)
         sb_printf(sb, "standard errors: s^2 (J'J)^-1, t on %.10g degrees", r->info.df);
-    else if (r->info.method == FIT_LSQ)
+    else if (r->info.method == BY_LSQ)
         sb_put(sb, "standard errors: (J'J)^-1 with the known scale");
     else
         sb_put(sb, "standard errors: observed Hessian, positive definite");
@@ -61,7 +61,7 @@ static void put_source(StrBuf *sb, const FitResult *r) {
 
 static void put_criteria(StrBuf *sb, const FitResult *r) {
     size_t start = sb->len;
-    bool perfect = r->info.method == FIT_LSQ && r->info.s2 == 0;
+    bool perfect = r->info.method == BY_LSQ && r->info.s2 == 0;
     if (isnan(r->info.loglik) && !perfect)
         return;
     if (perfect)
@@ -78,7 +78,7 @@ static void put_criteria(StrBuf *sb, const FitResult *r) {
 }
 
 static void put_residuals(StrBuf *sb, const FitResult *r) {
-    if (r->info.method != FIT_LSQ || isnan(r->info.s2))
+    if (r->info.method != BY_LSQ || isnan(r->info.s2))
         return;
     sb_printf(sb, "residual standard error %.6g on %.10g degrees of freedom", sqrt(r->info.s2),
               r->info.df);

@@ -148,7 +148,7 @@ static FitResult ols(World *w) {
                                    {.name = "sigma", .kind = KIND_POSITIVE}};
     static const double x[] = {0.25, -2.5, 0.5}, cov[] = {0.04, 0, 0, 0, 2.25, 0, 0, 0, 0.00625};
     FitResult r = {.estimator = "ols", .by_t = true, .counted = 3, .features = 1};
-    r.info = (FitInfo){.method = FIT_LSQ,
+    r.info = (FitInfo){.method = BY_LSQ,
                        .iterations = 1,
                        .observations = 20,
                        .loglik = -14.5,
@@ -235,7 +235,7 @@ static void tables_hold_large_small_and_missing_numbers(void **state) {
     const double cov[] = {4e6, 0, 0, 0, 5.2807e-11, 0, 0, 0, NAN};
     FitResult r = {
         .estimator = "m", .features = -1, .map = true, .prior = "Beta(2, 2)", .counted = 3};
-    r.info = (FitInfo){.method = FIT_NEWTON,
+    r.info = (FitInfo){.method = BY_NEWTON,
                        .iterations = 6,
                        .observations = 1,
                        .loglik = -1,
@@ -268,7 +268,7 @@ static void both_modes_stand_below_each_other(void **state) {
                  map_cov[] = {2.0 / 9 / 12};
     FitResult mle = {.estimator = "coin",
                      .features = -1,
-                     .info = {.method = FIT_CLOSED, .observations = 10},
+                     .info = {.method = BY_CLOSED, .observations = 10},
                      .closed = "Beta-Bernoulli"},
               map = mle;
     map.map = true;
@@ -288,6 +288,34 @@ static void both_modes_stand_below_each_other(void **state) {
     ctx_free(w.ctx);
 }
 
+static void posteriors_are_named_where_there_are_several(void **state) {
+    World w;
+    (void)state;
+    set_up(&w);
+    static const FitElement e[] = {{.name = "p[a]"}, {.name = "p[b]"}, {.name = "p[c]"}};
+    static const double beta[] = {9, 5}, two[] = {9, 2.5, 5, 4}, three[] = {3, 1.25, 7};
+    FitPosterior p = {"Beta", 2, beta, 1, 1, "phi", e, true};
+    StrBuf sb = sb_new(w.s.arena);
+    fit_posterior_text(&sb, &p);
+    assert_string_equal(sb.text, "Beta(9, 5)");
+    sb.len = 0;
+    p = (FitPosterior){"Beta", 2, two, 2, 1, "p", e, false};
+    fit_posterior_text(&sb, &p);
+    assert_string_equal(sb.text, "p[a] ~ Beta(9, 5); p[b] ~ Beta(2.5, 4)");
+    sb.len = 0;
+    p = (FitPosterior){"Dirichlet", 1, three, 3, 3, "p", e, true};
+    fit_posterior_text(&sb, &p);
+    assert_string_equal(sb.text, "Dirichlet([3, 1.25, 7])");
+    p.alone = false;
+    fit_posterior_text(&sb, &p);
+    assert_string_equal(sb.text, "Dirichlet([3, 1.25, 7]); p ~ Dirichlet([3, 1.25, 7])");
+    close_to(fit_posterior_mean(w.ctx, w.s.arena, "Beta", beta, 2), 9.0 / 14, 1e-15);
+    close_to(fit_posterior_mean(w.ctx, w.s.arena, "Gamma", beta, 2), 9.0 / 5, 1e-15);
+    close_to(fit_posterior_mean(w.ctx, w.s.arena, "Normal", beta, 2), 9, 1e-15);
+    assert_true(isnan(fit_posterior_mean(w.ctx, w.s.arena, "Dirichlet", three, 1)));
+    ctx_free(w.ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elements_are_named_after_columns_and_texts),
@@ -298,6 +326,7 @@ int main(void) {
         cmocka_unit_test(csv_quotes_names_and_leaves_out_what_does_not_exist),
         cmocka_unit_test(tables_hold_large_small_and_missing_numbers),
         cmocka_unit_test(both_modes_stand_below_each_other),
+        cmocka_unit_test(posteriors_are_named_where_there_are_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
