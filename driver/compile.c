@@ -39,7 +39,7 @@ static void add(Session *s, Outputs *all, const char *kind, const char *path) {
     if (!known_kind(kind))
         session_usage(s, "the output `%s` has no suffix that says what it is: .so .o .a .s .ll .bc or .h", path);
     else if (is_folder(path))
-        session_usage(s, "the output `%s` is a folder", path);
+        session_file_error(s, (Span){0}, "the output `%s` is a folder", path);
     else if (same_file(path, s->args.p[0]))
         session_usage(s, "the output `%s` is the source", path);
     else

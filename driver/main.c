@@ -85,9 +85,11 @@ static void body(void *arg) {
         return;
     if (s->o.version) {
         sb_put(&s->out, "cnnc " CNNC_VERSION "\n");
-    } else if (s->o.help || (!s->args.n && !isatty(0))) {
+    } else if (s->o.help || (m->argc < 2 && !isatty(0))) {
         command_help(s, c);
         session_fail(s, s->o.help ? EXIT_OK : EXIT_USAGE);
+    } else if (!s->args.n && (!isatty(0) || s->o.out.n || s->o.emit.n)) {
+        session_usage(s, "there is no input file");
     } else if (!s->args.n) {
         command_repl(s);
     } else if (c) {

@@ -155,7 +155,7 @@ void options_parse(Session *s, int argc, char **argv) {
     one_of(s, "--real", s->o.real, "f32", "f64", NULL);
     one_of(s, "--na", s->o.na, "error", "drop", NULL);
     if (s->o.level < 0 || s->o.level > 3)
-        session_usage(s, "-O is 0 to 3");
+        session_usage(s, "-O%lld: the levels are 0 to 3", (long long)s->o.level);
     if (s->o.groups < 1 || s->o.groups > 1024)
         session_usage(s, "--groups is 1 to 1024");
 }

@@ -201,5 +201,7 @@ void repl_fit(Eval *e, const char *line) {
     o.real = s.o.real ? o.real : mine.real;
     if (fit_open_item(&s, &f, file, &o, e->s->stop))
         fit_opened(e, &s, &f);
+    if (*e->s->stop)
+        sb_put(&e->out, "interrupted\n");
     program_close(&f.p);
 }

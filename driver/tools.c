@@ -158,12 +158,21 @@ void command_list(Session *s) {
         const char *name;
         void (*run)(Session *s);
     } lists[] = {{"ops", list_ops}, {"passes", list_passes}, {"dists", list_dists}, {"targets", list_targets}};
-    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+    const char *names[sizeof lists / sizeof *lists];
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+        names[k] = lists[k].name;
         if (s->args.n == 2 && strcmp(lists[k].name, s->args.p[1]) == 0) {
             lists[k].run(s);
             return;
         }
-    session_usage(s, "list what? ops, passes, dists or targets");
+    }
+    const char *near = s->args.n == 2 ? diag_nearest(s->args.p[1], names, (int)(sizeof names / sizeof *names)) : NULL;
+    if (near)
+        session_usage(s, "there is no list `%s`; did you mean `%s`?", s->args.p[1], near);
+    else if (s->args.n == 2)
+        session_usage(s, "there is no list `%s`: ops, passes, dists or targets", s->args.p[1]);
+    else
+        session_usage(s, "list what? ops, passes, dists or targets");
 }
 
 void command_explain(Session *s) {
