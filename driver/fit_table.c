@@ -61,7 +61,7 @@ static void put_source(StrBuf *sb, const FitResult *r) {
 
 static void put_criteria(StrBuf *sb, const FitResult *r) {
     size_t start = sb->len;
-    bool perfect = r->info.method == BY_LSQ && r->info.s2 == 0;
+    bool perfect = r->info.method == BY_LSQ && !isfinite(r->info.loglik);
     if (isnan(r->info.loglik) && !perfect)
         return;
     if (perfect)
