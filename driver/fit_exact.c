@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "driver/fit_exact.h"
-#include "ir/dist.h"
 
 enum { MOST_WITH_ERRORS = 4096 }; /* elements; their covariance takes 128 MiB */
 
@@ -192,52 +191,6 @@ static const char *rule_name(Session *s, const char *rule) {
     return text;
 }
 
-/* The densities of a parameter whose values begin at `at`; where it lies in `params` by its
- * elements. */
-static FitPosterior posterior_of(const Exact *x, const AbiPosterior *p, const double *at) {
-    const AbiTensor *t = &x->f->block->params.p[p->tensor];
-    const DistDef *d = dist_named(p->family);
-    FitPosterior q = {
-        .family = p->family, .n_values = p->n_values, .values = at, .width = 1, .path = t->path};
-    while (q.elements == NULL || q.elements->tensor != p->tensor)
-        q.elements = q.elements ? q.elements + 1 : x->elements;
-    while (q.elements + q.count < x->elements + x->n && q.elements[q.count].tensor == p->tensor)
-        q.count++;
-    if (d && d->vector_draws && t->type.rank)
-        env_eval(x->s, &x->f->env, t->type.shape[t->type.rank - 1], t->path, &q.width);
-    return q;
-}
-
-/* What the closed form knows beyond its mode, by an entry of its own. */
-static void add_posterior(Exact *x, FitResult *r) {
-    Fit *f = x->f;
-    const AbiFit *fit = &f->block->fit;
-    const LoopFunc *lf = program_entry(&f->p, ENTRY_POSTERIOR, f->block->name);
-    int arg = lf ? call_arg(lf, ARG_VALUES) : -1;
-    int64_t bytes;
-    if (arg < 0 || x->info.method != BY_CLOSED ||
-        !env_eval(x->s, &f->env, lf->entry->args.p[arg].bytes, "posterior", &bytes))
-        return;
-    Call c = call_new(&f->p, lf, &f->env);
-    double *values = arena_alloc(x->s->arena, (size_t)bytes + 8);
-    fit_set_inputs(&c, &x->data);
-    call_set(&c, ARG_HYPER, &f->hyper);
-    call_set(&c, ARG_VALUES, values);
-    if (call_run(&c) != 0)
-        return;
-    StrBuf sb = sb_new(x->s->arena);
-    for (int k = 0; k < fit->posteriors.n; k++) {
-        FitPosterior p = posterior_of(x, &fit->posteriors.p[k], values);
-        p.alone = fit->posteriors.n == 1 && p.count == p.width;
-        fit_posterior_text(&sb, &p);
-        if (p.alone && p.count == 1)
-            r->posterior_mean =
-                fit_posterior_mean(x->s->ctx, x->s->arena, p.family, values, p.n_values);
-        values += p.n_values * p.count;
-    }
-    r->posterior = sb.len ? sb.text : NULL;
-}
-
 FitResult exact_result(Exact *x, bool map) {
     const AbiBlock *b = x->f->block;
     FitResult r = {.estimator = b->name,
@@ -256,8 +209,6 @@ FitResult exact_result(Exact *x, bool map) {
             env_get(&x->f->env, b->dims.p[0], &r.info.observations);
     }
     fit_rows(x->s->arena, &r, x->elements, x->n, x->best, has_errors(x) ? x->best_cov : NULL);
-    if (map)
-        add_posterior(x, &r);
     add_notes(x, &r);
     return r;
 }

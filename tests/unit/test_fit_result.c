@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "driver/fit_result.h"
+#include "driver/fit_exact.h"
 
 typedef struct World {
     Ctx *ctx;
@@ -316,6 +316,61 @@ static void posteriors_are_named_where_there_are_several(void **state) {
     ctx_free(w.ctx);
 }
 
+/* Statuses that golden files reach show their whole messages; here, who is blamed. */
+static void why_a_fit_ended_early(void **state) {
+    World w;
+    (void)state;
+    set_up(&w);
+    static const FitElement e[] = {{.name = "w[age]"}, {.name = "w[months]"}};
+    add_param(&w, "w", KIND_REAL, 0, NULL);
+    w.block.name = "line";
+    Fit f = {.block = &w.block};
+    Exact x = {.s = &w.s, .f = &f, .elements = e, .n = 2, .best = (double[]){1, 2}};
+    static const struct {
+        int status;
+        int64_t where, observations;
+        const char *code, *message, *note;
+    } cases[] = {
+        {FIT_NOT_CONVERGED, -1, 9, "E1202",
+         "`line` has not converged after 7 iterations: |grad| is 2.5e-01", NULL},
+        {FIT_DEPENDENT, 1, 9, "E1203",
+         "`w[months]` is not determined: its column is a combination of the others", NULL},
+        {FIT_DEPENDENT, 1, 1, "E1203",
+         "`w[months]` is not determined: its column is a combination of the others",
+         "there are 1 observations for 2 coefficients"},
+        {FIT_SEPARATED, 0, 9, "E1204",
+         "`w[age]` grows without bound: the data are separated, or nearly so", NULL},
+        {FIT_NO_MODE, -1, 9, "E1205",
+         "the density has no mode: it grows without bound as `line` goes to the border of its kind",
+         NULL},
+        {FIT_NOT_IDENTIFIED, 99, 9, "E1206",
+         "`line` is not identified: the density does not curve there, so the data do not determine "
+         "it",
+         NULL},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        w.s.status = 0;
+        x.status = cases[k].status;
+        x.info = (FitInfo){.where = cases[k].where,
+                           .iterations = 7,
+                           .grad_norm = 0.25,
+                           .observations = cases[k].observations};
+        exact_complain(&x);
+        assert_int_equal(w.s.status, EXIT_CHECK);
+        const Diag *d = diags_of(w.ctx)->all.p[0];
+        assert_string_equal(d->code, cases[k].code);
+        assert_string_equal(d->message, cases[k].message);
+        assert_non_null(d->help);
+        if (cases[k].note)
+            assert_string_equal(d->notes.p[0].text, cases[k].note);
+        diag_clear(w.ctx);
+    }
+    w.s.status = x.status = 0;
+    exact_complain(&x);
+    assert_true(w.s.status == 0 && !diag_any_error(w.ctx));
+    ctx_free(w.ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elements_are_named_after_columns_and_texts),
@@ -326,6 +381,7 @@ int main(void) {
         cmocka_unit_test(csv_quotes_names_and_leaves_out_what_does_not_exist),
         cmocka_unit_test(tables_hold_large_small_and_missing_numbers),
         cmocka_unit_test(both_modes_stand_below_each_other),
+        cmocka_unit_test(why_a_fit_ended_early),
         cmocka_unit_test(posteriors_are_named_where_there_are_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
