@@ -24,6 +24,7 @@ typedef struct Run {
     const RandomProgram *p;
     const char *disabled[4];
     int n_disabled;
+    const Target *target; /* NULL: that of this machine */
     const char *failure; /* what went wrong, or NULL */
     bool skipped;        /* the graph interpreter reports a status: nothing to compare */
 } Run;
@@ -160,7 +161,8 @@ static void run(void *arg) {
         r->skipped = true;
         return;
     }
-    Unit u = {.ctx = ctx, .arena = &r->arena, .graph = m, .target = codegen_host(ctx), .groups = 8, .rows = 16};
+    const Target *host = codegen_host(ctx);
+    Unit u = {.ctx = ctx, .arena = &r->arena, .graph = m, .target = r->target ? r->target : host, .groups = 8, .rows = 16};
     StrBuf dumps = sb_new(&r->arena);
     PassOptions po = {.dumps = &dumps, .disabled = r->disabled, .n_disabled = r->n_disabled};
     const char *why = NULL;
@@ -192,6 +194,20 @@ static const char *one(Run *r, const RandomProgram *p) {
     return failed ? text : NULL;
 }
 
+enum { SKIPPED = 77 }; /* ctest's word for it stands in CMakeLists.txt */
+
+static bool runs_here(const Target *t) {
+#if defined(__x86_64__)
+    if (strcmp(t->name, "x86-64-v4") == 0)
+        return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    if (strcmp(t->name, "x86-64-v3") == 0)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return strcmp(t->name, "x86-64") == 0;
+#else
+    return strcmp(t->name, "aarch64") == 0;
+#endif
+}
+
 int main(int argc, char **argv) {
     long count = 200, seed = 1, failed = 0, skipped = 0;
     bool show = false;
@@ -203,8 +219,14 @@ int main(int argc, char **argv) {
             show = true;
         else if (strncmp(argv[k], "--disable-pass=", 15) == 0 && r.n_disabled < 4)
             r.disabled[r.n_disabled++] = argv[k] + 15;
+        else if (strncmp(argv[k], "--target=", 9) == 0 && target_named(argv[k] + 9))
+            r.target = target_named(argv[k] + 9);
         else
-            return fprintf(stderr, "usage: random_programs [--count=N] [--seed=S] [--show] [--disable-pass=P]\n"), 2;
+            return fprintf(stderr, "usage: random_programs [--count=N] [--seed=S] [--show] [--disable-pass=P] [--target=T]\n"), 2;
+    }
+    if (r.target && !runs_here(r.target)) {
+        printf("this machine cannot run code for %s\n", r.target->name);
+        return SKIPPED;
     }
     static RandomProgram p;
     for (long k = 0; k < count; k++) {
