@@ -117,12 +117,26 @@ static void a_c_program_trains_and_predicts(void **state) {
         fail_msg("%s", out);
 }
 
+static void a_c_program_fits_a_line(void **state) {
+    char out[8192];
+    (void)state;
+    assert_int_equal(run("mkdir -p " OUT " && " CNNC " " EXAMPLES "/ridge.cnn -o " OUT "/ridge.so 2>&1 && cd " OUT " && cc -std=c11 -O2 -Wall -Wextra -Werror -I. " EXAMPLES
+                         "/regress.c ./ridge.so -lm -Wl,-rpath,'$ORIGIN' -o regress 2>&1 && ./regress 2>&1", out, sizeof out), 0);
+    /* residuals 0.3 0.1 -1.1 0.7: s^2 = 1.8 / 2, (X'X)^-1 = [[0.7, -0.3], [-0.3, 0.2]] */
+    assert_non_null(strstr(out, "MLE: 4 observations"));
+    assert_non_null(strstr(out, "  w[0]  0.700000   0.793725\n  w[1]  2.200000   0.424264\n  s^2   0.900000 on 2 degrees of freedom\n"));
+    assert_non_null(strstr(out, "MAP: 4 observations"));
+    assert_non_null(strstr(out, "  w[0]  0.746988 "));
+    assert_non_null(strstr(out, "  w[1]  1.795181 "));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lecture_1_bernoulli_mle), cmocka_unit_test(lecture_2_bernoulli_map), cmocka_unit_test(lecture_3_and_4_least_squares_and_ridge),
         cmocka_unit_test(logistic_regression_fits_the_rates), cmocka_unit_test(lecture_5_filters), cmocka_unit_test(lecture_6_padding), cmocka_unit_test(lecture_7_pooling), cmocka_unit_test(lecture_8_stride),
         cmocka_unit_test(lecture_9_feedforward), cmocka_unit_test(lecture_10_channels), cmocka_unit_test(lecture_10_counts_its_parameters),
         cmocka_unit_test(lecture_11_counts_its_parameters), cmocka_unit_test(a_c_program_trains_and_predicts),
+        cmocka_unit_test(a_c_program_fits_a_line),
     };
     return cmocka_run_group_tests_name("examples", tests, NULL, NULL);
 }
