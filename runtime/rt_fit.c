@@ -106,6 +106,25 @@ void rt_fit_cholesky_solve(const double *l, double *x, int64_t n) {
     }
 }
 
+void rt_fit_cholesky_invert(double *l, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        l[j * n + j] = 1 / l[j * n + j];
+        for (int64_t i = j + 1; i < n; i++) {
+            double s = 0;
+            for (int64_t k = j; k < i; k++)
+                s -= l[i * n + k] * l[k * n + j];
+            l[i * n + j] = s / l[i * n + i];
+        }
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            double s = 0;
+            for (int64_t k = i; k < n; k++)
+                s += l[k * n + i] * l[k * n + j];
+            l[i * n + j] = l[j * n + i] = s;
+        }
+}
+
 /* One rotation of Jacobi's method in the plane (i, j): a_ij becomes 0. */
 static void rotate(double *a, double *v, int64_t n, int64_t i, int64_t j) {
     double theta = (a[j * n + j] - a[i * n + i]) / (2 * a[i * n + j]);

@@ -71,6 +71,9 @@ void rt_eigen(double *a, double *w, double *v, int64_t n);
  * value <= 0 or NaN where a is not positive definite (l is then of no use). */
 double rt_fit_cholesky(double *a, int64_t n);
 
+/* (l l')^-1 in place of l, both triangles. */
+void rt_fit_cholesky_invert(double *l, int64_t n);
+
 /* x = (l l')^-1 x */
 void rt_fit_cholesky_solve(const double *l, double *x, int64_t n);
 
@@ -90,6 +93,9 @@ void rt_fit_back(const double *r, double *x, int64_t p, int64_t q);
 /* Takes column j out of the n x n upper triangular a: rows j.. are rotated into one another, row
  * and column j become 0. */
 void rt_fit_drop(double *a, int64_t n, int64_t j);
+
+/* u of a parameter that is at an end: exp and the sigmoid are there in f64. */
+#define FIT_END 800.0
 
 /* A column of J depends on those before it where less than this share of its length is outside
  * their span. */

@@ -19,14 +19,15 @@
 #define LOW 1e-3    /* decrement below which slow convergence counts */
 #define PIVOT 1e-8  /* -h is taken as positive definite without looking at its eigenvalues */
 #define FLAT 1e-13  /* eigenvalue of the scaled -h that is no curvature */
-#define AWAY 40     /* how far a parameter at an end is pushed on: e^-40 */
+#define AHEAD 64    /* steps to look ahead where the mode seems to be at infinity */
+#define AWAY 40     /* where the end itself is out of reach, this much closer: e^-40 */
 #define FAR 60      /* a scale that went down by e^-60 and still gains: the density is unbounded */
 
 enum { SLOW_STEPS = 5, POLISH_STEPS = 4, EVALUATIONS = 500 };
 
-enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN };
-enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING };
-enum { FRESH, TRIAL, PUSH, LAST };
+enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
+enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_NEARLY };
+enum { FRESH, TRIAL, PROBE, PUSH, LAST };
 
 /* The state by name. D, best, gradient, step, last: p each; the best point's -h, and two matrices
  * to work in. */
@@ -51,18 +52,30 @@ static Newton newton_open(double *u, const int64_t *ends, double *state, int64_t
     return n;
 }
 
+/* Whether f and its derivatives are finite; parameters at an end have none. */
+static bool is_finite(const Newton *n, const double *f, const double *g, const double *h) {
+    bool finite = isfinite(*f);
+    for (int64_t i = 0; i < n->p; i++) {
+        finite = finite && (n->marks[i] != 0 || isfinite(g[i]));
+        for (int64_t j = 0; j < n->p; j++)
+            finite = finite && (n->marks[i] != 0 || n->marks[j] != 0 || isfinite(h[i * n->p + j]));
+    }
+    return finite;
+}
+
 /* The best point is the one just evaluated. */
 static void keep(Newton *n, double f, const double *g, const double *h) {
     int64_t p = n->p;
     n->s[STATE_VALUE] = f;
     for (int64_t i = 0; i < p; i++) {
         n->best[i] = n->u[i];
-        n->grad[i] = g[i];
+        n->grad[i] = n->marks[i] != 0 ? 0 : g[i];
     }
     for (int64_t i = 0; i < p; i++)
         for (int64_t j = 0; j < p; j++)
-            n->h[i * p + j] = -(h[i * p + j] + h[j * p + i]) / 2;
-    n->s[STATE_GRADIENT] = rt_fit_max(g, p);
+            n->h[i * p + j] =
+                n->marks[i] != 0 || n->marks[j] != 0 ? 0 : -(h[i * p + j] + h[j * p + i]) / 2;
+    n->s[STATE_GRADIENT] = rt_fit_max(n->grad, p);
 }
 
 /* D: the root of the curvature; where there is none, it falls by steps, or is that of a gradient
@@ -263,29 +276,30 @@ static void watch(Newton *n, bool definite) {
     before = sqrt(before);
     bool low = definite && n->s[N_EDGE] == 0 && n->s[STATE_DECREMENT] < LOW;
     bool slow = low && before > 0 && length >= 0.5 * before && along >= 0.9 * length * before;
+    bool vanishes =
+        slow && length >= 0.85 * before && n->s[STATE_DECREMENT] <= 0.9 * n->s[N_BEFORE];
+    n->s[N_BEFORE] = n->s[STATE_DECREMENT];
     n->ctl[C_SLOW] = slow ? n->ctl[C_SLOW] + 1 : 0;
-    n->ctl[C_FAST] = slow && length >= 0.85 * before ? n->ctl[C_FAST] + 1 : 0;
+    n->ctl[C_FAST] = vanishes ? n->ctl[C_FAST] + 1 : n->ctl[C_FAST] < 0 ? n->ctl[C_FAST] : 0;
 }
 
-/* A mode at infinity: a coefficient that diverges, or parameters that go to their ends: these are
- * pushed there and set aside, and the others go on without them. */
-static void at_infinity(Newton *n) {
+/* The mode may be at infinity: looks ahead, or, where only parameters with ends there take part,
+ * goes to these ends. */
+static void suspect(Newton *n) {
     int64_t open = largest(n, n->step, true);
-    if (open >= 0) {
-        finish(n, FIT_DIVERGES, open, true);
-        return;
-    }
     double all = 0;
     for (int64_t i = 0; i < n->p; i++)
         all = fmax(all, fabs(n->step[i]) * n->most[i]);
     for (int64_t i = 0; i < n->p; i++) {
         bool goes = fabs(n->step[i]) * n->most[i] >= 0.1 * all;
-        n->marks[i] = goes ? 1 : n->marks[i];
-        n->step[i] = goes ? copysign(AWAY, n->step[i]) : 0;
+        double end = n->ctl[C_NEARLY] ? n->best[i] + copysign(AWAY, n->step[i])
+                                      : copysign(FIT_END, n->step[i]);
+        n->marks[i] = open < 0 && goes ? 1 : n->marks[i];
+        n->u[i] = open >= 0 ? n->best[i] + AHEAD * n->step[i] : goes ? end : n->best[i];
     }
-    n->ctl[C_SLOW] = n->ctl[C_FAST] = 0;
-    try_step(n);
-    n->ctl[CTL_PHASE] = PUSH;
+    n->ctl[C_WHERE] = open;
+    n->ctl[CTL_PHASE] = open >= 0 ? PROBE : PUSH;
+    n->ctl[CTL_ACTION] = FIT_EVALUATE;
 }
 
 /* A log scale that runs away and gains at a constant rate, or f that rises without end where there
@@ -294,21 +308,24 @@ static int64_t unbounded(const Newton *n) {
     for (int64_t i = 0; i < n->p; i++)
         if (n->ends[i] && fabs(n->best[i] - n->start[i]) > FAR && n->s[N_GAIN] > 1e-3)
             return i;
-    return n->ctl[C_RISING] > 60 ? largest(n, n->last, false) : -1;
+    for (int64_t i = 0; i < n->p; i++)
+        if (n->ctl[C_RISING] > 40 && fabs(n->best[i]) > 1e20 * fmax(1, fabs(n->start[i])))
+            return largest(n, n->last, false);
+    return -1;
 }
 
-/* What to do at a new best point. */
-static void next(Newton *n) {
+/* What to do at a new best point; `is_there`: the last evaluation was there. */
+static void next(Newton *n, bool is_there) {
     int64_t flat, where = unbounded(n);
     if (where >= 0) {
-        finish(n, FIT_UNBOUNDED, where, true);
+        finish(n, FIT_UNBOUNDED, where, is_there);
         return;
     }
     scale(n);
     bool definite = find_step(n, &flat);
     watch(n, definite);
     if (n->ctl[C_FAST] >= SLOW_STEPS) {
-        at_infinity(n);
+        suspect(n);
         return;
     }
     double decrement = n->s[STATE_DECREMENT];
@@ -316,13 +333,13 @@ static void next(Newton *n) {
     if (near && flat >= 0) {
         for (int64_t i = 0; i < n->p; i++)
             n->z[i] = n->v[i * n->p + flat] / n->d[i];
-        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->z, false), true);
-    } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS && n->ctl[C_FAST] == 0) {
-        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), true);
+        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->z, false), is_there);
+    } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS) {
+        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), is_there);
     } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
-        finish(n, FIT_OK, -1, true);
+        finish(n, FIT_OK, -1, is_there);
     } else if (!rt_fit_finite(n->step, n->p)) {
-        finish(n, FIT_NOT_CONVERGED, -1, true);
+        finish(n, FIT_NOT_CONVERGED, -1, is_there);
     } else {
         n->ctl[C_POLISH] += near;
         try_step(n);
@@ -357,7 +374,7 @@ static void accept(Newton *n, double gain, double ratio, const double *const at[
         n->last[i] = n->step[i];
     n->ctl[CTL_ITERATIONS]++;
     keep(n, *at[0], at[1], at[2]);
-    next(n);
+    next(n, true);
 }
 
 /* The decrement at the trial, with the best point's -h: enough to see whether the last step still
@@ -372,11 +389,19 @@ static double decrement_at(Newton *n, const double *g) {
     return rt_fit_dot(n->b, n->z, n->p);
 }
 
+/* The slope along the step at the trial. */
+static double slope_at(const Newton *n, const double *g) {
+    double s = 0;
+    for (int64_t i = 0; i < n->p; i++)
+        s += n->marks[i] != 0 ? 0 : g[i] * n->step[i];
+    return s;
+}
+
 static void judge(Newton *n, const double *f, const double *g, const double *h) {
     const double *const at[3] = {f, g, h};
     int64_t p = n->p;
     double gain = *f - n->s[STATE_VALUE];
-    bool finite = isfinite(*f) && rt_fit_finite(g, p) && rt_fit_finite(h, p * p);
+    bool finite = is_finite(n, f, g, h);
     if (*f > 0 && isinf(*f)) {
         for (int64_t i = 0; i < p; i++)
             n->best[i] = n->u[i];
@@ -394,7 +419,7 @@ static void judge(Newton *n, const double *f, const double *g, const double *h) 
     } else {
         /* where f cannot tell, the mean of both slopes can */
         if (n->s[N_PRED] < 1e-9 * fabs(*f) && fabs(gain) < 1e-9 * fabs(*f))
-            gain = (rt_fit_dot(n->grad, n->step, p) + rt_fit_dot(g, n->step, p)) / 2;
+            gain = (rt_fit_dot(n->grad, n->step, p) + slope_at(n, g)) / 2;
         double ratio = gain / n->s[N_PRED];
         if (ratio > 1e-4)
             accept(n, gain, ratio, at);
@@ -406,15 +431,34 @@ static void judge(Newton *n, const double *f, const double *g, const double *h) 
         finish(n, FIT_NOT_CONVERGED, -1, false);
 }
 
-/* A parameter was pushed to its end: stays there if f agrees. */
+/* Far ahead of a mode that seemed to be at infinity: it is if f did not fall, nor is about to. */
+static void probed(Newton *n, const double *f, const double *g) {
+    double before = rt_fit_dot(n->grad, n->step, n->p), after = slope_at(n, g);
+    if (*f >= n->s[STATE_VALUE] && isfinite(*f) && after >= -1e-6 * before) {
+        finish(n, FIT_DIVERGES, n->ctl[C_WHERE], false);
+        return;
+    }
+    n->ctl[C_FAST] = -2 * SLOW_STEPS;
+    try_step(n);
+}
+
+/* Parameters were pushed to their ends: they stay there if f agrees, or close to them. */
 static void pushed(Newton *n, const double *f, const double *g, const double *h) {
-    bool finite = isfinite(*f) && rt_fit_finite(g, n->p) && rt_fit_finite(h, n->p * n->p);
-    bool agrees = finite && *f >= n->s[STATE_VALUE] - 0x1p-40 * fabs(n->s[STATE_VALUE]);
+    double off = *f - n->s[STATE_VALUE],
+           room = 4 * n->s[STATE_DECREMENT] + 0x1p-40 * fabs(n->s[STATE_VALUE]);
+    bool agrees = is_finite(n, f, g, h) && fabs(off) <= room;
+    if (!agrees && n->ctl[C_NEARLY] == 0) {
+        n->ctl[C_NEARLY] = 1;
+        suspect(n);
+        return;
+    }
+    n->ctl[C_NEARLY] = n->ctl[C_SLOW] = 0;
+    n->ctl[C_FAST] = agrees ? 0 : -2 * SLOW_STEPS;
+    for (int64_t i = 0; i < n->p && !agrees; i++)
+        n->marks[i] = n->u[i] == n->best[i] ? n->marks[i] : 0;
     if (agrees)
         keep(n, *f, g, h);
-    next(n);
-    if (!agrees && n->ctl[CTL_ACTION] == FIT_DONE)
-        n->ctl[CTL_ACTION] = FIT_EVALUATE; /* the last evaluation was elsewhere */
+    next(n, agrees);
 }
 
 static void begin(Newton *n, const double *f, const double *g, const double *h) {
@@ -422,7 +466,7 @@ static void begin(Newton *n, const double *f, const double *g, const double *h) 
     for (int64_t i = 0; i < STATE_MARKS + 11 * p; i++)
         n->s[i] = 0;
     n->s[STATE_VALUE] = *f;
-    if (!isfinite(*f) || !rt_fit_finite(g, p) || !rt_fit_finite(h, p * p)) {
+    if (!is_finite(n, f, g, h)) {
         rt_fit_done(n->ctl, FIT_NOT_FINITE, -1);
         return;
     }
@@ -440,7 +484,7 @@ static void begin(Newton *n, const double *f, const double *g, const double *h) 
         n->s[N_RADIUS] = fmax(sqrt(rt_fit_dot(n->b, n->b, p)), 1);
     for (int64_t i = 0; i < p; i++)
         n->d[i] = 0;
-    next(n);
+    next(n, true);
 }
 
 void rt_newton(double *u, const double *f, const double *g, const double *h, const int64_t *ends,
@@ -451,30 +495,12 @@ void rt_newton(double *u, const double *f, const double *g, const double *h, con
         begin(&n, f, g, h);
     else if (ctl[CTL_PHASE] == TRIAL)
         judge(&n, f, g, h);
+    else if (ctl[CTL_PHASE] == PROBE)
+        probed(&n, f, g);
     else if (ctl[CTL_PHASE] == PUSH)
         pushed(&n, f, g, h);
     else
         ctl[CTL_ACTION] = FIT_DONE;
-}
-
-/* (l l')^-1 in place of l, both triangles. */
-static void invert(double *l, int64_t n) {
-    for (int64_t j = 0; j < n; j++) {
-        l[j * n + j] = 1 / l[j * n + j];
-        for (int64_t i = j + 1; i < n; i++) {
-            double s = 0;
-            for (int64_t k = j; k < i; k++)
-                s -= l[i * n + k] * l[k * n + j];
-            l[i * n + j] = s / l[i * n + i];
-        }
-    }
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double s = 0;
-            for (int64_t k = i; k < n; k++)
-                s += l[k * n + i] * l[k * n + j];
-            l[i * n + j] = l[j * n + i] = s;
-        }
 }
 
 void rt_newton_cov(double *cov, const double *h, const double *state, int64_t p) {
@@ -490,7 +516,7 @@ void rt_newton_cov(double *cov, const double *h, const double *state, int64_t p)
         }
     good = good && rt_fit_cholesky(cov, p) > FLAT;
     if (good)
-        invert(cov, p);
+        rt_fit_cholesky_invert(cov, p);
     for (int64_t i = 0; i < p; i++)
         for (int64_t j = 0; j < p; j++)
             if (good && marks[i] == 0 && marks[j] == 0)

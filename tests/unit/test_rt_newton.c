@@ -9,19 +9,14 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/rt.h"
-#include "runtime/rt_fit.h"
+#include "tests/unit/modes_helper.h"
 
 enum { MOST = 8, WORDS = 4 * MOST * MOST + 24 * MOST + 64 };
-
-typedef void Evaluate(const double *u, double *f, double *g, double *h);
 
 typedef struct Run {
     double u[MOST], f, g[MOST], h[MOST * MOST], state[WORDS], cov[MOST * MOST];
     int64_t ctl[CTL_WORDS], ends[MOST];
 } Run;
-
-static int64_t p_of;
 
 static void run(Run *r, Evaluate *evaluate, int64_t p) {
     p_of = p;
@@ -51,19 +46,6 @@ static void assert_near(double got, double want, double relative) {
     assert_true(fabs(got - want) <= relative * fabs(want));
 }
 
-/* -(u - a)' M (u - a) / 2 with M = the Hilbert matrix of order p */
-static void hilbert(const double *u, double *f, double *g, double *h) {
-    *f = 0;
-    for (int64_t i = 0; i < p_of; i++) {
-        g[i] = 0;
-        for (int64_t j = 0; j < p_of; j++) {
-            h[i * p_of + j] = -1 / (double)(i + j + 1);
-            g[i] += h[i * p_of + j] * (u[j] - 1);
-        }
-        *f += g[i] * (u[i] - 1) / 2;
-    }
-}
-
 static void a_quadratic_takes_one_step(void **state) {
     (void)state;
     for (int64_t p = 1; p <= 5; p++) {
@@ -81,28 +63,12 @@ static void a_quadratic_takes_one_step(void **state) {
         assert_near(r.cov[i], inverse[i], 1e-12);
 }
 
-static void no_parameters(const double *u, double *f, double *g, double *h) {
-    (void)u, (void)g, (void)h;
-    *f = -3;
-}
-
 static void no_parameters_are_an_answer(void **state) {
     (void)state;
     Run r = {.u = {0}};
     run(&r, no_parameters, 0);
     expect(&r, FIT_OK, -1);
     assert_true(r.state[STATE_VALUE] == -3);
-}
-
-/* Rosenbrock's valley, upside down, in units of 1 and 1e6 */
-static void rosenbrock(const double *u, double *f, double *g, double *h) {
-    double x = u[0], y = u[1] * 1e6, t = y - x * x;
-    *f = -(100 * t * t + (1 - x) * (1 - x));
-    g[0] = 400 * x * t + 2 * (1 - x);
-    g[1] = -200 * t * 1e6;
-    h[0] = 400 * (y - 3 * x * x) - 2;
-    h[1] = h[2] = 400 * x * 1e6;
-    h[3] = -200 * 1e12;
 }
 
 static void rosenbrocks_valley(void **state) {
@@ -115,44 +81,12 @@ static void rosenbrocks_valley(void **state) {
     assert_true(r.ctl[CTL_EVALUATIONS] < 40);
 }
 
-/* Powell's singular function: the Hessian at the mode has rank 2 */
-static void powell(const double *u, double *f, double *g, double *h) {
-    double a = u[0] + 10 * u[1], b = u[2] - u[3], c = u[1] - 2 * u[2], d = u[0] - u[3];
-    *f = -(a * a + 5 * b * b + c * c * c * c + 10 * d * d * d * d);
-    double da = -2 * a, db = -10 * b, dc = -4 * c * c * c, dd = -40 * d * d * d;
-    double ha = -2, hb = -10, hc = -12 * c * c, hd = -120 * d * d;
-    double v[4][4] = {{1, 10, 0, 0}, {0, 0, 1, -1}, {0, 1, -2, 0}, {1, 0, 0, -1}},
-           k[4] = {da, db, dc, dd};
-    double q[4] = {ha, hb, hc, hd};
-    for (int i = 0; i < 4; i++) {
-        g[i] = 0;
-        for (int t = 0; t < 4; t++)
-            g[i] += k[t] * v[t][i];
-        for (int j = 0; j < 4; j++) {
-            h[i * 4 + j] = 0;
-            for (int t = 0; t < 4; t++)
-                h[i * 4 + j] += q[t] * v[t][i] * v[t][j];
-        }
-    }
-}
-
 static void a_singular_mode_is_not_identified(void **state) {
     (void)state;
     Run r = {.u = {3, -1, 0, 1}};
     run(&r, powell, 4);
     assert_true(r.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED && r.ctl[CTL_WHERE] >= 0);
     assert_true(rt_fit_max(r.u, 4) < 0.1);
-}
-
-/* A double well with a saddle at the start: f = -(x^2 - 1)^2 - (y - x)^2 */
-static void saddle(const double *u, double *f, double *g, double *h) {
-    double x = u[0], t = u[1] - x;
-    *f = -(x * x - 1) * (x * x - 1) - t * t;
-    g[0] = -4 * x * (x * x - 1) + 2 * t;
-    g[1] = -2 * t;
-    h[0] = -12 * x * x + 4 - 2;
-    h[1] = h[2] = 2;
-    h[3] = -2;
 }
 
 static void a_saddle_is_left(void **state) {
@@ -163,39 +97,6 @@ static void a_saddle_is_left(void **state) {
     assert_near(fabs(r.u[0]), 1, 1e-14);
     assert_near(r.u[1], r.u[0], 1e-14);
 }
-
-/* Logistic regression: rows of p columns, in `design`; responses in `outcome` */
-static const double *design;
-static const int *outcome;
-static int n_rows;
-
-static void logistic(const double *u, double *f, double *g, double *h) {
-    int64_t p = p_of;
-    *f = 0;
-    for (int64_t i = 0; i < p; i++)
-        g[i] = 0;
-    for (int64_t i = 0; i < p * p; i++)
-        h[i] = 0;
-    for (int k = 0; k < n_rows; k++) {
-        const double *x = design + k * p;
-        double eta = rt_fit_dot(x, u, p), m = outcome[k] ? eta : -eta, e = exp(-fabs(m));
-        double miss = m > 0 ? e / (1 + e) : 1 / (1 + e);
-        *f -= log1p(e) + fmax(-m, 0);
-        for (int64_t i = 0; i < p; i++) {
-            g[i] += (outcome[k] ? miss : -miss) * x[i];
-            for (int64_t j = 0; j < p; j++)
-                h[i * p + j] -= miss * (1 - miss) * x[i] * x[j];
-        }
-    }
-}
-
-/* R's mtcars: am ~ wt; estimates by mpmath with 40 digits */
-static const double wt[] = {2.62,  2.875, 2.32,  3.215, 3.44,  3.46, 3.57,  3.19,
-                            3.15,  3.44,  3.44,  4.07,  3.73,  3.78, 5.25,  5.424,
-                            5.345, 2.2,   1.615, 1.835, 2.465, 3.52, 3.435, 3.84,
-                            3.845, 1.935, 2.14,  1.513, 3.17,  2.77, 3.57,  2.78};
-static const int am[] = {1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                         0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1};
 
 static void logistic_regression(void **state) {
     (void)state;
@@ -273,20 +174,6 @@ static void collinear_columns_are_not_identified(void **state) {
         assert_true(isnan(r.cov[i]));
 }
 
-/* k successes of 5, phi = sigmoid(u); and an independent normal mean */
-static double successes;
-static void coin(const double *u, double *f, double *g, double *h) {
-    double phi = 1 / (1 + exp(-u[0]));
-    *f = -successes * log1p(exp(-u[0])) - (5 - successes) * log1p(exp(u[0])) -
-         (u[1] - 3) * (u[1] - 3) / 2 - (u[1] - 3) * (u[1] - 3) * (u[1] - 3) * (u[1] - 3);
-    double t = u[1] - 3;
-    g[0] = successes - 5 * phi;
-    g[1] = -t - 4 * t * t * t;
-    h[0] = -5 * phi * (1 - phi);
-    h[1] = h[2] = 0;
-    h[3] = -1 - 12 * t * t;
-}
-
 static void a_mode_at_a_finite_end_is_an_answer(void **state) {
     (void)state;
     for (successes = 0; successes <= 5; successes++) {
@@ -307,13 +194,6 @@ static void a_mode_at_a_finite_end_is_an_answer(void **state) {
     expect(&r, FIT_DIVERGES, 0);
 }
 
-/* Poisson counts with mean exp(u): a first step from 0 goes to exp(e^99) */
-static void poisson(const double *u, double *f, double *g, double *h) {
-    *f = 500 * u[0] - 5 * exp(u[0]);
-    g[0] = 500 - 5 * exp(u[0]);
-    h[0] = -5 * exp(u[0]);
-}
-
 static void steps_into_the_void_are_rejected(void **state) {
     (void)state;
     for (double start = -30; start <= 300; start += 30) {
@@ -323,24 +203,6 @@ static void steps_into_the_void_are_rejected(void **state) {
         assert_near(r.u[0], log(100), 1e-12);
         assert_near(r.cov[0], 1.0 / 500, 1e-11);
     }
-}
-
-/* An exact fit with a free scale: -10 log sigma, sigma = exp(u) */
-static void collapse(const double *u, double *f, double *g, double *h) {
-    double t = u[1] - 2;
-    *f = -10 * u[0] - t * t;
-    g[0] = -10;
-    g[1] = -2 * t;
-    h[0] = h[1] = h[2] = 0;
-    h[3] = -2;
-}
-
-static void linear(const double *u, double *f, double *g, double *h) {
-    *f = 3 * u[1] - u[0] * u[0];
-    g[0] = -2 * u[0];
-    g[1] = 3;
-    h[0] = -2;
-    h[1] = h[2] = h[3] = 0;
 }
 
 static void a_density_without_a_bound_has_no_mode(void **state) {
@@ -353,25 +215,12 @@ static void a_density_without_a_bound_has_no_mode(void **state) {
     expect(&t, FIT_UNBOUNDED, 1);
 }
 
-static void not_finite(const double *u, double *f, double *g, double *h) {
-    *f = log(u[0]);
-    g[0] = 1 / u[0];
-    h[0] = -1 / (u[0] * u[0]);
-}
-
 static void a_start_that_is_not_finite_is_an_error(void **state) {
     (void)state;
     Run r = {.u = {-1}};
     run(&r, not_finite, 1);
     expect(&r, FIT_NOT_FINITE, -1);
     assert_true(r.u[0] == -1);
-}
-
-/* Gamma(3, 1) in its own units: nothing below 0, where every trial is NaN */
-static void walled(const double *u, double *f, double *g, double *h) {
-    *f = 2 * log(u[0]) - u[0];
-    g[0] = 2 / u[0] - 1;
-    h[0] = -2 / (u[0] * u[0]);
 }
 
 static void trials_outside_the_support_are_rejected(void **state) {
@@ -384,6 +233,43 @@ static void trials_outside_the_support_are_rejected(void **state) {
         assert_near(r.u[0], 2, 1e-11);
         assert_near(r.cov[0], 2, 1e-11);
     }
+}
+
+/* Diverges and no mode are said only where that is certain. */
+static void doubtful_cases_have_careful_answers(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof fit_functions / sizeof *fit_functions; k++) {
+        Run r = {.u = {1, 0}};
+        if (fit_functions[k] == narrow) {
+            run(&r, narrow, 2);
+            expect(&r, FIT_OK, -1);
+            assert_near(r.u[1], 1, 1e-11);
+        } else if (fit_functions[k] == flat) {
+            run(&r, flat, 2);
+            assert_true(r.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED && r.ctl[CTL_WHERE] == 0 &&
+                        fabs(r.u[0]) < 0.5);
+        } else if (fit_functions[k] == kink) {
+            run(&r, kink, 2);
+            expect(&r, FIT_NOT_CONVERGED, -1);
+        }
+    }
+}
+
+/* The gradient at the end itself is NaN, as that of x log(phi) is */
+static void edged(const double *u, double *f, double *g, double *h) {
+    coin(u, f, g, h);
+    if (1 / (1 + exp(-u[0])) == 1)
+        g[0] = h[0] = h[1] = h[2] = NAN;
+}
+
+static void an_end_is_reached_exactly(void **state) {
+    (void)state;
+    successes = 5;
+    Run r = {.u = {0.3, 1}, .ends = {3, 0}};
+    run(&r, edged, 2);
+    expect(&r, FIT_OK, -1);
+    assert_true(1 / (1 + exp(-r.u[0])) == 1 && r.state[STATE_GRADIENT] < 1e-10);
+    assert_near(r.u[1], 3, 1e-12);
 }
 
 static void the_limit_of_evaluations_holds(void **state) {
@@ -416,6 +302,8 @@ int main(void) {
         cmocka_unit_test(a_density_without_a_bound_has_no_mode),
         cmocka_unit_test(a_start_that_is_not_finite_is_an_error),
         cmocka_unit_test(trials_outside_the_support_are_rejected),
+        cmocka_unit_test(doubtful_cases_have_careful_answers),
+        cmocka_unit_test(an_end_is_reached_exactly),
         cmocka_unit_test(the_limit_of_evaluations_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
