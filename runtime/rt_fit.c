@@ -70,6 +70,7 @@ void rt_fit_drop(double *a, int64_t n, int64_t j) {
             out[l] = c * out[l] - s * low[l];
             low[l] = t;
         }
+        out[k] = 0;
     }
 }
 

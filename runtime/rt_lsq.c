@@ -9,12 +9,13 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-#define ONE_PASS                                                                                   \
-    1e-4 /* kappa^2 eps below which a single pass is enough, whatever the direction                \
-          */
+/* kappa^2 eps below which a single pass is enough, whatever the direction; and below which many
+ * rows are left with the QR's own digits, if there is a residual */
+#define ONE_PASS 1e-4
+#define CLEAN 1e-12
 #define NOTHING 0x1p-160 /* share of y'y that is the rounding of the pairs: an exact fit */
 
-enum { PASSES = 6 };
+enum { PASSES = 6, MANY = 10000 }; /* rows from which a pass is not for nothing */
 /* S_LEFT: kappa^2 eps; S_RSS: a pair */
 enum { S_LEFT = STATE_PRIVATE, S_SIZE, S_RSS, S_RSS_LOW, S_LENGTH };
 enum { C_PASS = CTL_PRIVATE };
@@ -53,15 +54,16 @@ static Twice add_product(Twice a, Twice x, double y) {
  * triangle without dependent columns. */
 typedef struct Lsq {
     double *x, *g, *step, *e, *t;
+    int64_t p, n;
 } Lsq;
 
-static Lsq lsq_open(double *state, int64_t p) {
+static Lsq lsq_open(double *state, int64_t p, int64_t n) {
     double *at = state + STATE_MARKS + p;
-    return (Lsq){at, at + 2 * p, at + 4 * p, at + 5 * p, at + 6 * p};
+    return (Lsq){at, at + 2 * p, at + 4 * p, at + 5 * p, at + 6 * p, p, n};
 }
 
 void rt_lsq_rows(double *state, const double *block, int64_t m, int64_t p) {
-    Lsq s = lsq_open(state, p);
+    Lsq s = lsq_open(state, p, 0);
     Twice rss = {state[S_RSS], state[S_RSS_LOW]};
     for (int64_t i = 0; i < m; i++) {
         const double *row = block + i * (p + 1);
@@ -82,8 +84,8 @@ void rt_lsq_rows(double *state, const double *block, int64_t m, int64_t p) {
 }
 
 /* The correction; returns the length of J step. */
-static double correct(const Lsq *s, int64_t p) {
-    int64_t q = p + 1;
+static double correct(const Lsq *s) {
+    int64_t p = s->p, q = p + 1;
     double *x = s->step;
     for (int64_t i = 0; i < p; i++) {
         x[i] = s->g[2 * i];
@@ -97,8 +99,8 @@ static double correct(const Lsq *s, int64_t p) {
 }
 
 /* The condition of t with columns of length 1: an upper bound within a factor p. */
-static double condition(const Lsq *s, int64_t p) {
-    int64_t q = p + 1;
+static double condition(const Lsq *s) {
+    int64_t p = s->p, q = p + 1;
     double sum = 0;
     for (int64_t j = 0; j < p; j++) {
         double *e = s->e;
@@ -115,8 +117,8 @@ static double condition(const Lsq *s, int64_t p) {
 
 /* A column depends on those before it where its part outside their span is noise. Such a column is
  * left out: its coefficient is 0. Returns the first or -1. */
-static int64_t solve(const Lsq *s, const double *r, double *marks, int64_t p) {
-    int64_t q = p + 1, first = -1;
+static int64_t solve(const Lsq *s, const double *r, double *marks) {
+    int64_t p = s->p, q = p + 1, first = -1;
     for (int64_t i = 0; i < q * q; i++)
         s->t[i] = r[i];
     for (int64_t j = 0; j < p; j++) {
@@ -133,15 +135,15 @@ static int64_t solve(const Lsq *s, const double *r, double *marks, int64_t p) {
     return first;
 }
 
-static void clear(const Lsq *s, double *state, int64_t p) {
-    for (int64_t i = 0; i < 2 * p; i++)
+static void clear(const Lsq *s, double *state) {
+    for (int64_t i = 0; i < 2 * s->p; i++)
         s->g[i] = 0;
     state[S_RSS] = state[S_RSS_LOW] = 0;
 }
 
 /* u, and r as it is there: nothing left of y in the span of J. */
-static void finish(const Lsq *s, double *u, double *r, double *state, int64_t p) {
-    int64_t q = p + 1;
+static void finish(const Lsq *s, double *u, double *r, double *state) {
+    int64_t p = s->p, q = p + 1;
     if (state[STATE_VALUE] <= NOTHING * state[S_LENGTH] * state[S_LENGTH])
         state[STATE_VALUE] = 0;
     for (int64_t j = 0; j < p; j++) {
@@ -154,44 +156,46 @@ static void finish(const Lsq *s, double *u, double *r, double *state, int64_t p)
     r[q * q - 1] = sqrt(state[STATE_VALUE]);
 }
 
-static void begin(const Lsq *s, double *u, double *r, double *state, int64_t *ctl, int64_t p) {
-    int64_t q = p + 1;
+static void begin(const Lsq *s, double *u, double *r, double *state, int64_t *ctl) {
+    int64_t p = s->p, q = p + 1;
     for (int64_t i = 0; i < STATE_MARKS + 6 * p; i++)
         state[i] = 0;
     if (!rt_fit_finite(r, q * q)) {
         rt_fit_done(ctl, FIT_NOT_FINITE, -1);
         return;
     }
-    int64_t first = solve(s, r, state + STATE_MARKS, p);
+    int64_t first = solve(s, r, state + STATE_MARKS);
     for (int64_t j = 0; j < p; j++)
         s->x[2 * j] = s->step[j];
     state[STATE_VALUE] = s->t[q * q - 1] * s->t[q * q - 1];
-    double kappa = first < 0 ? condition(s, p) : 0;
+    double kappa = first < 0 ? condition(s) : 0;
     state[S_LEFT] = kappa * kappa * 0x1p-53;
     state[S_LENGTH] = rt_fit_norm(r + p, q, q);
     ctl[CTL_ITERATIONS] = 1;
     rt_fit_done(ctl, first < 0 ? FIT_OK : FIT_DEPENDENT, first);
-    if (first < 0 && p > 0 && rt_fit_finite(s->step, p)) {
+    bool clean = s->n >= MANY && state[S_LEFT] < CLEAN &&
+                 state[STATE_VALUE] > CLEAN * state[S_LENGTH] * state[S_LENGTH];
+    if (first < 0 && p > 0 && !clean && rt_fit_finite(s->step, p)) {
         ctl[CTL_ACTION] = FIT_REFINE;
         ctl[CTL_PHASE] = REFINING;
-        clear(s, state, p);
+        clear(s, state);
     } else {
-        finish(s, u, r, state, p);
+        finish(s, u, r, state);
     }
 }
 
 /* After a pass: g and the residual sum of squares belong to x. */
-static void refine(const Lsq *s, double *u, double *r, double *state, int64_t *ctl, int64_t p) {
-    double size = correct(s, p), before = state[S_SIZE], rss = state[S_RSS];
+static void refine(const Lsq *s, double *u, double *r, double *state, int64_t *ctl) {
+    double size = correct(s), before = state[S_SIZE], rss = state[S_RSS];
     bool small = true, contracts = ctl[C_PASS] == 0 || size <= 0.5 * before;
     if (!isfinite(size) || !isfinite(rss) || !contracts) {
         ctl[CTL_ACTION] = FIT_DONE;
         if (isfinite(rss))
             state[STATE_VALUE] = rss;
-        finish(s, u, r, state, p);
+        finish(s, u, r, state);
         return;
     }
-    for (int64_t j = 0; j < p; j++) {
+    for (int64_t j = 0; j < s->p; j++) {
         Twice x = add((Twice){s->x[2 * j], s->x[2 * j + 1]}, (Twice){s->step[j], 0});
         small = small && fabs(s->step[j]) <= 0x1p-56 * fabs(x.hi);
         s->x[2 * j] = x.hi;
@@ -203,19 +207,18 @@ static void refine(const Lsq *s, double *u, double *r, double *state, int64_t *c
     bool enough = state[S_LEFT] < ONE_PASS && size * size <= 0.5 * rss;
     if (small || enough || ++ctl[C_PASS] >= PASSES) {
         ctl[CTL_ACTION] = FIT_DONE;
-        clear(s, state, p);
-        finish(s, u, r, state, p);
+        clear(s, state);
+        finish(s, u, r, state);
         return;
     }
-    clear(s, state, p);
+    clear(s, state);
 }
 
 void rt_lsq(double *u, double *r, double *state, int64_t *ctl, int64_t p, int64_t n) {
-    (void)n;
-    Lsq s = lsq_open(state, p);
+    Lsq s = lsq_open(state, p, n);
     ctl[CTL_EVALUATIONS]++;
     if (ctl[CTL_PHASE] == FRESH)
-        begin(&s, u, r, state, ctl, p);
+        begin(&s, u, r, state, ctl);
     else
-        refine(&s, u, r, state, ctl, p);
+        refine(&s, u, r, state, ctl);
 }

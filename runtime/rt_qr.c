@@ -7,7 +7,7 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-enum { STRIP = 16 }; /* columns updated together */
+enum { STRIP = 8 }; /* columns updated together */
 
 /* sqrt(top^2 + sum of the squares of column j), whatever the magnitudes. */
 static double column_norm(double top, const double *block, int64_t m, int64_t q, int64_t j) {
@@ -31,27 +31,33 @@ static double column_norm(double top, const double *block, int64_t m, int64_t q,
     return ldexp(sqrt(s), e);
 }
 
-/* Applies I - tau w w' to columns k..k+n of [row; block]; w = (1, column j of block). */
-static void reflect(double *row, double *block, int64_t m, int64_t q, const int64_t at[3],
-                    double tau) {
-    int64_t j = at[0], k = at[1], n = at[2];
+/* I - tau w w' with w = (1, m cells q apart). */
+typedef struct Reflection {
+    const double *w;
+    double tau;
+    int64_t m, q;
+} Reflection;
+
+/* Applies it to n <= STRIP columns: `row` on top of `block`. Inlined, so that full strips have
+ * constant loops. */
+static inline void reflect(const Reflection *h, double *row, double *block, int64_t n) {
     double s[STRIP];
     for (int64_t c = 0; c < n; c++)
-        s[c] = row[k + c];
-    for (int64_t i = 0; i < m; i++) {
-        const double *b = block + i * q;
-        double w = b[j];
+        s[c] = row[c];
+    for (int64_t i = 0; i < h->m; i++) {
+        const double *b = block + i * h->q;
+        double w = h->w[i * h->q];
         for (int64_t c = 0; c < n; c++)
-            s[c] += w * b[k + c];
+            s[c] += w * b[c];
     }
     for (int64_t c = 0; c < n; c++) {
-        s[c] *= tau;
-        row[k + c] -= s[c];
+        s[c] *= h->tau;
+        row[c] -= s[c];
     }
-    for (int64_t i = 0; i < m; i++) {
-        double *b = block + i * q, w = b[j];
+    for (int64_t i = 0; i < h->m; i++) {
+        double *b = block + i * h->q, w = h->w[i * h->q];
         for (int64_t c = 0; c < n; c++)
-            b[k + c] -= w * s[c];
+            b[c] -= w * s[c];
     }
 }
 
@@ -66,8 +72,12 @@ void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
         double beta = -copysign(column_norm(top, block, m, q, j), top), v = top - beta;
         for (int64_t i = 0; i < m; i++)
             block[i * q + j] /= v;
-        for (int64_t k = j + 1; k < q; k += STRIP)
-            reflect(row, block, m, q, (int64_t[3]){j, k, q - k < STRIP ? q - k : STRIP}, -v / beta);
+        Reflection h = {block + j, -v / beta, m, q};
+        int64_t k = j + 1;
+        for (; k + STRIP <= q; k += STRIP)
+            reflect(&h, row + k, block + k, STRIP);
+        if (k < q)
+            reflect(&h, row + k, block + k, q - k);
         row[j] = beta;
     }
 }
