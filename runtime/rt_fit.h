@@ -67,6 +67,22 @@ enum {
 /* Symmetric a = v diag(w) v' (eigenvectors in the columns of v), w ascending; a is destroyed. */
 void rt_eigen(double *a, double *w, double *v, int64_t n);
 
+/* max b'z - z'a z/2 over |z| <= radius. In: a (destroyed), b, radius, p; out: the eigenvalues w and
+ * vectors v of a, the step in place of b, and definite   a is positive definite, but for flat
+ * directions: those without curvature or slope, which the step avoids n_flat     how many of these
+ * there are decrement  b'a^-1 b, by |w| at_edge    the step is `radius` long c and z are for the
+ * work. */
+typedef struct Region {
+    double *a, *b, *w, *v, *c, *z, radius, decrement;
+    int64_t p, n_flat;
+    bool definite, at_edge;
+} Region;
+
+/* An eigenvalue that is no curvature, relative to the largest. */
+#define REGION_FLAT 1e-13
+
+void rt_fit_region(Region *t);
+
 /* l l' = a (lower triangles; in place). Returns the smallest pivot relative to the diagonal, or a
  * value <= 0 or NaN where a is not positive definite (l is then of no use). */
 double rt_fit_cholesky(double *a, int64_t n);

@@ -16,18 +16,21 @@
 
 #define NEAR 1e-12  /* decrement: estimates within 1e-6 standard errors, before the last steps */
 #define EXACT 1e-22 /* decrement: nothing left to gain */
-#define LOW 1e-3    /* decrement below which slow convergence counts */
+#define LOW 1       /* decrement below which slow convergence counts */
 #define PIVOT 1e-8  /* -h is taken as positive definite without looking at its eigenvalues */
-#define FLAT 1e-13  /* eigenvalue of the scaled -h that is no curvature */
 #define AHEAD 64    /* steps to look ahead where the mode seems to be at infinity */
-#define AWAY 40     /* where the end itself is out of reach, this much closer: e^-40 */
 #define FAR 60      /* a scale that went down by e^-60 and still gains: the density is unbounded */
 
-enum { SLOW_STEPS = 5, POLISH_STEPS = 4, EVALUATIONS = 500 };
+/* Where the end itself is out of reach, this much closer, if f is not noise there: e^-40 and so on.
+ */
+static const double pushes[] = {FIT_END, 40, 20, 10};
+enum { PUSHES = sizeof pushes / sizeof *pushes };
+
+enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 500 };
 
 enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
-enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_NEARLY };
-enum { FRESH, TRIAL, PROBE, PUSH, LAST };
+enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_PUSH, C_LOOK };
+enum { FRESH, TRIAL, PROBE, PUSH, LOOK, LAST };
 
 /* The state by name. D, best, gradient, step, last: p each; the best point's -h, and two matrices
  * to work in. */
@@ -103,130 +106,47 @@ static void assemble(Newton *n) {
     }
 }
 
-/* |z| for the multiplier mu, z in the eigenvectors; flat directions without a slope are left out.
- * `slope` is d|z|/dmu. */
-static double length_at(const Newton *n, const double *c, double mu, double *z, double *slope) {
-    double s = 0, t = 0;
-    for (int64_t i = 0; i < n->p; i++) {
-        double den = n->w[i] + mu;
-        z[i] = c[i] == 0 ? 0 : c[i] / den;
-        s += z[i] * z[i];
-        t += z[i] * z[i] / den;
-    }
-    double norm = sqrt(s);
-    *slope = norm > 0 ? -t / norm : 0;
-    return norm;
-}
-
-/* z for the multiplier with |z| = radius: Newton on 1/|z|, kept between bounds. */
-static void multiplier(const Newton *n, const double *c, double *z, double radius) {
-    double slope, low = fmax(0, -n->w[0]),
-                  high = low + rt_fit_max(c, n->p) * sqrt((double)n->p) / radius;
-    double mu = low + 1e-3 * (high - low);
-    for (int k = 0; k < 100; k++) {
-        double norm = length_at(n, c, mu, z, &slope);
-        if (fabs(norm - radius) <= 1e-3 * radius || !(high - low > 1e-15 * high))
-            break;
-        if (norm > radius)
-            low = mu;
-        else
-            high = mu;
-        double next = mu - norm / slope * (norm - radius) / radius;
-        mu = next > low && next < high ? next
-             : k % 2 || low == 0       ? (low + high) / 2
-                                       : sqrt(low) * sqrt(high);
-    }
-}
-
-/* The step by the eigenvalues of the scaled -h: exact in the region, the hard case included.
- * Returns whether -h is positive definite but for flat directions along which there is no slope;
- * *flat is then the first of these or -1. */
-static bool eigen_step(Newton *n, double radius, int64_t *flat) {
-    int64_t p = n->p;
-    double *c = n->z, *z = n->step, slope, noise = FLAT * fmax(1, rt_fit_max(n->b, p));
-    rt_eigen(n->a, n->w, n->v, p);
-    double top = fmax(fabs(n->w[0]), fabs(n->w[p - 1])), least = FLAT * top;
-    bool definite = true;
-    *flat = -1;
-    for (int64_t i = 0; i < p; i++) {
-        c[i] = 0;
-        for (int64_t k = 0; k < p; k++)
-            c[i] += n->v[k * p + i] * n->b[k];
-        if (fabs(n->w[i]) <= least && fabs(c[i]) <= 1e3 * noise) {
-            c[i] = 0;
-            *flat = *flat < 0 ? i : *flat;
-        } else {
-            definite = definite && n->w[i] > least;
-        }
-    }
-    double low = fmax(0, -n->w[0]), decrement = 0;
-    for (int64_t i = 0; i < p; i++)
-        decrement += c[i] == 0 ? 0 : c[i] * c[i] / fmax(fabs(n->w[i]), least);
-    n->s[STATE_DECREMENT] = decrement;
-    n->s[N_EDGE] = 0;
-    if (!definite || length_at(n, c, 0, z, &slope) > radius) {
-        /* the hard case: no slope along the least eigenvalue; the rest of the step leaves room for
-         * it */
-        bool hard =
-            n->w[0] < -least && fabs(c[0]) <= 1e-8 * fmax(rt_fit_max(c, p), 1e-3 * radius * top);
-        if (hard) {
-            double lead = c[0];
-            c[0] = 0;
-            double norm = length_at(n, c, low, z, &slope);
-            hard = norm < radius;
-            if (hard)
-                z[0] = copysign(sqrt(radius * radius - norm * norm), lead);
-            c[0] = lead;
-        }
-        if (!hard)
-            multiplier(n, c, z, radius);
-        n->s[N_EDGE] = 1;
-    }
-    for (int64_t i = 0; i < p; i++) { /* back from the eigenvectors; c is free */
-        n->b[i] = 0;
-        for (int64_t k = 0; k < p; k++)
-            n->b[i] += n->v[i * p + k] * z[k];
-    }
-    for (int64_t i = 0; i < p; i++)
-        z[i] = n->b[i];
-    return definite;
-}
-
 /* The scaled step within the radius into n->step, with what it promises. Returns whether -h is
- * positive definite. */
-static bool find_step(Newton *n, int64_t *flat) {
+ * positive definite, but for *n_flat directions without curvature or slope; w and v are then its
+ * eigenvalues and vectors. */
+static bool find_step(Newton *n, int64_t *n_flat) {
     int64_t p = n->p;
-    double radius = n->s[N_RADIUS], gain = 0, norm = 0;
-    *flat = -1;
+    double gain = 0, norm = 0;
+    Region t = {.a = n->a,
+                .b = n->b,
+                .w = n->w,
+                .v = n->v,
+                .c = n->z,
+                .z = n->step,
+                .radius = n->s[N_RADIUS],
+                .p = p};
     assemble(n);
-    bool definite = rt_fit_cholesky(n->a, p) > PIVOT;
-    if (definite) {
+    t.definite = rt_fit_cholesky(n->a, p) > PIVOT;
+    if (t.definite) {
         for (int64_t i = 0; i < p; i++)
-            n->step[i] = n->b[i];
-        rt_fit_cholesky_solve(n->a, n->step, p);
-        n->s[STATE_DECREMENT] = rt_fit_dot(n->b, n->step, p);
-        n->s[N_EDGE] = 0;
+            n->z[i] = n->b[i];
+        rt_fit_cholesky_solve(n->a, n->z, p);
+        t.decrement = rt_fit_dot(n->b, n->z, p);
     }
-    if (!definite || sqrt(rt_fit_dot(n->step, n->step, p)) > radius) {
+    if (t.definite && rt_fit_norm(n->z, p, 1) <= t.radius) {
+        for (int64_t i = 0; i < p; i++)
+            n->b[i] = n->z[i];
+    } else {
         assemble(n);
-        definite = eigen_step(n, radius, flat);
+        rt_fit_region(&t);
     }
     for (int64_t i = 0; i < p; i++) {
-        norm += n->step[i] * n->step[i];
-        n->step[i] /= n->d[i];
+        norm += n->b[i] * n->b[i];
+        n->step[i] = n->marks[i] != 0 ? 0 : n->b[i] / n->d[i];
     }
     for (int64_t i = 0; i < p; i++)
-        if (n->marks[i] != 0)
-            n->step[i] = 0;
-    for (int64_t i = 0; i < p; i++) {
-        double t = 0;
-        for (int64_t j = 0; j < p; j++)
-            t += n->h[i * p + j] * n->step[j];
-        gain += n->step[i] * (n->grad[i] - t / 2);
-    }
+        gain += n->step[i] * (n->grad[i] - rt_fit_dot(n->h + i * p, n->step, p) / 2);
+    n->s[STATE_DECREMENT] = t.decrement;
+    n->s[N_EDGE] = t.at_edge;
     n->s[N_PRED] = gain;
     n->s[N_NORM] = sqrt(norm);
-    return definite;
+    *n_flat = t.n_flat;
+    return t.definite;
 }
 
 static void try_step(Newton *n) {
@@ -292,8 +212,8 @@ static void suspect(Newton *n) {
         all = fmax(all, fabs(n->step[i]) * n->most[i]);
     for (int64_t i = 0; i < n->p; i++) {
         bool goes = fabs(n->step[i]) * n->most[i] >= 0.1 * all;
-        double end = n->ctl[C_NEARLY] ? n->best[i] + copysign(AWAY, n->step[i])
-                                      : copysign(FIT_END, n->step[i]);
+        double end =
+            copysign(pushes[n->ctl[C_PUSH]], n->step[i]) + (n->ctl[C_PUSH] ? n->best[i] : 0);
         n->marks[i] = open < 0 && goes ? 1 : n->marks[i];
         n->u[i] = open >= 0 ? n->best[i] + AHEAD * n->step[i] : goes ? end : n->best[i];
     }
@@ -314,15 +234,38 @@ static int64_t unbounded(const Newton *n) {
     return -1;
 }
 
+/* The mode but for flat directions: where f rises along one of them, either way, it was no mode (a
+ * degenerate saddle: the components of a mixture that are equal). w and v are those of find_step.
+ */
+static void look(Newton *n, bool is_there) {
+    int64_t p = n->p, at = n->ctl[C_LOOK] / 4, flats = 0;
+    double way = (n->ctl[C_LOOK] % 2 ? -1 : 1) * (n->ctl[C_LOOK] % 4 < 2 ? 1 : 0.1);
+    double top = fmax(fabs(n->w[0]), fabs(n->w[p - 1]));
+    for (int64_t i = 0; i < p; i++)
+        if (fabs(n->w[i]) <= REGION_FLAT * top && flats++ == at) {
+            for (int64_t k = 0; k < p; k++)
+                n->step[k] = way * n->v[k * p + i] / n->d[k];
+            if (at == 0)
+                n->ctl[C_WHERE] = largest(n, n->step, false);
+        }
+    if (at >= flats || at >= LOOKS) {
+        finish(n, FIT_NOT_IDENTIFIED, n->ctl[C_WHERE], is_there);
+        return;
+    }
+    n->ctl[C_LOOK]++;
+    try_step(n);
+    n->ctl[CTL_PHASE] = LOOK;
+}
+
 /* What to do at a new best point; `is_there`: the last evaluation was there. */
 static void next(Newton *n, bool is_there) {
-    int64_t flat, where = unbounded(n);
+    int64_t n_flat, where = unbounded(n);
     if (where >= 0) {
         finish(n, FIT_UNBOUNDED, where, is_there);
         return;
     }
     scale(n);
-    bool definite = find_step(n, &flat);
+    bool definite = find_step(n, &n_flat);
     watch(n, definite);
     if (n->ctl[C_FAST] >= SLOW_STEPS) {
         suspect(n);
@@ -330,10 +273,8 @@ static void next(Newton *n, bool is_there) {
     }
     double decrement = n->s[STATE_DECREMENT];
     bool near = definite && decrement <= NEAR;
-    if (near && flat >= 0) {
-        for (int64_t i = 0; i < n->p; i++)
-            n->z[i] = n->v[i * n->p + flat] / n->d[i];
-        finish(n, FIT_NOT_IDENTIFIED, largest(n, n->z, false), is_there);
+    if (near && n_flat > 0) {
+        look(n, is_there);
     } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS) {
         finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), is_there);
     } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
@@ -349,11 +290,11 @@ static void next(Newton *n, bool is_there) {
 /* The trial is no better: a smaller region, by the parabola through both values and the slope. */
 static void reject(Newton *n, double gain, bool finite) {
     double slope = rt_fit_dot(n->grad, n->step, n->p), t = 0.1;
-    int64_t flat;
+    int64_t n_flat;
     if (finite && slope > 0)
         t = fmin(fmax(slope / (2 * (slope - gain)), 0.1), 0.5);
     n->s[N_RADIUS] = t * n->s[N_NORM];
-    find_step(n, &flat);
+    find_step(n, &n_flat);
     bool stuck = true;
     for (int64_t i = 0; i < n->p; i++)
         stuck = stuck && fabs(n->step[i]) <= 0x1p-52 * fabs(n->best[i]);
@@ -431,10 +372,12 @@ static void judge(Newton *n, const double *f, const double *g, const double *h) 
         finish(n, FIT_NOT_CONVERGED, -1, false);
 }
 
-/* Far ahead of a mode that seemed to be at infinity: it is if f did not fall, nor is about to. */
+/* Far ahead of a mode that seemed to be at infinity: it is if f rose by no more than it promised
+ * long before, and is not about to fall. */
 static void probed(Newton *n, const double *f, const double *g) {
     double before = rt_fit_dot(n->grad, n->step, n->p), after = slope_at(n, g);
-    if (*f >= n->s[STATE_VALUE] && isfinite(*f) && after >= -1e-6 * before) {
+    double rise = *f - n->s[STATE_VALUE], most = 4 * n->s[STATE_DECREMENT] + 0x1p-40 * fabs(*f);
+    if (rise >= 0 && rise <= most && after >= -1e-6 * before) {
         finish(n, FIT_DIVERGES, n->ctl[C_WHERE], false);
         return;
     }
@@ -447,18 +390,32 @@ static void pushed(Newton *n, const double *f, const double *g, const double *h)
     double off = *f - n->s[STATE_VALUE],
            room = 4 * n->s[STATE_DECREMENT] + 0x1p-40 * fabs(n->s[STATE_VALUE]);
     bool agrees = is_finite(n, f, g, h) && fabs(off) <= room;
-    if (!agrees && n->ctl[C_NEARLY] == 0) {
-        n->ctl[C_NEARLY] = 1;
+    if (!agrees && n->ctl[C_PUSH] + 1 < PUSHES) {
+        n->ctl[C_PUSH]++;
         suspect(n);
         return;
     }
-    n->ctl[C_NEARLY] = n->ctl[C_SLOW] = 0;
+    n->ctl[C_PUSH] = n->ctl[C_SLOW] = 0;
     n->ctl[C_FAST] = agrees ? 0 : -2 * SLOW_STEPS;
     for (int64_t i = 0; i < n->p && !agrees; i++)
         n->marks[i] = n->u[i] == n->best[i] ? n->marks[i] : 0;
     if (agrees)
         keep(n, *f, g, h);
     next(n, agrees);
+}
+
+/* A step along a flat direction: taken if f is higher there. */
+static void looked(Newton *n, const double *f, const double *g, const double *h) {
+    double gain = *f - n->s[STATE_VALUE];
+    if (!is_finite(n, f, g, h) || !(gain > 1e-10 * fmax(1, fabs(n->s[STATE_VALUE])))) {
+        look(n, false);
+        return;
+    }
+    n->ctl[C_LOOK] = n->ctl[C_POLISH] = 0;
+    n->s[N_RADIUS] = fmax(n->s[N_RADIUS], 1);
+    n->ctl[CTL_ITERATIONS]++;
+    keep(n, *f, g, h);
+    next(n, true);
 }
 
 static void begin(Newton *n, const double *f, const double *g, const double *h) {
@@ -480,7 +437,7 @@ static void begin(Newton *n, const double *f, const double *g, const double *h) 
     scale(n);
     assemble(n);
     n->s[N_RADIUS] = 0x1p900; /* a full step, where there is one */
-    if (!(rt_fit_cholesky(n->a, p) > FLAT))
+    if (!(rt_fit_cholesky(n->a, p) > REGION_FLAT))
         n->s[N_RADIUS] = fmax(sqrt(rt_fit_dot(n->b, n->b, p)), 1);
     for (int64_t i = 0; i < p; i++)
         n->d[i] = 0;
@@ -499,6 +456,8 @@ void rt_newton(double *u, const double *f, const double *g, const double *h, con
         probed(&n, f, g);
     else if (ctl[CTL_PHASE] == PUSH)
         pushed(&n, f, g, h);
+    else if (ctl[CTL_PHASE] == LOOK)
+        looked(&n, f, g, h);
     else
         ctl[CTL_ACTION] = FIT_DONE;
 }
@@ -514,7 +473,7 @@ void rt_newton_cov(double *cov, const double *h, const double *state, int64_t p)
             double t = -(h[i * p + j] + h[j * p + i]) / 2;
             cov[i * p + j] = out ? i == j : t / sqrt(-h[i * p + i]) / sqrt(-h[j * p + j]);
         }
-    good = good && rt_fit_cholesky(cov, p) > FLAT;
+    good = good && rt_fit_cholesky(cov, p) > REGION_FLAT;
     if (good)
         rt_fit_cholesky_invert(cov, p);
     for (int64_t i = 0; i < p; i++)

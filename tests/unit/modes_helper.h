@@ -170,6 +170,17 @@ static void narrow(const double *u, double *f, double *g, double *h) {
     h[3] = -2e8;
 }
 
+/* A saddle of the fourth order: f = -(x - y)^2 + (x + y)^4 - (x + y)^6 / 4 */
+static void quartic(const double *u, double *f, double *g, double *h) {
+    double a = u[0] - u[1], b = u[0] + u[1], c = b * b;
+    double d = b * (4 * c - 1.5 * c * c), e = 12 * c - 7.5 * c * c;
+    *f = -a * a + c * c - c * c * c / 4;
+    g[0] = -2 * a + d;
+    g[1] = 2 * a + d;
+    h[0] = h[3] = -2 + e;
+    h[1] = h[2] = 2 + e;
+}
+
 /* The flattest of modes: -u0^20 - u1^2 */
 static void flat(const double *u, double *f, double *g, double *h) {
     double t = pow(u[0], 18);
@@ -191,8 +202,8 @@ static void kink(const double *u, double *f, double *g, double *h) {
 }
 
 /* Every function once: the optimisers' tests use what they need of them. */
-static Evaluate *const fit_functions[] = {hilbert,    no_parameters, rosenbrock, powell,   saddle,
-                                          logistic,   coin,          poisson,    collapse, linear,
-                                          not_finite, walled,        narrow,     flat,     kink};
+static Evaluate *const fit_functions[] = {
+    hilbert,  no_parameters, rosenbrock, powell, saddle, logistic, coin, poisson,
+    collapse, linear,        not_finite, walled, narrow, flat,     kink, quartic};
 
 #endif

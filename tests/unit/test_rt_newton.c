@@ -98,6 +98,17 @@ static void a_saddle_is_left(void **state) {
     assert_near(r.u[1], r.u[0], 1e-14);
 }
 
+static void a_saddle_without_curvature_is_left(void **state) {
+    (void)state;
+    Run r = {.u = {0, 0}};
+    run(&r, quartic, 2);
+    expect(&r, FIT_OK, -1);
+    assert_near(fabs(r.u[0] + r.u[1]), sqrt(8.0 / 3), 1e-12);
+    Run flat_one = {.u = {1, 1}}; /* without a rise it stays what it is */
+    run(&flat_one, powell, 4);
+    assert_true(flat_one.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED);
+}
+
 static void logistic_regression(void **state) {
     (void)state;
     for (int k = 0; k < 3; k++) { /* in three units of the column: the same model */
@@ -293,6 +304,7 @@ int main(void) {
         cmocka_unit_test(rosenbrocks_valley),
         cmocka_unit_test(a_singular_mode_is_not_identified),
         cmocka_unit_test(a_saddle_is_left),
+        cmocka_unit_test(a_saddle_without_curvature_is_left),
         cmocka_unit_test(logistic_regression),
         cmocka_unit_test(separated_data_diverge),
         cmocka_unit_test(separation_is_found_in_any_unit),
