@@ -27,8 +27,8 @@
 
 enum { EVALUATIONS = 1000 }; /* an attempt */
 enum { M_MU = STATE_PRIVATE, M_NU, M_PRED, M_LENGTH, M_OFFSET, M_KEPT, M_START };
-enum { C_ATTEMPT = CTL_PRIVATE, C_POLISH, C_USED, C_KEPT, C_KEPT_WHERE, C_HAS_KEPT };
-enum { FRESH, TRIAL, AGAIN, LAST };
+enum { C_ATTEMPT = CTL_PRIVATE, C_POLISH, C_USED, C_KEPT, C_KEPT_WHERE, C_HAS_KEPT, C_PUSHED };
+enum { FRESH, TRIAL, PUSH, AGAIN, LAST };
 
 /* How an attempt begins: damping, and what D is: the columns' lengths now, or the longest seen, or
  * as if each parameter by its own size moved all of the residual (steps are then small relative to
@@ -114,6 +114,11 @@ static double find_step(Lm *l, double mu) {
     double root = sqrt(mu), damped = 0;
     for (int64_t i = 0; i < q * q; i++)
         l->t[i] = l->at_best[i];
+    for (int64_t j = 0; j < p; j++)
+        if (l->marks[j] != 0) {
+            rt_fit_drop(l->t, q, j);
+            l->t[j * q + j] = 1;
+        }
     for (int64_t j = 0; j < p && mu > 0; j++) {
         for (int64_t k = 0; k < q; k++)
             l->row[k] = 0;
@@ -213,9 +218,27 @@ static void attempt_ends(Lm *l, int64_t result, int64_t where, bool is_there) {
         ctl[CTL_ACTION] = FIT_EVALUATE;
 }
 
+/* Puts the marked parameters to their very ends, once an attempt, so that the others can be
+ * polished without them. Returns whether there are any. */
+static bool push(Lm *l) {
+    bool any = false;
+    for (int64_t j = 0; j < l->p; j++) {
+        any = any || l->marks[j] != 0;
+        l->u[j] = l->marks[j] != 0 ? copysign(FIT_END, l->best[j] - l->start[j]) : l->best[j];
+    }
+    if (!any || l->ctl[C_PUSHED])
+        return false;
+    l->ctl[C_PUSHED] = 1;
+    l->ctl[CTL_PHASE] = PUSH;
+    l->ctl[CTL_ACTION] = FIT_EVALUATE;
+    return true;
+}
+
 /* No further decrease is possible: is the best point a minimum? */
 static void conclude(Lm *l, bool is_there) {
     int64_t p = l->p, result = FIT_OK, where = lost(l);
+    if (where < 0 && push(l))
+        return;
     if (where >= 0) {
         result = FIT_DIVERGES;
     } else if ((where = dependent(l)) >= 0) {
@@ -302,12 +325,25 @@ static void judge(Lm *l) {
     next(l, true);
 }
 
+/* Parameters are at their ends: they stay there if the sum of squares is no larger. */
+static void pushed(Lm *l) {
+    double length = rt_fit_norm(l->r + l->p, l->q, l->q);
+    bool good = rt_fit_finite(l->r, l->q * l->q) && length <= l->s[M_LENGTH] * (1 + 1e-9);
+    if (!good) {
+        conclude(l, false);
+        return;
+    }
+    l->ctl[C_POLISH] = 0;
+    keep(l);
+    next(l, true);
+}
+
 /* At the start, for the first time or again. */
 static void begin(Lm *l) {
     int64_t p = l->p;
     for (int64_t j = 0; j < p; j++)
         l->most[j] = l->marks[j] = 0;
-    l->ctl[C_POLISH] = l->ctl[C_USED] = 0;
+    l->ctl[C_POLISH] = l->ctl[C_USED] = l->ctl[C_PUSHED] = 0;
     l->s[M_MU] = attempts[l->ctl[C_ATTEMPT]].mu;
     l->s[M_NU] = 2;
     keep(l);
@@ -333,6 +369,8 @@ void rt_lm(double *u, double *r, const int64_t *ends, double *state, int64_t *ct
         begin(&l);
     else if (ctl[CTL_PHASE] == TRIAL)
         judge(&l);
+    else if (ctl[CTL_PHASE] == PUSH)
+        pushed(&l);
     else {
         keep(&l);
         ctl[CTL_ACTION] = FIT_DONE;

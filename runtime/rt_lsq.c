@@ -13,7 +13,7 @@
  * rows are left with the QR's own digits, if there is a residual */
 #define ONE_PASS 1e-4
 #define CLEAN 1e-12
-#define NOTHING 0x1p-160 /* share of y'y that is the rounding of the pairs: an exact fit */
+#define NOTHING 0x1p-104 /* share of y'y that is the rounding of y itself: an exact fit */
 
 enum { PASSES = 6, MANY = 10000 }; /* rows from which a pass is not for nothing */
 /* S_LEFT: kappa^2 eps; S_RSS: a pair */

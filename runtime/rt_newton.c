@@ -24,6 +24,8 @@
 /* Where the end itself is out of reach, this much closer, if f is not noise there: e^-40 and so on.
  */
 static const double pushes[] = {FIT_END, 40, 20, 10};
+#define GONE 36   /* u of a parameter that is within e^-36 of its end */
+#define GOING 0.5 /* the mark of a parameter whose end is tried */
 enum { PUSHES = sizeof pushes / sizeof *pushes };
 
 enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 500 };
@@ -203,6 +205,17 @@ static void watch(Newton *n, bool definite) {
     n->ctl[C_FAST] = vanishes ? n->ctl[C_FAST] + 1 : n->ctl[C_FAST] < 0 ? n->ctl[C_FAST] : 0;
 }
 
+/* Tries the ends of those that are GOING, the way their step points. */
+static void push(Newton *n) {
+    double by = pushes[n->ctl[C_PUSH]];
+    for (int64_t i = 0; i < n->p; i++) {
+        double from = n->ctl[C_PUSH] ? n->best[i] : 0;
+        n->u[i] = n->marks[i] == GOING ? from + copysign(by, n->step[i]) : n->best[i];
+    }
+    n->ctl[CTL_PHASE] = PUSH;
+    n->ctl[CTL_ACTION] = FIT_EVALUATE;
+}
+
 /* The mode may be at infinity: looks ahead, or, where only parameters with ends there take part,
  * goes to these ends. */
 static void suspect(Newton *n) {
@@ -211,22 +224,39 @@ static void suspect(Newton *n) {
     for (int64_t i = 0; i < n->p; i++)
         all = fmax(all, fabs(n->step[i]) * n->most[i]);
     for (int64_t i = 0; i < n->p; i++) {
-        bool goes = fabs(n->step[i]) * n->most[i] >= 0.1 * all;
-        double end =
-            copysign(pushes[n->ctl[C_PUSH]], n->step[i]) + (n->ctl[C_PUSH] ? n->best[i] : 0);
-        n->marks[i] = open < 0 && goes ? 1 : n->marks[i];
-        n->u[i] = open >= 0 ? n->best[i] + AHEAD * n->step[i] : goes ? end : n->best[i];
+        if (open < 0 && fabs(n->step[i]) * n->most[i] >= 0.1 * all)
+            n->marks[i] = GOING;
+        n->u[i] = n->best[i] + AHEAD * n->step[i];
     }
     n->ctl[C_WHERE] = open;
-    n->ctl[CTL_PHASE] = open >= 0 ? PROBE : PUSH;
+    n->ctl[CTL_PHASE] = PROBE;
     n->ctl[CTL_ACTION] = FIT_EVALUATE;
+    if (open < 0)
+        push(n);
+}
+
+/* Parameters whose declared value is at its limit in f64, and f indifferent: GOING. Returns whether
+ * there are any. */
+static bool are_gone(Newton *n) {
+    bool any = false;
+    for (int64_t i = 0; i < n->p; i++) {
+        bool at_limit = fabs(n->best[i]) > GONE && (n->ends[i] & (n->best[i] < 0 ? 1 : 2)) != 0;
+        double rest = fabs(n->grad[i]) + fabs(n->h[i * n->p + i]);
+        if (n->marks[i] == 0 && at_limit && rest <= 1e-8) {
+            n->marks[i] = GOING;
+            n->step[i] = n->best[i];
+            any = true;
+        }
+    }
+    return any;
 }
 
 /* A log scale that runs away and gains at a constant rate, or f that rises without end where there
  * is no curvature. */
 static int64_t unbounded(const Newton *n) {
     for (int64_t i = 0; i < n->p; i++)
-        if (n->ends[i] && fabs(n->best[i] - n->start[i]) > FAR && n->s[N_GAIN] > 1e-3)
+        if (n->ends[i] && fabs(n->best[i] - n->start[i]) > FAR && n->s[N_GAIN] > 1e-3 &&
+            n->grad[i] * copysign(1, n->best[i] - n->start[i]) > 1e-3)
             return i;
     for (int64_t i = 0; i < n->p; i++)
         if (n->ctl[C_RISING] > 40 && fabs(n->best[i]) > 1e20 * fmax(1, fabs(n->start[i])))
@@ -262,6 +292,10 @@ static void next(Newton *n, bool is_there) {
     int64_t n_flat, where = unbounded(n);
     if (where >= 0) {
         finish(n, FIT_UNBOUNDED, where, is_there);
+        return;
+    }
+    if (are_gone(n)) {
+        push(n);
         return;
     }
     scale(n);
@@ -392,13 +426,14 @@ static void pushed(Newton *n, const double *f, const double *g, const double *h)
     bool agrees = is_finite(n, f, g, h) && fabs(off) <= room;
     if (!agrees && n->ctl[C_PUSH] + 1 < PUSHES) {
         n->ctl[C_PUSH]++;
-        suspect(n);
+        push(n);
         return;
     }
     n->ctl[C_PUSH] = n->ctl[C_SLOW] = 0;
     n->ctl[C_FAST] = agrees ? 0 : -2 * SLOW_STEPS;
-    for (int64_t i = 0; i < n->p && !agrees; i++)
-        n->marks[i] = n->u[i] == n->best[i] ? n->marks[i] : 0;
+    for (int64_t i = 0; i < n->p; i++)
+        if (n->marks[i] == GOING)
+            n->marks[i] = agrees || fabs(n->best[i]) > GONE;
     if (agrees)
         keep(n, *f, g, h);
     next(n, agrees);

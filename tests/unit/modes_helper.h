@@ -170,6 +170,18 @@ static void narrow(const double *u, double *f, double *g, double *h) {
     h[3] = -2e8;
 }
 
+/* y = 3 + e^u0 at -1, least squares; and a slow valley in u1: e^u0 goes to 0 while u1 is on its way
+ */
+static void hurried(const double *u, double *f, double *g, double *h) {
+    double e = exp(u[0]), t = -4 - e, x = u[1], q = x * x * x * x;
+    *f = -50 * t * t - q * q / 1e9 - 1e-3 * (x - 3) * (x - 3);
+    g[0] = 100 * t * e;
+    g[1] = -8 * q * x * x * x / 1e9 - 2e-3 * (x - 3);
+    h[0] = 100 * t * e - 100 * e * e;
+    h[1] = h[2] = 0;
+    h[3] = -56 * q * x * x / 1e9 - 2e-3;
+}
+
 /* A saddle of the fourth order: f = -(x - y)^2 + (x + y)^4 - (x + y)^6 / 4 */
 static void quartic(const double *u, double *f, double *g, double *h) {
     double a = u[0] - u[1], b = u[0] + u[1], c = b * b;
@@ -203,7 +215,7 @@ static void kink(const double *u, double *f, double *g, double *h) {
 
 /* Every function once: the optimisers' tests use what they need of them. */
 static Evaluate *const fit_functions[] = {
-    hilbert,  no_parameters, rosenbrock, powell, saddle, logistic, coin, poisson,
-    collapse, linear,        not_finite, walled, narrow, flat,     kink, quartic};
+    hilbert, no_parameters, rosenbrock, powell, saddle, logistic, coin,    poisson, collapse,
+    linear,  not_finite,    walled,     narrow, flat,   kink,     quartic, hurried};
 
 #endif

@@ -149,6 +149,39 @@ static void a_parameter_without_a_minimum_diverges(void **state) {
     assert_true(isnan(g.cov[3]) && isnan(g.cov[1]) && isfinite(g.cov[0]));
 }
 
+/* a exp(-b x) + exp(u2): data that lie below their asymptote take exp(u2) to 0 */
+static double raised(const double *u, int64_t i, double *d) {
+    double x = 0.3 * (double)i, e = exp(-u[1] * x), c = exp(u[2]);
+    d[0] = e;
+    d[1] = -u[0] * x * e;
+    d[2] = c;
+    return u[0] * e + c;
+}
+
+static double decay(const double *u, int64_t i, double *d) {
+    double x = 0.3 * (double)i, e = exp(-u[1] * x);
+    d[0] = e;
+    d[1] = -u[0] * x * e;
+    return u[0] * e;
+}
+
+static void a_parameter_at_its_end_is_out_of_the_way(void **state) {
+    (void)state;
+    double y[20];
+    for (int i = 0; i < 20; i++)
+        y[i] = 3 * exp(-0.7 * 0.3 * i) - 0.05 + 0.01 * (i * 7 % 5 - 2);
+    Fit f = {.u = {1, 1, 0}, .ends = {0, 0, 1}}, g = {.u = {1, 1}};
+    fit(&f, raised, y, 20, 3);
+    fit(&g, decay, y, 20, 2);
+    expect(&f, FIT_OK, -1);
+    expect(&g, FIT_OK, -1);
+    assert_true(exp(f.u[2]) == 0 && isnan(f.cov[8]) && isnan(f.cov[2]));
+    for (int j = 0; j < 2; j++) {
+        assert_near(f.u[j], g.u[j], 1e-12);
+        assert_near(f.cov[j * 3 + j] * 17, g.cov[j * 2 + j] * 18, 1e-10);
+    }
+}
+
 /* Three exponentials (Lanczos, Applied Analysis, 1956), exact to the digits of f64 */
 static double exponentials(const double *u, int64_t i, double *d) {
     double x = 0.05 * (double)i, sum = 0;
@@ -296,6 +329,7 @@ int main(void) {
         cmocka_unit_test(meyers_valley),
         cmocka_unit_test(a_minimum_at_infinity_is_not_taken_for_one),
         cmocka_unit_test(a_parameter_without_a_minimum_diverges),
+        cmocka_unit_test(a_parameter_at_its_end_is_out_of_the_way),
         cmocka_unit_test(an_exact_fit_is_followed_to_the_end),
         cmocka_unit_test(large_residuals),
         cmocka_unit_test(trials_that_are_not_finite_are_rejected),

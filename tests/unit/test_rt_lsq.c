@@ -214,6 +214,24 @@ static void fewer_rows_than_columns(void **state) {
                 g.state[STATE_VALUE] == 0);
 }
 
+static void the_rounding_of_the_response_is_no_residual(void **state) {
+    (void)state;
+    double rows[3 * 50];
+    for (int i = 0; i < 50; i++) {
+        rows[3 * i] = 1;
+        rows[3 * i + 1] = sin(i);
+        rows[3 * i + 2] = 0.1 + 0.7 * rows[3 * i + 1];
+    }
+    Fit f = {.u = {0}};
+    fit(&f, rows, 50, 2, 16);
+    assert_true(f.state[STATE_VALUE] == 0 && f.cov[0] == 0);
+    for (int i = 0; i < 50; i++) /* a residual of 1e-13 is one */
+        rows[3 * i + 2] += 1e-13 * (i % 3 - 1);
+    Fit g = {.u = {0}};
+    fit(&g, rows, 50, 2, 16);
+    assert_true(g.state[STATE_VALUE] > 1e-25 && g.state[STATE_VALUE] < 1e-24);
+}
+
 static void no_columns(void **state) {
     (void)state;
     double rows[] = {3, 4};
@@ -260,6 +278,7 @@ int main(void) {
         cmocka_unit_test(a_dependent_column_is_named),
         cmocka_unit_test(columns_close_to_each_other_are_not_dependent),
         cmocka_unit_test(fewer_rows_than_columns),
+        cmocka_unit_test(the_rounding_of_the_response_is_no_residual),
         cmocka_unit_test(no_columns),
         cmocka_unit_test(rows_that_are_not_finite),
         cmocka_unit_test(huge_and_tiny_units),

@@ -283,6 +283,19 @@ static void an_end_is_reached_exactly(void **state) {
     assert_near(r.u[1], 3, 1e-12);
 }
 
+/* A parameter that is long at its end while others still gain: not an unbounded density, nor an
+ * unidentified one. */
+static void an_end_is_reached_before_the_others_arrive(void **state) {
+    (void)state;
+    for (double start = 100; start <= 1e6; start *= 10) {
+        Run r = {.u = {2, start}, .ends = {1, 0}};
+        run(&r, hurried, 2);
+        expect(&r, FIT_OK, -1);
+        assert_true(exp(r.u[0]) == 0 && isnan(r.cov[0]) && r.cov[3] > 0);
+        assert_true(fabs(r.g[1]) < 1e-12);
+    }
+}
+
 static void the_limit_of_evaluations_holds(void **state) {
     (void)state;
     Run r = {.u = {-1.2, 1e-6}};
@@ -316,6 +329,7 @@ int main(void) {
         cmocka_unit_test(trials_outside_the_support_are_rejected),
         cmocka_unit_test(doubtful_cases_have_careful_answers),
         cmocka_unit_test(an_end_is_reached_exactly),
+        cmocka_unit_test(an_end_is_reached_before_the_others_arrive),
         cmocka_unit_test(the_limit_of_evaluations_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
