@@ -10,6 +10,10 @@ void rt_fit_done(int64_t *ctl, int64_t result, int64_t where) {
     ctl[CTL_WHERE] = where;
 }
 
+int64_t rt_fit_without_bound(int64_t ends, double direction) {
+    return ends & (direction < 0 ? 1 : 2) ? FIT_UNBOUNDED : FIT_DIVERGES;
+}
+
 bool rt_fit_finite(const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i]))

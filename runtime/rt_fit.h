@@ -48,9 +48,10 @@ enum {
     FIT_NOT_FINITE = -1, /* at the start; u is as it was */
     FIT_OK = 0,          /* boundary modes with finite density included */
     FIT_NOT_CONVERGED = 1,
-    FIT_DEPENDENT = 2,     /* columns; where: the first that depends on those before it */
-    FIT_DIVERGES = 3,      /* the mode lies at infinity: separation */
-    FIT_UNBOUNDED = 4,     /* no mode */
+    FIT_DEPENDENT = 2, /* columns; where: the first that depends on those before it */
+    FIT_DIVERGES =
+        3, /* u goes to infinity: the mode lies there (separation), or f rises for ever */
+    FIT_UNBOUNDED = 4,     /* no mode: f rises without bound towards a finite value, a scale of 0 */
     FIT_NOT_IDENTIFIED = 5 /* the Hessian is singular at the optimum */
 };
 
@@ -95,6 +96,10 @@ void rt_fit_cholesky_solve(const double *l, double *x, int64_t n);
 
 /* Ends the run: result, where, and no further action. */
 void rt_fit_done(int64_t *ctl, int64_t result, int64_t where);
+
+/* FIT_UNBOUNDED or FIT_DIVERGES, by whether the declared parameter has a limit where f rises for
+ * ever. */
+int64_t rt_fit_without_bound(int64_t ends, double direction);
 
 bool rt_fit_finite(const double *x, int64_t n);
 double rt_fit_dot(const double *a, const double *b, int64_t n);

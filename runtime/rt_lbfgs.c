@@ -245,7 +245,8 @@ static int64_t unbounded(Lbfgs *b) {
 static void next(Lbfgs *b) {
     int64_t where = unbounded(b);
     if (where >= 0) {
-        finish(b, FIT_UNBOUNDED, where, true);
+        finish(b, rt_fit_without_bound(b->ends[where], b->best[where] - b->start[where]), where,
+               true);
         return;
     }
     line(b, true);
@@ -276,6 +277,12 @@ static double inside(const Lbfgs *b) {
     return fmin(fmax(t, low + margin), high - margin);
 }
 
+/* f is infinite, or rose as far as a line goes. */
+static void rises_for_ever(Lbfgs *b, bool is_there) {
+    int64_t where = largest(b, b->d, b->grad, false);
+    finish(b, rt_fit_without_bound(b->ends[where], b->d[where]), where, is_there);
+}
+
 /* A trial along the line is judged: taken, or the bracket gets smaller, or longer. */
 static void judge(Lbfgs *b, const double *fs, const double *g) {
     int64_t p = b->p;
@@ -291,7 +298,7 @@ static void judge(Lbfgs *b, const double *fs, const double *g) {
     if (f > 0 && isinf(f)) {
         for (int64_t i = 0; i < p; i++)
             b->best[i] = b->u[i];
-        finish(b, FIT_UNBOUNDED, largest(b, b->d, b->grad, false), true);
+        rises_for_ever(b, true);
         return;
     }
     b->ctl[C_TRIALS]++;
@@ -301,7 +308,7 @@ static void judge(Lbfgs *b, const double *fs, const double *g) {
     if (tired) {
         if (finite && rises && f > f0 && b->ctl[CTL_LIMIT] == 0 &&
             !b->ctl[C_BRACKET]) /* it only ever rose */
-            finish(b, FIT_UNBOUNDED, largest(b, b->d, b->grad, false), false);
+            rises_for_ever(b, false);
         else if (b->s[B_LOW] > 0 &&
                  b->ctl[C_TRIALS] == LINE) { /* the best of the line, though not flat */
             b->ctl[C_BRACKET] = TAKE;

@@ -28,7 +28,7 @@ static const double pushes[] = {FIT_END, 40, 20, 10};
 #define GOING 0.5 /* the mark of a parameter whose end is tried */
 enum { PUSHES = sizeof pushes / sizeof *pushes };
 
-enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 500 };
+enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 2000 };
 
 enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
 enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_PUSH, C_LOOK };
@@ -88,7 +88,7 @@ static void keep(Newton *n, double f, const double *g, const double *h) {
 static void scale(Newton *n) {
     for (int64_t i = 0; i < n->p; i++) {
         double curvature = fabs(n->h[i * n->p + i]), before = n->d[i] * n->d[i];
-        curvature = fmax(curvature, 0.01 * before);
+        curvature = fmax(curvature, fmax(0.01 * before, 1e-16 * n->most[i] * n->most[i]));
         if (curvature == 0)
             curvature = fabs(n->grad[i]) / fmax(fabs(n->best[i]), 1);
         n->d[i] = curvature > 0x1p-1000 && isfinite(curvature) ? sqrt(curvature) : 1;
@@ -291,7 +291,8 @@ static void look(Newton *n, bool is_there) {
 static void next(Newton *n, bool is_there) {
     int64_t n_flat, where = unbounded(n);
     if (where >= 0) {
-        finish(n, FIT_UNBOUNDED, where, is_there);
+        finish(n, rt_fit_without_bound(n->ends[where], n->best[where] - n->start[where]), where,
+               is_there);
         return;
     }
     if (are_gone(n)) {
@@ -380,7 +381,8 @@ static void judge(Newton *n, const double *f, const double *g, const double *h) 
     if (*f > 0 && isinf(*f)) {
         for (int64_t i = 0; i < p; i++)
             n->best[i] = n->u[i];
-        finish(n, FIT_UNBOUNDED, largest(n, n->step, false), true);
+        int64_t where = largest(n, n->step, false);
+        finish(n, rt_fit_without_bound(n->ends[where], n->step[where]), where, true);
     } else if (n->ctl[C_POLISH] > 0 && n->s[STATE_DECREMENT] <= NEAR) {
         double before = n->s[STATE_DECREMENT], after = finite ? decrement_at(n, g) : INFINITY;
         if (!(after <= before))

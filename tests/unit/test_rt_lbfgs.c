@@ -35,8 +35,8 @@ static void run(Run *r, Evaluate *evaluate, int64_t p) {
 
 static void expect(const Run *r, int64_t result, int64_t where) {
     if (r->ctl[CTL_RESULT] != result || r->ctl[CTL_WHERE] != where)
-        print_error("result %d where %d after %d evaluations\n", (int)r->ctl[CTL_RESULT], (int)r->ctl[CTL_WHERE],
-                    (int)r->ctl[CTL_EVALUATIONS]);
+        print_error("result %d where %d after %d evaluations\n", (int)r->ctl[CTL_RESULT],
+                    (int)r->ctl[CTL_WHERE], (int)r->ctl[CTL_EVALUATIONS]);
     assert_true(r->ctl[CTL_RESULT] == result && r->ctl[CTL_WHERE] == where);
 }
 
@@ -108,7 +108,8 @@ static void logistic_regression(void **state) {
     Run r = {.u = {0, 0}};
     run(&r, logistic, 2);
     expect(&r, FIT_OK, -1); /* the estimates of test_rt_newton, within 1e-8 standard errors */
-    assert_true(fabs(r.u[0] - 12.040369728657321553) < 4.5e-8 && fabs(r.u[1] + 4.0239699621732014498) < 1.4e-8);
+    assert_true(fabs(r.u[0] - 12.040369728657321553) < 4.5e-8 &&
+                fabs(r.u[1] + 4.0239699621732014498) < 1.4e-8);
 }
 
 static void separated_data_diverge(void **state) {
@@ -120,7 +121,8 @@ static void separated_data_diverge(void **state) {
     run(&r, logistic, 2);
     expect(&r, FIT_DIVERGES, 1);
     static const int z[] = {0, 1, 0, 1, 1, 0, 1, 1};
-    static const double dummy[] = {1, 0, 0, 1, 1, 0, 1, 2, 0, 1, 3, 0, 1, 1, 1, 1, 5, 0, 1, 2, 1, 1, 3, 1};
+    static const double dummy[] = {1, 0, 0, 1, 1, 0, 1, 2, 0, 1, 3, 0,
+                                   1, 1, 1, 1, 5, 0, 1, 2, 1, 1, 3, 1};
     design = dummy, outcome = z, n_rows = 8;
     Run q = {.u = {0}};
     run(&q, logistic, 3);
@@ -167,7 +169,7 @@ static void a_density_without_a_bound_has_no_mode(void **state) {
     expect(&r, FIT_UNBOUNDED, 0);
     Run t = {.u = {1, 0}};
     run(&t, linear, 2);
-    expect(&t, FIT_UNBOUNDED, 1);
+    expect(&t, FIT_DIVERGES, 1);
 }
 
 static void doubtful_cases_have_careful_answers(void **state) {
