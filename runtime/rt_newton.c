@@ -28,6 +28,8 @@ static const double pushes[] = {FIT_END, 40, 20, 10};
 #define GOING 0.5 /* the mark of a parameter whose end is tried */
 enum { PUSHES = sizeof pushes / sizeof *pushes };
 
+#define UNLIMITED 0x1p900 /* the radius before a step was too long */
+
 enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 2000 };
 
 enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
@@ -135,6 +137,8 @@ static bool find_step(Newton *n, int64_t *n_flat) {
             n->b[i] = n->z[i];
     } else {
         assemble(n);
+        if (t.radius >= UNLIMITED) /* no step was too long so far, but now there is a choice */
+            t.radius = n->s[N_RADIUS] = fmax(rt_fit_norm(n->b, p, 1), 1);
         rt_fit_region(&t);
     }
     for (int64_t i = 0; i < p; i++) {
@@ -471,13 +475,7 @@ static void begin(Newton *n, const double *f, const double *g, const double *h) 
         rt_fit_done(n->ctl, FIT_OK, -1);
         return;
     }
-    scale(n);
-    assemble(n);
-    n->s[N_RADIUS] = 0x1p900; /* a full step, where there is one */
-    if (!(rt_fit_cholesky(n->a, p) > REGION_FLAT))
-        n->s[N_RADIUS] = fmax(sqrt(rt_fit_dot(n->b, n->b, p)), 1);
-    for (int64_t i = 0; i < p; i++)
-        n->d[i] = 0;
+    n->s[N_RADIUS] = UNLIMITED; /* a full step, where there is one */
     next(n, true);
 }
 

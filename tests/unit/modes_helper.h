@@ -182,6 +182,15 @@ static void hurried(const double *u, double *f, double *g, double *h) {
     h[3] = -56 * q * x * x / 1e9 - 2e-3;
 }
 
+/* The first Newton step goes to the lowest point between two kinks, where f curves upward: -|u^2 -
+ * 0.3| */
+static void between(const double *u, double *f, double *g, double *h) {
+    double t = u[0] * u[0] - 0.3;
+    *f = -fabs(t);
+    g[0] = t > 0 ? -2 * u[0] : 2 * u[0];
+    h[0] = t > 0 ? -2 : 2;
+}
+
 /* A saddle of the fourth order: f = -(x - y)^2 + (x + y)^4 - (x + y)^6 / 4 */
 static void quartic(const double *u, double *f, double *g, double *h) {
     double a = u[0] - u[1], b = u[0] + u[1], c = b * b;
@@ -216,6 +225,6 @@ static void kink(const double *u, double *f, double *g, double *h) {
 /* Every function once: the optimisers' tests use what they need of them. */
 static Evaluate *const fit_functions[] = {
     hilbert, no_parameters, rosenbrock, powell, saddle, logistic, coin,    poisson, collapse,
-    linear,  not_finite,    walled,     narrow, flat,   kink,     quartic, hurried};
+    linear,  not_finite,    walled,     narrow, flat,   kink,     quartic, hurried, between};
 
 #endif

@@ -104,6 +104,9 @@ static void a_saddle_without_curvature_is_left(void **state) {
     run(&r, quartic, 2);
     expect(&r, FIT_OK, -1);
     assert_near(fabs(r.u[0] + r.u[1]), sqrt(8.0 / 3), 1e-12);
+    Run low = {.u = {1}}; /* a full step to a point of no slope: the way on has a finite length */
+    run(&low, between, 1);
+    assert_true(low.ctl[CTL_RESULT] != FIT_OK && fabs(fabs(low.u[0]) - sqrt(0.3)) < 1e-6);
     Run flat_one = {.u = {1, 1}}; /* without a rise it stays what it is */
     run(&flat_one, powell, 4);
     assert_true(flat_one.ctl[CTL_RESULT] == FIT_NOT_IDENTIFIED);
