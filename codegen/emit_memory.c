@@ -232,6 +232,25 @@ static LLVMValueRef load_apart(FnEmit *f, const LoopStmt *s, Access *a, LLVMType
     return sum; /* lanes that are off lie past the last part that is loaded: 0 */
 }
 
+/* Hardware does not see in a gather that its lanes walk along rows: in each iteration one of them is fetched ahead, in
+ * turn; a row's next line is needed once in so many iterations. */
+static void fetch_ahead(FnEmit *f, const LoopStmt *s, const Access *a) {
+    enum { AHEAD = 256, LINE = 64 };
+    const Level *loop = &f->levels.p[f->levels.n - 1];
+    int n = s->type.lanes, size = (int)dtype_size(a->b->dt);
+    Dim last = s->rank ? s->subs[s->rank - 1] : NULL, rest, coef;
+    if (!last || !loop->index || s->sub_vals || s->lane_axis == s->rank - 1 || n * size < LINE ||
+        !dim_linear_in(f->e->ctx, last, loop->index, &coef, &rest) || coef != dim_const(f->e->ctx, 1))
+        return;
+    LLVMValueRef lane = LLVMBuildAnd(f->b, loop->value, emit_i64(f->e, n - 1), "");
+    LLVMValueRef stride = emit_dim(f, dim_scale(f->e->ctx, stride_of(f, a->b, s->lane_axis), s->lane_step));
+    LLVMValueRef at = LLVMBuildMul(f->b, lane, stride, ""), ahead = emit_i64(f->e, AHEAD / size);
+    LLVMValueRef p = LLVMBuildGEP2(f->b, a->cell, a->p, &at, 1, "");
+    LLVMValueRef i32[3] = {LLVMConstInt(f->e->i32, 0, 0), LLVMConstInt(f->e->i32, 3, 0), LLVMConstInt(f->e->i32, 1, 0)};
+    LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, p, &ahead, 1, ""), i32[0], i32[1], i32[2]};
+    emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
+}
+
 void emit_load(FnEmit *f, const LoopStmt *s) {
     Access a = access_of(f, s);
     int n = s->type.lanes;
@@ -241,6 +260,7 @@ void emit_load(FnEmit *f, const LoopStmt *s) {
     if (a.offsets) {
         LLVMTypeRef over[2] = {t, LLVMVectorType(f->e->ptr, (unsigned)n)};
         LLVMValueRef args[3] = {pointers(f, &a), a.mask ? a.mask : all_lanes(f, n), LLVMConstNull(t)};
+        fetch_ahead(f, s, &a);
         v = masked(f, "llvm.masked.gather", over, args, 3, 1, align);
     } else if (n > 1 && a.step > 1) {
         v = load_apart(f, s, &a, t, align);
