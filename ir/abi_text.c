@@ -6,7 +6,7 @@
 static const char *const kind_names[] = {"real",     "int",      "bool",    "index",   "prob",
                                          "positive", "interval", "simplex", "ordered", "cholesky"};
 static const char *const entry_names[] = {"def",    "forward", "init", "loss_grad", "step",
-                                          "report", "predict", "logp", "grad",      "fit"};
+                                          "report", "predict", "logp", "grad",      "fit", "posterior"};
 static const char *const arg_names[] = {"exec",  "hyper",  "dim",    "seed", "scalar",
                                         "input", "params", "state",  "opt",  "out",
                                         "loss",  "grad",   "values", "logp", "cov", "info", "work"};

@@ -144,10 +144,11 @@ typedef struct VjpAttr {
  * ctl, f64[2] of the method's state (runtime/rt_fit.h), the covariance f64[p, p] where the method
  * has one, and the body's results at the point. The body yields
  *     newton: f64 f, f64[p] gradient, f64[p, p] Hessian;  lbfgs: f, gradient    (f is maximised)
+ *     point: as newton, at a point that is known to be best: no step is made
  *     lsq, lm: f64[n, p + 1], a row [d mean / d u, observation - mean] of each residual; lsq: the
  *     mean is affine in u; the covariance is then that of unit scale
  * and after these whatever else is wanted at the point. */
-typedef enum FitMethod { FIT_NEWTON, FIT_LBFGS, FIT_LSQ, FIT_LM } FitMethod;
+typedef enum FitMethod { FIT_NEWTON, FIT_LBFGS, FIT_LSQ, FIT_LM, FIT_AT } FitMethod;
 
 typedef struct FitAttr {
     FuncId body;
@@ -159,15 +160,16 @@ enum { FIT_CTL_SIZE = 16, FIT_STATS_SIZE = 2 };
 enum { FIT_POINT, FIT_CTL, FIT_STATS, FIT_COV }; /* numbers of results */
 
 typedef struct FitMethodDef {
-    const char *name; /* of the runtime functions too: rt_NAME, rt_NAME_cov */
+    const char *name; /* of the runtime function too */
+    const char *cov;  /* what computes the covariance; NULL: nothing does */
     int n_results;    /* of the body that the runtime functions take */
-    bool has_ends, is_squares, has_cov;
+    bool has_ends, is_squares;
     int64_t square, linear, constant; /* doubles of state: square*w*w + linear*w + constant */
 } FitMethodDef;
 
 const FitMethodDef *fit_method(FitMethod m);
 Dim fit_state_size(Ctx *ctx, FitMethod m, Dim p); /* of p parameters; NULL: overflow */
-static inline int fit_first(FitMethod m) { return FIT_COV + fit_method(m)->has_cov; } /* of the body */
+static inline int fit_first(FitMethod m) { return FIT_COV + (fit_method(m)->cov != NULL); } /* of the body */
 
 typedef enum RandomKind { /* [0, 1), N(0, 1), 0..k-1 */
                           RANDOM_UNIFORM,

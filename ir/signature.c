@@ -277,7 +277,7 @@ static void add_outputs(Builder *b) {
                                               bytes(b, 0), role == RES_COV ? real : DT_I64};
         }
     }
-    if (b->e->kind == ENTRY_REPORT) {
+    if (b->e->kind == ENTRY_REPORT || b->e->kind == ENTRY_POSTERIOR) {
         int arg = add_pointer(b, ARG_VALUES, "values", DT_F64, false, NULL);
         for (int k = 0; k < f->results.n; k++) {
             if (f->results.p[k].role != RES_REPORT)
@@ -335,7 +335,8 @@ AbiMap abi_signature(Module *m, Func *f) {
                              .span = f->span});
     add_dims(&b);
     add_inputs(&b);
-    add_blocks(&b);
+    if (b.e->kind != ENTRY_POSTERIOR)
+        add_blocks(&b);
     bind_hyper(&b);
     add_outputs(&b);
     bind_updates(&b);

@@ -498,10 +498,22 @@ static void emit_outside(Batch *b, int region, bool *done) {
     }
 }
 
+/* Bodies of fits run as entries do; those of batches are slices already. */
+static bool is_fit_body(const Unit *u, const Func *f) {
+    for (int k = 0; k < u->graph->funcs.n; k++) {
+        const Func *g = u->graph->funcs.p[k];
+        for (int j = 0; g && j < g->insts.n; j++)
+            if (g->insts.p[j]->op == &op_fit &&
+                ((const FitAttr *)g->insts.p[j]->attr)->body.id == f->id.id)
+                return true;
+    }
+    return false;
+}
+
 static void batch_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
         return;
-    DimSym rows = f->entry ? rows_of(u, f) : NULL;
+    DimSym rows = f->entry || is_fit_body(u, f) ? rows_of(u, f) : NULL;
     if (!rows || batch_wants_channels(u->ctx, f))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};

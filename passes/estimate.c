@@ -111,7 +111,8 @@ static Val hyper_param(Build *e, Role role, const char *name, DType dt) {
 static void need_params_of(Build *e, const Func *part) {
     for (int k = 0; part && k < part->params.n; k++) {
         const Param *p = &part->params.p[k];
-        if (p->role != ROLE_GRAD && p->role != ROLE_STEP)
+        bool known = p->role == ROLE_PARAM && e->f->entry && e->f->entry->kind == ENTRY_POSTERIOR;
+        if (p->role != ROLE_GRAD && p->role != ROLE_STEP && !known)
             est_need_param(e, p, graph_type(part, p->val));
     }
 }
@@ -458,7 +459,8 @@ static void estimate_block(Unit *u, int block) {
         make_step(u, block, &p);
     } else {
         make_exact(u, block, &p);
-        est_make_fit(u, block, &p);
+        if (b->params.n) /* without parameters there is nothing to fit */
+            est_make_fit(u, block, &p);
     }
     remove_part(u, p.loglik);
     remove_part(u, p.objective);

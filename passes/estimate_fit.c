@@ -11,6 +11,8 @@
 #include <math.h>
 
 #include "base/diag.h"
+#include "passes/closed.h"
+#include "passes/estimate_closed.h"
 #include "passes/estimate_squares.h"
 
 static Ctx *ctx_of(const Fit *z) { return z->e->u->ctx; }
@@ -126,18 +128,27 @@ Val *fit_forward(const Fit *z, Build *e, Val u) {
     return theta;
 }
 
-static Val start(const Fit *z) {
+Val fit_inverse(const Fit *z, const Val *theta) {
     Build *e = z->e;
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
     Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++) {
-        const AbiTensor *t = z->p[k].c.t;
-        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = z->p[k].tensor};
-        Val x = graph_cast(e->m, e->f, est_need_param(e, &p, t->type), DT_F64, e->span, NULL);
-        v[k] = z->p[k].d->inverse(&z->p[k].c, x);
+        v[k] = z->p[k].d->inverse(&z->p[k].c, theta[z->p[k].tensor]);
         at[k] = z->p[k].at;
     }
     return fit_joined(e, v, at, z->n, z->n_free);
+}
+
+Val fit_start(const Fit *z) {
+    Build *e = z->e;
+    Val *theta = ARENA_ARRAY(e->u->arena, Val, e->block->params.n + 1);
+    for (int k = 0; k < z->n; k++) {
+        const AbiTensor *t = z->p[k].c.t;
+        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = z->p[k].tensor};
+        Val x = est_need_param(e, &p, t->type);
+        theta[p.tensor] = graph_cast(e->m, e->f, x, DT_F64, e->span, NULL);
+    }
+    return fit_inverse(z, theta);
 }
 
 Val fit_unit(Build *e, Dim n) {
@@ -149,13 +160,6 @@ Val fit_unit(Build *e, Dim n) {
 }
 
 /* ---- the body */
-
-enum { BODY_VALUE, BODY_GRADIENT, BODY_HESSIAN }; /* numbers of results */
-
-typedef struct FitBody {
-    Func *f;
-    int loglik, logprior; /* numbers of results, or -1 */
-} FitBody;
 
 Func *fit_body(const Fit *z, const char *suffix) {
     Build *e = z->e;
@@ -188,8 +192,8 @@ int fit_local(Build *b, Val v, const char *name) {
     return b->f->results.n - 1;
 }
 
-static FitBody value_body(const Fit *z, const Parts *p, bool hessian) {
-    FitBody r = {.f = fit_body(z, "body")};
+FitBody fit_value_body(const Fit *z, const Parts *p, const char *suffix, bool hessian) {
+    FitBody r = {.f = fit_body(z, suffix)};
     Val u = r.f->params.p[0].val;
     Build b = fit_in_body(z, r.f, 0);
     Density d = est_density(&b, p);
@@ -203,11 +207,10 @@ static FitBody value_body(const Fit *z, const Parts *p, bool hessian) {
     return r;
 }
 
-const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows) {
+const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows, Val u) {
     Build *e = z->e;
     Val *args = ARENA_ARRAY(e->u->arena, Val, f->params.n + 2);
-    Type u = graph_type(f, f->params.p[0].val);
-    args[0] = method == FIT_LSQ ? graph_fill(e->m, e->f, u, 0, e->span, NULL) : start(z);
+    args[0] = u;
     args[1] = table(z, ends_column);
     for (int k = 1; k < f->params.n; k++)
         args[k + 1] = est_need_param(e, &f->params.p[k], graph_type(f, f->params.p[k].val));
@@ -376,44 +379,89 @@ void fit_results(const Fit *z, const Val *theta, Val cov, const Figures *g) {
     est_result(e, graph_cast(e->m, e->f, g->code, DT_I32, e->span, NULL), "code", RES_CODE, -1);
 }
 
-/* ---- Newton */
+/* ---- Newton, L-BFGS */
 
-static void fit_newton(Fit *z, const Parts *p) {
+/* u with what the covariance leaves out, at a mode on the boundary, moved to that end. */
+static Val at_ends(const Fit *z, Val u, Val cov, Val code) {
+    enum { FAR = 800 }; /* exp and sigmoid are exactly 0 or 1 there */
     Build *e = z->e;
-    FitBody body = value_body(z, p, true);
-    const Inst *i = fit_optimise(z, body.f, FIT_NEWTON, NULL);
-    int first = fit_first(FIT_NEWTON);
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    Dim k = maker_index(&n, "k", z->n_free);
+    int c = maker_read(&n, cov, (Dim[]){k, k}), v = maker_read(&n, u, &k);
+    int end = maker_read(&n, table(z, ends_column), &k), zero = body_int(&n.b, DT_I64, 0);
+    int moved = body_op2(&n.b, SC_and, body_op2(&n.b, SC_ne, c, c),
+                         body_op2(&n.b, SC_eq, maker_read(&n, code, NULL), zero));
+    moved = body_op2(&n.b, SC_and, moved, body_op2(&n.b, SC_ne, end, zero));
+    int low = body_op2(&n.b, SC_lt, v, body_real(&n.b, DT_F64, 0));
+    int to =
+        body_op3(&n.b, SC_select, low, body_real(&n.b, DT_F64, -FAR), body_real(&n.b, DT_F64, FAR));
+    return maker_done(&n, body_op3(&n.b, SC_select, moved, to, v), 1, &k, &z->n_free, e->span,
+                      NULL);
+}
+
+static void fit_value(Fit *z, const Parts *p, bool newton) {
+    Build *e = z->e;
+    FitMethod method = newton ? FIT_NEWTON : FIT_LBFGS;
+    FitBody body = fit_value_body(z, p, "body", newton);
+    const Inst *i = fit_optimise(z, body.f, method, NULL, fit_start(z)), *best = i;
     Val u = inst_result(i, FIT_POINT), ctl = inst_result(i, FIT_CTL);
-    Figures g = {
-        .way = WAY_NEWTON, .code = fit_element(e, ctl, 1), .iterations = fit_element(e, ctl, 3)};
+    Figures g = {.way = newton ? WAY_NEWTON : WAY_LBFGS,
+                 .code = fit_element(e, ctl, 1),
+                 .iterations = fit_element(e, ctl, 3)};
     fit_require_start(z, g.code);
     g.where = fit_where(z, fit_element(e, ctl, 2));
     g.grad_norm = fit_element(e, inst_result(i, FIT_STATS), 1);
+    if (!newton) { /* the Hessian is computed once, at the optimum */
+        body = fit_value_body(z, p, "hessian", true);
+        best = fit_optimise(z, body.f, FIT_AT, NULL, u);
+    }
+    int first = fit_first(newton ? method : FIT_AT);
     if (body.loglik >= 0)
-        g.loglik = inst_result(i, first + body.loglik);
+        g.loglik = inst_result(best, first + body.loglik);
     if (body.logprior >= 0)
-        g.logprior = inst_result(i, first + body.logprior);
+        g.logprior = inst_result(best, first + body.logprior);
+    Val cov = inst_result(best, FIT_COV);
+    u = at_ends(z, u, cov, g.code);
     Val *theta = fit_forward(z, e, u);
-    fit_results(z, theta, fit_covariance(z, u, theta, inst_result(i, FIT_COV)), &g);
+    fit_results(z, theta, fit_covariance(z, u, theta, cov), &g);
+}
+
+/* Newton's work grows with the square of the number of parameters, and its memory. */
+static bool suits_newton(const Fit *z) {
+    enum { MANY = 200 };
+    int64_t n;
+    return !dim_is_const(z->n_free, &n) || n <= MANY;
 }
 
 void est_make_fit(Unit *u, int block, const Parts *p) {
+    AbiBlock *b = u->graph->blocks.p[block];
     Build e = est_begin(u, block, p, "fit", ENTRY_FIT);
     Squares squares;
-    Str why = NULL;
+    Closed closed;
+    Str no_squares = NULL, no_closed = NULL;
+    FitWay way = u->fit_way;
     est_all_params(&e);
     est_require_labels(&e);
-    bool is_squares = est_squares(u, block, p, &squares, &why);
-    if (u->fit_way == FIT_WAY_LSQ && !is_squares)
-        diag_error(u->ctx, "E0591", e.block->span, "%s is no least squares: %s", e.block->name,
-                   why);
-    AbiBlock *out = u->graph->blocks.p[block];
-    out->fit = (AbiFit){.present = true, .scale = -1};
-    if (is_squares && (u->fit_way == FIT_WAY_AUTO || u->fit_way == FIT_WAY_LSQ)) {
-        out->fit.scale = squares.scale;
+    b->fit = (AbiFit){.present = true, .scale = -1};
+    bool is_closed = (way == FIT_WAY_AUTO || way == FIT_WAY_CLOSED) && p->loglik &&
+                     closed_form(u, block, p->loglik, p->logprior, &closed, &no_closed);
+    bool is_squares = est_squares(u, block, p, &squares, &no_squares);
+    if (way == FIT_WAY_LSQ && !is_squares)
+        diag_error(u->ctx, "E1250", b->span, "%s is no least squares: %s", b->name, no_squares);
+    if (way == FIT_WAY_CLOSED && !is_closed)
+        diag_error(u->ctx, "E1250", b->span, "%s has no closed form%s%s", b->name,
+                   no_closed ? ": " : "", no_closed ? no_closed : "");
+    if (is_closed) {
+        est_fit_closed(&e, p, &closed);
+    } else if (is_squares && (way == FIT_WAY_AUTO || way == FIT_WAY_LSQ)) {
+        b->fit.scale = squares.scale;
         est_fit_squares(&e, p, &squares);
-        return;
+    } else {
+        Fit z = fit_of(&e, -1);
+        fit_value(&z, p, way == FIT_WAY_NEWTON || (way != FIT_WAY_LBFGS && suits_newton(&z)));
     }
-    Fit z = fit_of(&e, -1);
-    fit_newton(&z, p);
+    if (is_closed)
+        est_make_posterior(u, block, p, &closed);
+    if (is_closed)
+        graph_func_remove(u->graph, closed.part->id);
 }

@@ -24,6 +24,15 @@ typedef struct Fit {
 } Fit;
 
 Fit fit_of(Build *e, int left_out);
+/* u of the parameters theta (by number of the block's params), f64. */
+Val fit_inverse(const Fit *z, const Val *theta);
+/* value, gradient, Hessian (or none), then log likelihood and log prior, if there are any. */
+enum { BODY_VALUE, BODY_GRADIENT, BODY_HESSIAN };
+typedef struct FitBody {
+    Func *f;
+    int loglik, logprior; /* numbers of results, or -1 */
+} FitBody;
+FitBody fit_value_body(const Fit *z, const Parts *p, const char *suffix, bool hessian);
 /* A function that takes u (its first param) and whatever is needed of the entry's. */
 Func *fit_body(const Fit *z, const char *suffix);
 /* A Build in a body with the parameters at u in their places; that left out is given (or none). */
@@ -31,8 +40,9 @@ Build fit_in_body(const Fit *z, Func *f, double left_out);
 int fit_local(Build *b, Val v, const char *name); /* number of the result; -1 for none */
 /* By number of the block's params, in f64; that left out is id 0. */
 Val *fit_forward(const Fit *z, Build *e, Val u);
-/* The op fit from the start (or from 0) on. */
-const Inst *fit_optimise(const Fit *z, const Func *body, FitMethod method, Dim rows);
+/* The op fit from u on. */
+const Inst *fit_optimise(const Fit *z, const Func *body, FitMethod method, Dim rows, Val u);
+Val fit_start(const Fit *z); /* u of the parameters given */
 /* Of all of params, for that of u; what is left out has 0. */
 Val fit_covariance(const Fit *z, Val u, const Val *theta, Val cov);
 

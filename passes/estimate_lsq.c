@@ -292,7 +292,9 @@ void est_fit_squares(Build *e, const Parts *p, const Squares *s) {
     Val rows = matrix(&l, &b, f->params.p[0].val, est_square_rows(&b, p, s));
     fit_local(&b, rows, "rows");
     Dim n_rows = dim_add(ctx_of(e), row_count(&l, false), row_count(&l, true));
-    const Inst *i = fit_optimise(&l.z, f, method, n_rows);
+    Type u_type = graph_type(f, f->params.p[0].val);
+    Val u0 = s->affine ? graph_fill(e->m, e->f, u_type, 0, e->span, NULL) : fit_start(&l.z);
+    const Inst *i = fit_optimise(&l.z, f, method, n_rows, u0);
     Val u = inst_result(i, FIT_POINT), ctl = inst_result(i, FIT_CTL),
         stats = inst_result(i, FIT_STATS);
     Figures g = {

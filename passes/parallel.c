@@ -4,7 +4,7 @@
  * becomes
  *   for job in 0..8 parallel { for i in (job*N) // 8..((job + 1)*N) // 8 { B } }
  *
- * A loop at the top level is taken if it carries nothing, its iterations store to different cells,
+ * A loop at the top level, or in a `while` or `if` there, is taken if it carries nothing, its iterations store to different cells,
  * and there is enough work; no bit of the results changes. Scalars from outside are computed again
  * in every job. Sums over the outermost loop stay serial. */
 #include "passes/pass.h"
@@ -17,6 +17,7 @@ typedef struct Parallel {
     Arena *arena;
     LoopModule *m;
     LoopFunc *f;
+    LoopBody *at; /* the function's body, or that of a `while` or `if` in it */
 } Parallel;
 
 static bool is_constant(const LoopStmt *s) {
@@ -73,9 +74,9 @@ static bool stored_in(const Outer *o, const LoopBody *b, BufId buf) {
     return false;
 }
 
-/* The statement at the top level, before the loop, that defines x and can be repeated inside. */
+/* The statement beside the loop, before it, that defines x and can be repeated inside. */
 static const LoopStmt *repeatable(const Outer *o, LVal x) {
-    const LoopBody *b = &o->z->f->body;
+    const LoopBody *b = o->z->at;
     const LoopStmt *def = NULL;
     for (int k = 0; k < b->stmts.n && b->stmts.p[k] != o->loop; k++) {
         const LoopStmt *s = b->stmts.p[k];
@@ -209,20 +210,30 @@ static bool worth_it(const LoopStmt *s) {
     return trip * work_of(&s->body) >= LEAST_WORK;
 }
 
+static void visit(Parallel *z, LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        LoopStmt *s = b->stmts.p[k];
+        if (s->kind == LOOP_WHILE || s->kind == LOOP_IF) {
+            visit(z, &s->body);
+            visit(z, &s->orelse);
+        }
+        if (!worth_it(s))
+            continue;
+        Arena scratch;
+        arena_init(&scratch, z->ctx);
+        Vary v = vary_of(z->ctx, &scratch, z->f, s);
+        z->at = b;
+        if (!v.opaque && v.accesses.n && vary_independent(&v))
+            divide(z, s, &v, &b->stmts.p[k]);
+        arena_free(&scratch);
+    }
+}
+
 void pass_parallel(Unit *u) {
     for (int n = 0; n < u->loops->funcs.n; n++) {
         LoopFunc *f = u->loops->funcs.p[n];
         Parallel z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f};
-        for (int k = 0; f->groups > 1 && k < f->body.stmts.n; k++) {
-            LoopStmt *s = f->body.stmts.p[k];
-            if (!worth_it(s))
-                continue;
-            Arena scratch;
-            arena_init(&scratch, u->ctx);
-            Vary v = vary_of(u->ctx, &scratch, f, s);
-            if (!v.opaque && v.accesses.n && vary_independent(&v))
-                divide(&z, s, &v, &f->body.stmts.p[k]);
-            arena_free(&scratch);
-        }
+        if (f->groups > 1)
+            visit(&z, &f->body);
     }
 }

@@ -128,16 +128,14 @@ static void step_squares(FitEmit *e) {
 }
 
 static void covariance(FitEmit *e) {
-    Ctx *ctx = ctx_of(e);
     int first = fit_first(e->attr->method);
     if (e->method->is_squares) {
         BufId one = scratch(e, "unit", 0, NULL);
         loop_store(&e->lb->c, one, NULL, loop_real(&e->lb->c, (LType){DT_F64, 1}, 1));
-        call(e, "lsq_cov", (BufId[]){out(e, FIT_COV), e->triangle, e->state, one}, 4, &e->p, 1);
+        call(e, e->method->cov, (BufId[]){out(e, FIT_COV), e->triangle, e->state, one}, 4, &e->p, 1);
         return;
     }
-    const char *name = str_fmt(ctx, "%s_cov", e->method->name);
-    call(e, name, (BufId[]){out(e, FIT_COV), out(e, first + e->method->n_results - 1), e->state}, 3,
+    call(e, e->method->cov, (BufId[]){out(e, FIT_COV), out(e, first + e->method->n_results - 1), e->state}, 3,
          &e->p, 1);
 }
 
@@ -189,7 +187,7 @@ void lower_fit(LowerBuilder *lb, const Inst *i) {
     LVal args[2] = {load_ctl(&e, 0), loop_int(c, (LType){DT_I64, 1}, 0)};
     LVal again = loop_let(c, SC_ne, args, 2, DT_NONE);
     loop_end(c, s, outer, &again);
-    if (e.method->has_cov)
+    if (e.method->cov)
         covariance(&e);
     figures(&e);
 }

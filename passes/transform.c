@@ -59,8 +59,18 @@ static Val identity(const TransformCall *c, Val u) {
 
 static Val no_ends(const TransformCall *c) { return constant_ends(c, c->type, 0); }
 
+/* f(u), and 0 from where exp(u) is: a mode at that end is exact. */
+static int or_zero(NestMaker *n, int u, int f) {
+    enum { LEAST = -746 };
+    int gone = body_op2(&n->b, SC_lt, u, body_real(&n->b, DT_F64, LEAST));
+    return body_op3(&n->b, SC_select, gone, body_real(&n->b, DT_F64, 0), f);
+}
+
 static Val positive_forward(const TransformCall *c, Val u) {
-    return graph_map(c->m, c->f, SC_exp, &u, 1, c->span, c->t->path);
+    Dim at[MAX_RANK];
+    NestMaker n = cells(c, c->type, at);
+    int v = maker_read(&n, u, at);
+    return done(c, &n, or_zero(&n, v, body_op1(&n.b, SC_exp, v)), c->type, at);
 }
 
 static Val positive_inverse(const TransformCall *c, Val x) {
@@ -81,7 +91,7 @@ static Val bounded_forward(const TransformCall *c, Val u) {
     bounds(c, &lo, &hi);
     Dim at[MAX_RANK];
     NestMaker n = cells(c, c->type, at);
-    int s = body_op1(&n.b, SC_sigmoid, maker_read(&n, u, at));
+    int v = maker_read(&n, u, at), s = or_zero(&n, v, body_op1(&n.b, SC_sigmoid, v));
     if (lo != 0 || hi != 1)
         s = body_op2(&n.b, SC_add, body_real(&n.b, DT_F64, lo),
                      body_op2(&n.b, SC_mul, body_real(&n.b, DT_F64, hi - lo), s));

@@ -6,10 +6,11 @@
 #include "ir/ops/attr.h"
 
 static const FitMethodDef methods[] = {
-    [FIT_NEWTON] = {"newton", 3, true, false, true, 4, 24, 64},
-    [FIT_LBFGS] = {"lbfgs", 2, true, false, false, 0, 64, 192},
-    [FIT_LSQ] = {"lsq", 1, false, true, true, 4, 24, 64},
-    [FIT_LM] = {"lm", 1, true, true, true, 4, 24, 64},
+    [FIT_NEWTON] = {"newton", "newton_cov", 3, true, false, 4, 24, 64},
+    [FIT_LBFGS] = {"lbfgs", NULL, 2, true, false, 0, 64, 192},
+    [FIT_LSQ] = {"lsq", "lsq_cov", 1, false, true, 4, 24, 64},
+    [FIT_LM] = {"lm", "lsq_cov", 1, true, true, 4, 24, 64},
+    [FIT_AT] = {"at", "newton_cov", 3, true, false, 4, 24, 64},
 };
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
@@ -71,7 +72,7 @@ static const char *fit_type(Module *m, const Func *f, const Val *args, int n_arg
     out[(*n_out)++] = u;
     out[(*n_out)++] = type_new(ctx, DT_I64, 1, &ctl);
     out[(*n_out)++] = type_new(ctx, DT_F64, 1, &stats);
-    if (fit_method(a->method)->has_cov)
+    if (fit_method(a->method)->cov)
         out[(*n_out)++] = type_lanes(ctx, u, u.shape[0]);
     for (int k = 0; k < body->results.n && *n_out < MAX_RESULTS; k++)
         out[(*n_out)++] = graph_type(body, body->results.p[k].val);
@@ -93,20 +94,12 @@ typedef struct FitRun {
     Tensor *results;
 } FitRun;
 
-static bool call(FitRun *z, const char *suffix, void *const *bufs, const int64_t *sizes, int n) {
-    Ctx *ctx = z->in->ctx;
+static bool call(FitRun *z, const char *callee, void *const *bufs, const int64_t *sizes, int n) {
     ScalarValue args[4] = {{0}}, none;
-    Str name = str_fmt(ctx, "%s%s", z->d->name, suffix);
+    Str name = str_of(z->in->ctx, callee);
     for (int k = 0; k < n; k++)
         args[k].i = sizes[k];
     if (!z->in->call || !z->in->call(z->in->self, name, bufs, args, &none))
-        return interp_fail(z->in, "there is no runtime function `%s`", name);
-    return true;
-}
-
-static bool call_named(FitRun *z, const char *name, void *const *bufs, int64_t m, int64_t q) {
-    ScalarValue args[2] = {{.i = m}, {.i = q}}, none;
-    if (!z->in->call || !z->in->call(z->in->self, str_of(z->in->ctx, name), bufs, args, &none))
         return interp_fail(z->in, "there is no runtime function `%s`", name);
     return true;
 }
@@ -116,12 +109,12 @@ static bool step_squares(FitRun *z) {
     const Tensor *b = &z->results[0];
     int64_t m = b->shape[0], q = z->p + 1;
     if (z->ctl[0] == 2) {
-        if (!call_named(z, "lsq_rows", (void *[]){z->state, b->f}, m, z->p))
+        if (!call(z, "lsq_rows", (void *[]){z->state, b->f}, (int64_t[]){m, z->p}, 2))
             return false;
     } else {
         double *copy = arena_dup(z->in->arena, b->f, (size_t)(b->count + 1) * sizeof *copy);
         memset(z->r, 0, (size_t)(q * q) * sizeof *z->r);
-        if (!call_named(z, "qr_rows", (void *[]){z->r, copy}, m, q))
+        if (!call(z, "qr_rows", (void *[]){z->r, copy}, (int64_t[]){m, q}, 2))
             return false;
     }
     void *bufs[5] = {z->u, z->r, z->state, z->ctl, NULL};
@@ -130,7 +123,7 @@ static bool step_squares(FitRun *z) {
         bufs[3] = z->state;
         bufs[4] = z->ctl;
     }
-    return call(z, "", bufs, (int64_t[]){z->p, z->rows}, 2);
+    return call(z, z->d->name, bufs, (int64_t[]){z->p, z->rows}, 2);
 }
 
 static bool step_value(FitRun *z) {
@@ -141,14 +134,14 @@ static bool step_value(FitRun *z) {
     bufs[n++] = z->ends->i;
     bufs[n++] = z->state;
     bufs[n++] = z->ctl;
-    return call(z, "", bufs, &z->p, 1);
+    return call(z, z->d->name, bufs, &z->p, 1);
 }
 
 static bool covariance(FitRun *z, Tensor *cov) {
     double one = 1;
     if (z->d->is_squares)
-        return call_named(z, "lsq_cov", (void *[]){cov->f, z->r, z->state, &one}, z->p, 0);
-    return call(z, "_cov", (void *[]){cov->f, z->results[2].f, z->state}, &z->p, 1);
+        return call(z, z->d->cov, (void *[]){cov->f, z->r, z->state, &one}, &z->p, 1);
+    return call(z, z->d->cov, (void *[]){cov->f, z->results[2].f, z->state}, &z->p, 1);
 }
 
 static bool optimise(FitRun *z) {
@@ -183,7 +176,7 @@ static bool fit_eval(Interp *in, const Func *f, const Inst *i, const Tensor *con
     for (int k = 2; k < i->n_args; k++)
         z.args[k - 1] = args[k];
     z.results = out + fit_first(a->method);
-    if (in->status || !optimise(&z) || (z.d->has_cov && !covariance(&z, &out[FIT_COV])))
+    if (in->status || !optimise(&z) || (z.d->cov && !covariance(&z, &out[FIT_COV])))
         return false;
     memcpy(out[FIT_STATS].f, z.state, FIT_STATS_SIZE * sizeof *z.state);
     return true;

@@ -32,7 +32,7 @@ typedef struct FitCase {
     double start[FIT_MOST_PARAMS];
     double prior;
     double formals[4];
-    const char *only; /* pass option: method; NULL: auto */
+    FitWay way;
 } FitCase;
 
 typedef struct FitInfo {
@@ -55,6 +55,8 @@ static bool fit_runtime(void *self, Str callee, void *const *b, const ScalarValu
 #define IS(name) (strcmp(callee, name) == 0)
     if (IS("newton"))
         rt_newton(b[0], b[1], b[2], b[3], b[4], b[5], b[6], a[0].i);
+    else if (IS("at"))
+        rt_at(b[0], b[1], b[2], b[3], b[4], b[5], b[6], a[0].i);
     else if (IS("newton_cov"))
         rt_newton_cov(b[0], b[1], b[2], a[0].i);
     else if (IS("give"))
@@ -102,7 +104,8 @@ static inline Unit fit_passes(Ctx *ctx, const FitCase *c, const char *stop_after
               .graph = fit_module(ctx, c),
               .target = codegen_host(ctx),
               .groups = 8,
-              .rows = 16};
+              .rows = 16,
+              .fit_way = c->way};
     StrBuf dumps = sb_new(&ctx->perm);
     PassOptions po = {.dumps = &dumps, .stop_after = stop_after};
     const char *why = NULL;

@@ -20,18 +20,41 @@ static FitCase coin(double prior) {
 
 static void a_coin(void **state) {
     (void)state;
-    FitCase c = coin(1);
-    FitAnswer a = fit_all_ways(&c);
-    assert_int_equal(a.code, 0);
-    assert_int_equal(a.info.observations, 10);
-    assert_int_equal(a.info.where, -1);
-    fit_close("phi", a.params[0], 8.0 / 12, 1e-12);
-    fit_close("its variance", a.cov[0], 8.0 / 12 * (4.0 / 12) / 12, 1e-10);
-    fit_close("loglik", a.info.loglik, 7 * log(8.0 / 12) + 3 * log(4.0 / 12), 1e-12);
-    c = coin(0);
-    a = fit_all_ways(&c);
-    fit_close("phi", a.params[0], 0.7, 1e-12);
-    fit_close("its variance", a.cov[0], 0.7 * 0.3 / 10, 1e-10);
+    const FitWay ways[] = {FIT_WAY_CLOSED, FIT_WAY_NEWTON};
+    for (int k = 0; k < 2; k++) {
+        FitCase c = coin(1);
+        c.way = ways[k];
+        FitAnswer a = fit_all_ways(&c);
+        assert_int_equal(a.code, 0);
+        assert_int_equal(a.info.method, k ? 3 : 1);
+        assert_int_equal(a.info.observations, 10);
+        assert_int_equal(a.info.where, -1);
+        fit_close("phi", a.params[0], 8.0 / 12, 1e-12);
+        fit_close("its variance", a.cov[0], 8.0 / 12 * (4.0 / 12) / 12, 1e-10);
+        fit_close("loglik", a.info.loglik, 7 * log(8.0 / 12) + 3 * log(4.0 / 12), 1e-12);
+        c.prior = 0;
+        a = fit_all_ways(&c);
+        fit_close("phi", a.params[0], 0.7, 1e-12);
+        fit_close("its variance", a.cov[0], 0.7 * 0.3 / 10, 1e-10);
+    }
+}
+
+/* All heads: the mode stands on the boundary, exactly, without an error. */
+static void a_boundary_mode(void **state) {
+    (void)state;
+    for (int way = FIT_WAY_CLOSED; way <= FIT_WAY_NEWTON; way += FIT_WAY_NEWTON - FIT_WAY_CLOSED)
+        for (int heads = 0; heads < 2; heads++) {
+            FitCase c = coin(0);
+            FitAnswer loops, native;
+            c.way = (FitWay)way;
+            for (int k = 0; k < 10; k++)
+                c.data[0][k] = heads;
+            fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
+            fit_same(&native, &loops, 0);
+            assert_int_equal(native.code, 0);
+            assert_true(native.params[0] == heads);
+            assert_true(isnan(native.cov[0]));
+        }
 }
 
 /* A start outside the kind is an error, and nothing is written. */
@@ -39,6 +62,7 @@ static void a_bad_start(void **state) {
     (void)state;
     FitCase c = coin(1);
     FitAnswer loops, native;
+    c.way = FIT_WAY_NEWTON;
     c.start[0] = 1.5;
     fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
     fit_same(&native, &loops, 0);
@@ -230,6 +254,7 @@ static void dependent_columns_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_coin),
+                                       cmocka_unit_test(a_boundary_mode),
                                        cmocka_unit_test(a_bad_start),
                                        cmocka_unit_test(every_kind),
                                        cmocka_unit_test(a_line),
