@@ -134,7 +134,7 @@ def lenet_step(opt, notes):
         for n in (64, 256):
             row, rng = Row("LeNet-5 step, batch %d, %d thread%s" % (n, threads, "s" if threads > 1 else "")), np.random.default_rng(n)
             x, y = rng.standard_normal((n, 1, 28, 28)).astype("f4"), rng.integers(0, 10, n).astype("i4")
-            params, loss, state = lenet_params(), np.zeros(1), np.zeros(1 << 16, np.uint8)
+            params, loss, state = lenet_params(), np.zeros(1), np.zeros(1 << 20, np.uint8)
             step = m.entry("plain_step", (n,), x, y, params, state, loss, hyper=hyper(n), threads=threads)
 
             def ours():

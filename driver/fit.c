@@ -100,6 +100,7 @@ bool fit_open(Session *s, Fit *f, const volatile int *stop) {
 
 void command_fit(Session *s) {
     Fit f;
+    SESSION_SKIP(ENTRY_FORWARD, ENTRY_LOSS_GRAD, ENTRY_PREDICT, ENTRY_GRAD);
     signal(SIGINT, on_interrupt);
     if (fit_open(s, &f, &stop_flag)) {
         if (f.block->using_.present)

@@ -249,6 +249,7 @@ void command_gradcheck(Session *s) {
         session_usage(s, "`cnnc gradcheck` wants a file");
         return;
     }
+    SESSION_SKIP(ENTRY_FORWARD, ENTRY_STEP, ENTRY_REPORT, ENTRY_PREDICT, ENTRY_LOGP, ENTRY_FIT);
     if (!s->o.real)
         s->o.real = "f64";
     AstFile *file = session_parse(s, s->args.p[1]);

@@ -90,6 +90,7 @@ static void predict(Session *s, Fit *f) {
 
 void command_predict(Session *s) {
     Fit f;
+    SESSION_SKIP(ENTRY_FORWARD, ENTRY_LOSS_GRAD, ENTRY_STEP, ENTRY_REPORT, ENTRY_LOGP, ENTRY_GRAD, ENTRY_FIT);
     if (fit_open(s, &f, NULL))
         predict(s, &f);
     program_close(&f.p);

@@ -229,8 +229,13 @@ static const Target *target_of(Session *s) {
     return codegen_host(s->ctx);
 }
 
+void session_skip(Session *s, const AbiEntryKind *kinds, int n) {
+    for (int k = 0; k < n; k++)
+        s->skip_entries |= 1u << kinds[k];
+}
+
 Unit session_unit(Session *s, Module *m) {
-    Unit u = {.ctx = s->ctx, .arena = s->arena, .graph = m, .target = target_of(s), .groups = (int)s->o.groups, .rows = 16};
+    Unit u = {.ctx = s->ctx, .arena = s->arena, .graph = m, .target = target_of(s), .groups = (int)s->o.groups, .rows = 16, .skip_entries = s->skip_entries};
     if (s->o.method && !pass_fit_way(s->o.method, &u.fit_way))
         session_usage(s, "--method=%s: it is one of auto, closed, lsq, newton, lbfgs", s->o.method);
     return u;

@@ -33,6 +33,7 @@ typedef struct Session {
     int status;
     Define *defines;
     int n_defines;
+    unsigned skip_entries; /* Unit.skip_entries: what the verb does not call */
 } Session;
 
 /* A usage error: exit status 2. A file error: 3. Both are diagnostics without a place (or with `span`). */
@@ -56,6 +57,9 @@ Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *
 bool session_passes(Session *s, Unit *u);
 Unit session_unit(Session *s, Module *m);
 LoopModule *session_compile(Session *s, const char *path, const char *only);
+/* The verb calls no entries of these kinds: none are compiled. */
+#define SESSION_SKIP(...) session_skip(s, (const AbiEntryKind[]){__VA_ARGS__}, (int)(sizeof((AbiEntryKind[]){__VA_ARGS__}) / sizeof(AbiEntryKind)))
+void session_skip(Session *s, const AbiEntryKind *kinds, int n);
 CodegenOptions session_codegen(const Session *s);
 void session_print_kernels(Session *s, const LoopModule *m); /* --print-kernels */
 bool session_is_ir(const char *path);

@@ -26,6 +26,7 @@ typedef struct Unit {
     int groups; /* jobs of a batch, 8 */
     int rows;   /* rows of a slice, 16 */
     FitWay fit_way; /* --method= */
+    unsigned skip_entries; /* bits by AbiEntryKind: entries of which no loops are made */
 } Unit;
 
 typedef enum PassLevel { LEVEL_GRAPH, LEVEL_TO_LOOPS, LEVEL_LOOP } PassLevel;

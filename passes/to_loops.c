@@ -420,6 +420,6 @@ void pass_to_loops(Unit *u) {
     for (int k = 0; k < u->graph->blocks.n; k++)
         vec_push(u->arena, &u->loops->blocks, u->graph->blocks.p[k]);
     for (int k = 0; k < u->graph->funcs.n; k++)
-        if (u->graph->funcs.p[k] && u->graph->funcs.p[k]->entry)
+        if (u->graph->funcs.p[k] && u->graph->funcs.p[k]->entry && !(u->skip_entries >> u->graph->funcs.p[k]->entry->kind & 1))
             lower_func(u, u->graph->funcs.p[k]);
 }
