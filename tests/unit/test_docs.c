@@ -23,7 +23,7 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,11 +114,53 @@ static Text run_repl(Page *p, const char *s, size_t len) {
     return more;
 }
 
-/* ---- comparing: a line "..." of `want` stands for any lines */
+/* ---- comparing: a line "..." of `want` stands for any lines. Numbers may differ in the last
+ * digits (another CPU adds in another order), and what is rounding error by less than 1e-9; runs of
+ * blanks are equal. */
 
 static const char *next_line(const char *s, const char *end) {
     const char *nl = memchr(s, '\n', (size_t)(end - s));
     return nl ? nl + 1 : end;
+}
+
+static bool number_at(const char *s, const char *end, const char **after, double *value) {
+    char text[40];
+    size_t n = 0;
+    const char *p = s + (s < end && *s == '-');
+    if (p >= end || !isdigit((unsigned char)*p))
+        return false;
+    for (; s + n < end && n < sizeof text - 1 && strchr("+-.0123456789eE", s[n]); n++)
+        text[n] = s[n];
+    text[n] = 0;
+    char *stop;
+    *value = strtod(text, &stop);
+    *after = s + (stop - text);
+    return true;
+}
+
+static bool is_blank(const char *s, const char *end) { return s < end && *s == ' '; }
+
+static bool same_line(const char *want, const char *want_end, const char *got,
+                      const char *got_end) {
+    while (want < want_end && got < got_end) {
+        double a, b;
+        const char *want_next, *got_next;
+        if (is_blank(want, want_end) && is_blank(got, got_end)) {
+            while (is_blank(want, want_end))
+                want++;
+            while (is_blank(got, got_end))
+                got++;
+        } else if (number_at(want, want_end, &want_next, &a) &&
+                   number_at(got, got_end, &got_next, &b)) {
+            if (!(fabs(a - b) <= 1e-9 * fmax(1, fabs(a))))
+                return false;
+            want = want_next;
+            got = got_next;
+        } else if (*want++ != *got++) {
+            return false;
+        }
+    }
+    return want == want_end && got == got_end;
 }
 
 static bool matches(const char *want, const char *want_end, const char *got, const char *got_end) {
@@ -134,7 +176,7 @@ static bool matches(const char *want, const char *want_end, const char *got, con
         }
     }
     const char *got_next = next_line(got, got_end);
-    return got_next - got == line_end - want && memcmp(want, got, (size_t)(line_end - want)) == 0 &&
+    return same_line(want, line_end, got, got_next) &&
            matches(line_end, want_end, got_next, got_end);
 }
 
