@@ -131,7 +131,9 @@ static void line(Lbfgs *b, bool is_there) {
     double slope = rt_fit_dot(b->d, b->grad, p), first = 1;
     if (b->ctl[C_PAIRS] > 0) {
         b->s[STATE_DECREMENT] = fmax(slope, 0);
-        if (slope <= NEAR && !b->ctl[C_PROBED]) {
+        int64_t wanted = slope <= EXACT ? 2 : slope <= NEAR; /* looks ahead: near, and at the end */
+        if (b->ctl[C_PROBED] < wanted) {
+            b->ctl[C_PROBED] = wanted;
             arrive(b, is_there);
             return;
         }
@@ -183,8 +185,7 @@ static void arrive(Lbfgs *b, bool is_there) {
         for (int64_t k = 0; k < pairs; k++)
             b->d[i] += b->ds[pair(b, k) * p + i];
     }
-    b->ctl[C_PROBED] = 1;
-    if (pairs < WAY)
+    if (pairs < 1)
         line(b, is_there);
     else
         evaluate_at(b, AHEAD, PROBE);
@@ -196,8 +197,12 @@ static void probed(Lbfgs *b, const double *f, const double *g) {
     double before = 0, after = rt_fit_dot(g, b->d, p);
     for (int64_t k = 0; k < pairs; k++)
         before += rt_fit_dot(b->dg + pair(b, k) * p, b->d, p);
+    bool far = false; /* the last steps are no end of a sequence that converges */
+    for (int64_t i = 0; i < p; i++)
+        far = far || fabs(b->d[i]) > 1e-3 * fabs(b->best[i] - b->start[i]);
     double rise = *f - b->s[STATE_VALUE], room = 1e-6 + NOISE * fabs(*f);
-    if (!isfinite(*f) || !isfinite(after) || after < -0.05 * before || rise < -1 || rise > room) {
+    if (!isfinite(*f) || !isfinite(after) || after < -0.05 * before || !far || rise < -1 ||
+        rise > room) {
         line(b, false);
         return;
     }

@@ -120,6 +120,13 @@ static void separated_data_diverge(void **state) {
     Run r = {.u = {0}};
     run(&r, logistic, 2);
     expect(&r, FIT_DIVERGES, 1);
+    double large[12]; /* one step, and nothing is left of the gradient */
+    for (int i = 0; i < 12; i++)
+        large[i] = complete[i] * (i % 2 ? 1000 : 1);
+    design = large;
+    Run s = {.u = {0}};
+    run(&s, logistic, 2);
+    expect(&s, FIT_DIVERGES, 1);
     static const int z[] = {0, 1, 0, 1, 1, 0, 1, 1};
     static const double dummy[] = {1, 0, 0, 1, 1, 0, 1, 2, 0, 1, 3, 0,
                                    1, 1, 1, 1, 5, 0, 1, 2, 1, 1, 3, 1};
