@@ -211,53 +211,50 @@ static bool memory_allowed(const Contraction *c) {
     return c->init->buf.id == c->store->buf.id;
 }
 
-/* ---- loops of one iteration are left out */
+/* ---- axes of extent 1 are left out of the accesses */
 
-static const LoopStmt *with(Contraction *c, const LoopStmt *s, const DimBinding *b, int n) {
-    LoopStmt *to = arena_dup(c->arena, s, sizeof *s);
-    const Dim *from[3] = {s->subs, s->lo, s->hi};
-    int count[3] = {s->subs ? s->rank : 0, s->n_lo, s->n_hi};
-    const Dim **at[3] = {&to->subs, &to->lo, &to->hi};
-    for (int k = 0; k < 3; k++) {
-        Dim *d = ARENA_ARRAY(c->arena, Dim, count[k] + 1);
-        for (int j = 0; j < count[k]; j++)
-            d[j] = dim_subst(c->ctx, from[k][j], b, n);
-        if (count[k])
-            *at[k] = d;
+static const LoopStmt *without_single(Contraction *c, const LoopStmt *s) {
+    LoopBuf b = *loop_bufp(c->f, s->buf);
+    Dim one = dim_const(c->ctx, 1);
+    Dim *shape = ARENA_ARRAY(c->arena, Dim, b.rank + 1),
+        *subs = ARENA_ARRAY(c->arena, Dim, b.rank + 1);
+    int rank = 0;
+    for (int a = 0; a < b.rank; a++) {
+        if (b.shape[a] == one)
+            continue;
+        shape[rank] = b.shape[a];
+        subs[rank++] = s->subs[a];
     }
+    if (rank == b.rank || !rank)
+        return s;
+    b.kind = BUF_ALIAS;
+    b.alias = s->buf;
+    b.offset = NULL;
+    b.data = NULL;
+    b.written = false;
+    b.rank = rank;
+    b.shape = shape;
+    LoopStmt *to = arena_dup(c->arena, s, sizeof *s);
+    to->buf = loop_buf(c->m, c->f, b);
+    to->rank = rank;
+    to->subs = subs;
     return to;
 }
 
-static bool once(const TileLoop *l) {
-    return l->n == 1 && l->loop->n_lo == 1 && l->loop->n_hi == 1;
-}
-
-static int keep(TileLoop *l, int n, int least, DimBinding *b, int *n_b) {
-    int kept = 0;
-    for (int k = 0; k < n; k++) {
-        if (once(&l[k]) && kept + (n - k) > least)
-            b[(*n_b)++] = (DimBinding){l[k].sym, l[k].lo};
-        else
-            l[kept++] = l[k];
-    }
-    return kept;
-}
-
-static void leave_out_single(Contraction *c) {
-    DimBinding b[2 * TILE_LOOPS];
-    int n = 0;
-    c->n_out = keep(c->out, c->n_out, 1, b, &n);
-    c->n_red = keep(c->red, c->n_red, 1, b, &n);
-    if (!n)
-        return;
-    for (int k = 0; k < c->n_red; k++)
-        c->red[k].loop = with(c, c->red[k].loop, b, n);
+static void leave_out_axes(Contraction *c) {
+    bool cell = c->init->kind == LOOP_LOAD && c->init->buf.id == c->store->buf.id;
     for (int k = 0; k < 2; k++)
-        c->load[k] = with(c, c->load[k], b, n);
-    for (int k = 0; k < c->n_post; k++)
-        c->post[k] = with(c, c->post[k], b, n);
-    c->init = with(c, c->init, b, n);
-    c->store = with(c, c->store, b, n);
+        c->load[k] = without_single(c, c->load[k]);
+    c->store = without_single(c, c->store);
+    if (!cell)
+        c->init = c->init->kind == LOOP_LOAD ? without_single(c, c->init) : c->init;
+    else if (c->init->rank != c->store->rank) {
+        LoopStmt *to = arena_dup(c->arena, c->init, sizeof *to);
+        to->buf = c->store->buf;
+        to->rank = c->store->rank;
+        to->subs = c->store->subs;
+        c->init = to;
+    }
 }
 
 bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s, Contraction *c) {
@@ -265,6 +262,6 @@ bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s,
     const LoopBody *cell;
     if (!output_loops(c, &cell) || !cell_of(c, cell) || !memory_allowed(c))
         return false;
-    leave_out_single(c);
+    leave_out_axes(c);
     return true;
 }

@@ -259,7 +259,19 @@ static int item_of(const Scheme *s, TileKind kind) {
     return -1;
 }
 
-static void places(const Contraction *c, Scheme *s) {
+/* The sums of several rows of tiles go to the result together, as far as they stay in the cache. */
+static void widen_sums(const Contraction *c, const Target *t, Scheme *s) {
+    double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes * guess_long(&c->out[s->u]);
+    while (s->place_out > 0 && s->items[s->place_out - 1].kind == TILE_OUT) {
+        const TileLoop *l = &c->out[s->items[s->place_out - 1].at];
+        bytes *= guess(l);
+        if (l->n < 0 || bytes > 0.75 * (double)t->l1_bytes || s->job == s->place_out - 1)
+            return;
+        s->place_out--;
+    }
+}
+
+static void places(const Contraction *c, const Target *t, Scheme *s) {
     s->place_b = 0;
     while (s->place_b < s->n_items && b_has(c, s, s->items[s->place_b]))
         s->place_b++;
@@ -274,6 +286,8 @@ static void places(const Contraction *c, Scheme *s) {
     if (!s->a_in_job)
         s->place_a = 0;
     s->place_out = red >= 0 ? red : s->n_items - 1;
+    if (red < 0 && !s->direct_out)
+        widen_sums(c, t, s);
 }
 
 /* Can the other factor be packed in blocks of u? Every axis has an index of its own. */
@@ -396,7 +410,10 @@ static void consider_a(const Contraction *c, Scheme *s) {
         for (int k = 0; k < c->n_red; k++)
             far = dim_mentions(last, c->red[k].sym) ? 1.0 : far;
     }
-    s->pack_a = may_pack_a(c, s) && packed < s->cost * (far - 0.97);
+    bool known = true; /* packed at once, it is no larger than what a tile goes through */
+    for (int k = 0; k < c->n_out; k++)
+        known = known && (k == s->u || !tile_in(a, c->out[k].sym) || all_others_in_both(c, s));
+    s->pack_a = known && may_pack_a(c, s) && packed < s->cost * (far - 0.97);
     s->cost = s->pack_a ? s->cost + packed : s->cost * far;
 }
 
@@ -465,6 +482,6 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     if (best->cost * target_lanes(t, c->dt) > most)
         return false;
     divide(c, best, work);
-    places(c, best);
+    places(c, t, best);
     return true;
 }

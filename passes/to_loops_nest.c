@@ -16,7 +16,7 @@ typedef struct NestEmit {
     bool settled;
     NestLimit *limits;
     int n_limits, n_outputs;
-    int when_level;  /* level of the loop that runs only where `when` is true; -1: none */
+    int when_level; /* level of the loop that runs only where `when` is true; -1: none */
     const BodyInst *when;
     Dim lin; /* ARGMAX: row-major number among the reduced indices */
     Str name;
@@ -247,7 +247,8 @@ static const Dim *cell_subs(Ctx *ctx, const Nest *n, Dim group) {
     return at;
 }
 
-/* Terms select(mask[..], x, 0) of a sum: the loops inside those that the mask depends on run where it is true. */
+/* Terms select(mask[..], x, 0) of a sum: the loops inside those that the mask depends on run where
+ * it is true. */
 static void find_when(NestEmit *e) {
     const Body *b = &e->n->body;
     const BodyInst *last = &b->insts[b->n - 1];
@@ -255,7 +256,8 @@ static void find_when(NestEmit *e) {
     if (e->n->op != NEST_SUM || !e->settled || last->kind != BODY_OP || last->op != SC_select)
         return;
     const BodyInst *zero = &b->insts[last->args[2]], *mask = &b->insts[last->args[0]];
-    bool is_zero = zero->kind == BODY_CONST && (dtype_is_real(zero->dt) ? zero->k.f == 0 : zero->k.i == 0);
+    bool is_zero =
+        zero->kind == BODY_CONST && (dtype_is_real(zero->dt) ? zero->k.f == 0 : zero->k.i == 0);
     if (!is_zero || mask->kind != BODY_READ || mask->has_fill)
         return;
     int level = e->n_outputs;
@@ -274,10 +276,34 @@ static void find_when(NestEmit *e) {
     e->expr = lower_expand_body(ctx, &alone, e->body.lb->target);
 }
 
+/* Without indices of one value (which no guard mentions): a loop of one iteration would hide from
+ * later passes that the loops around it and in it are neighbours. */
+static const Nest *without_single(Ctx *ctx, const Nest *n) {
+    DimBinding *b = ARENA_ARRAY(&ctx->perm, DimBinding, n->n_box + 1);
+    NestIndex *box = ARENA_ARRAY(&ctx->perm, NestIndex, n->n_box + 1);
+    int kept = 0, gone = 0;
+    for (int k = 0; k < n->n_box; k++) {
+        bool guarded = n->box[k].extent != dim_const(ctx, 1);
+        for (int g = 0; g < n->n_guards; g++)
+            guarded = guarded || dim_mentions(n->guards[g].form, n->box[k].sym);
+        if (guarded)
+            box[kept++] = n->box[k];
+        else
+            b[gone++] = (DimBinding){n->box[k].sym, dim_const(ctx, 0)};
+    }
+    if (!gone)
+        return n;
+    Nest *to = ARENA_NEW(&ctx->perm, Nest);
+    *to = nest_subst(ctx, n, b, gone);
+    to->box = box;
+    to->n_box = kept;
+    return to;
+}
+
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init,
                 Dim group) {
     Ctx *ctx = lb->c.m->ctx;
-    const Nest *n = &op->nest;
+    const Nest *n = without_single(ctx, &op->nest);
     NestEmit e = {
         .body = {.lb = lb, .nest = n, .operands = operands}, .n = n, .out = out, .init = init};
     e.at = cell_subs(ctx, n, group);
