@@ -460,7 +460,7 @@ static int whole_outputs(const TileEmit *e, Dim *extent) {
     int64_t coef;
     int n = 0, v_axis = tile_axis(c, c->store, c->out[e->s->v].sym, &coef);
     *extent = dim_const(c->ctx, 1);
-    if (coef != 1 || e->s->job == e->s->n_items - 1)
+    if (coef != 1)
         return 0;
     for (int k = c->n_out - 1; k >= 0; k--) {
         int axis = c->store->rank - 1 - n;
@@ -472,6 +472,10 @@ static int whole_outputs(const TileEmit *e, Dim *extent) {
             break;
         *extent = dim_mul(c->ctx, *extent, c->out[k].extent);
         n++;
+    }
+    if (e->s->job == e->s->n_items - 1) { /* a part of whole blocks of rows */
+        const TileLoop *u = &c->out[e->s->u];
+        return n == 1 && u->n > 0 && u->n % e->s->rows == 0 && u->first == 0;
     }
     return *extent ? n : 0;
 }
@@ -504,7 +508,13 @@ static bool turn_sums(TileEmit *e) {
     bodies[opened] = e->cur.at;
     loops[opened++] = tile_loop(e, part, zero, dim_const(ctx, e->s->vectors), left);
     bodies[opened] = e->cur.at;
-    loops[opened++] = loop_for(&e->cur, at, &zero, 1, &extent, 1, lanes, NULL, 0);
+    Dim from = zero, end = extent;
+    bool part_of_rows = e->s->job == e->s->n_items - 1;
+    if (part_of_rows) {
+        from = dim_scale(ctx, e->part_lo, e->s->rows);
+        end = dim_scale(ctx, e->part_hi, e->s->rows);
+    }
+    loops[opened++] = loop_for(&e->cur, at, &from, 1, &end, 1, lanes, NULL, 0);
     Dim lane = dim_scale(ctx, dim_of(ctx, part), lanes);
     subs[n] = dim_of(ctx, at);
     subs[n + 1] = lane;
@@ -521,8 +531,8 @@ static bool turn_sums(TileEmit *e) {
               .from_step = 1,
               .to_step = 1,
               .n_from = lanes};
-    if (!dim_is_const(extent, &size) || size % lanes)
-        t.rows_left = dim_sub(ctx, extent, dim_of(ctx, at));
+    if (part_of_rows || !dim_is_const(extent, &size) || size % lanes)
+        t.rows_left = dim_sub(ctx, end, dim_of(ctx, at));
     tile_turn(e, &t);
     while (opened-- > 0)
         loop_end(&e->cur, loops[opened], bodies[opened], NULL);

@@ -173,12 +173,13 @@ static bool find_pieces(const Contraction *c, Scheme *s) {
 
 /* ---- the order of the loops around the tile */
 
-/* Bytes of the factor that varies with v, as far as reductions and v reach. */
-static double bytes_of_b(const Contraction *c, const Scheme *s) {
-    double bytes = (double)dtype_size(c->dt) * guess(&c->out[s->v]);
-    for (int k = 0; k < c->n_red; k++)
-        if (tile_in(c->load[s->b], c->red[k].sym))
-            bytes *= guess(&c->red[k]);
+/* Bytes of the memory that a factor is read from. */
+static double bytes_of(const Contraction *c, const LoopStmt *factor) {
+    const LoopBuf *b = loop_bufp(c->f, factor->buf);
+    double bytes = (double)dtype_size(b->dt);
+    int64_t n;
+    for (int a = 0; a < b->rank; a++)
+        bytes *= dim_is_const(b->shape[a], &n) ? (double)n : SYMBOLIC;
     return bytes;
 }
 
@@ -186,9 +187,10 @@ static void add_item(Scheme *s, TileKind kind, int at) {
     s->items[s->n_items++] = (TileItem){kind, at};
 }
 
-static void add_others(const Contraction *c, Scheme *s) {
+static void add_others(const Contraction *c, Scheme *s, int from, int to) {
+    int n = 0;
     for (int k = 0; k < c->n_out; k++)
-        if (k != s->v && k != s->u)
+        if (k != s->v && k != s->u && n++ >= from && n <= to)
             add_item(s, TILE_OUT, k);
 }
 
@@ -218,21 +220,42 @@ static bool all_others_in_both(const Contraction *c, const Scheme *s) {
     return true;
 }
 
+/* How many of the other outputs stand outside the blocks of vectors? Those inside, and what is left
+ * of a factor under those outside, either stay in the cache together or are read again. */
+static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) {
+    double a = bytes_of(c, c->load[1 - s->b]), b = bytes_of(c, c->load[s->b]);
+    double room = 0.9 * (double)t->l2_bytes, again_b = 1, least = 1e300;
+    double w = s->vectors * s->lanes, blocks = guess_long(&c->out[s->v]) / w, slab = b / blocks,
+           part = a;
+    int best = 0, n = 0;
+    for (int k = 0; k <= c->n_out; k++) {
+        if (k == s->v || k == s->u)
+            continue;
+        double traffic =
+            b * (b + part <= room ? 1 : again_b) + a * (part + slab <= room ? 1 : blocks);
+        if (traffic < 0.8 * least) {
+            least = traffic;
+            best = n;
+        }
+        n++;
+        if (k == c->n_out)
+            break;
+        double extent = guess(&c->out[k]);
+        again_b *= tile_in(c->load[s->b], c->out[k].sym) ? 1 : extent;
+        part /= tile_in(c->load[1 - s->b], c->out[k].sym) ? extent : 1;
+    }
+    return best;
+}
+
 static void order(const Contraction *c, const Target *t, Scheme *s) {
     bool outside = hoists(c, t, s);
     s->n_items = s->n_inner = 0;
-    bool matrix = all_others_in_both(c, s); /* a product of matrices, perhaps a batch of them */
-    if (outside) {
-        add_item(s, TILE_V_BLOCKS, s->v);
+    int n = outside ? 0 : all_others_in_both(c, s) ? TILE_LOOPS : outside_of_v(c, t, s);
+    add_others(c, s, 0, n);
+    add_item(s, TILE_V_BLOCKS, s->v);
+    if (outside)
         add_item(s, TILE_RED, 0);
-        add_others(c, s);
-    } else if (matrix || bytes_of_b(c, s) <= (double)t->l2_bytes / 2) {
-        add_others(c, s);
-        add_item(s, TILE_V_BLOCKS, s->v);
-    } else {
-        add_item(s, TILE_V_BLOCKS, s->v);
-        add_others(c, s);
-    }
+    add_others(c, s, n, TILE_LOOPS);
     add_item(s, TILE_U_BLOCKS, s->u);
     for (int k = outside; k < c->n_red; k++)
         s->inner[s->n_inner++] = k;
@@ -328,14 +351,15 @@ static void divide(const Contraction *c, Scheme *s, double work) {
     if (groups < 2 || work < LEAST_JOB_WORK)
         return;
     int64_t best = 1;
-    if (s->items[0].kind == TILE_V_BLOCKS && s->n_items > 2) {
-        int64_t n = item_blocks(c, s, 0);
-        s->job = n == 1 ? -1 : 0;
-        best = n;
-    } else {
+    int64_t n_v = item_blocks(c, s, 0);
+    if (s->items[0].kind == TILE_V_BLOCKS && s->n_items > 2 && (n_v >= 2 || n_v < 0)) {
+        s->job = 0;
+        best = n_v;
+    } else if (item_of(s, TILE_RED) < 0) {
         for (int k = 0; k < s->n_items; k++) {
-            if (s->items[k].kind != TILE_OUT &&
-                (s->items[k].kind != TILE_U_BLOCKS || best > 1 || s->job >= 0))
+            bool even = c->out[s->u].n > 0 && c->out[s->u].n % s->rows == 0;
+            if (s->items[k].kind == TILE_V_BLOCKS ||
+                (s->items[k].kind == TILE_U_BLOCKS && s->job >= 0 && !even))
                 continue;
             int64_t n = item_blocks(c, s, k);
             if (s->job < 0 ? n != 1
