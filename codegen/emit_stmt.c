@@ -216,11 +216,12 @@ static bool has_named_loop(const LoopBody *b) {
     return false;
 }
 
-/* Loops at the top, in a job or in a slice are kernels; of those without a name the larger ones, where no kernel stands inside. */
+/* Loops at the top, in a job or in a slice are kernels; of those without a name the larger ones, where no kernel stands inside.
+ * A pass that names loops further inside wants their registers for themselves. */
 static bool is_kernel(FnEmit *f, const LoopStmt *s) {
-    enum { SMALL = 4 };
+    enum { SMALL = 4, DEEP = 8 };
     bool named = s->name || (s->body.stmts.n >= SMALL && !has_named_loop(&s->body));
-    return named && !f->in_kernel && f->levels.n <= 3 && !s->n_carried && is_closed(f, s);
+    return named && !f->in_kernel && f->levels.n <= (s->name ? DEEP : 3) && !s->n_carried && is_closed(f, s);
 }
 
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {

@@ -28,6 +28,9 @@ DimSym tile_fresh(TileEmit *e, const char *base) {
     return e->names[e->n_names++] = s;
 }
 
+/* The loops that are functions of their own: packing, tiles, copies of sums. */
+Str tile_name(const TileEmit *e) { return e->c->root->name ? e->c->root->name : e->c->f->name; }
+
 LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2) {
     Dim his[2] = {hi, hi2};
     return loop_for(&e->cur, i, &lo, 1, his, hi2 ? 2 : 1, 1, NULL, 0);
@@ -99,27 +102,20 @@ static void pieces(TileEmit *e) {
         if (p->single) { /* rows past the last whole block, in the part that holds that block */
             hi[0] = dim_addk(ctx, p->lo, 1);
         }
-        if (p->fixed >= 0 && !part) {
-            e->u0 = dim_addk(ctx, e->c->out[e->s->u].lo, p->fixed * e->s->rows);
-            e->ub = NULL;
+        LoopStmt *s = loop_for(&e->cur, block, lo, part ? 2 : 1, hi, part ? 2 : 1, 1, NULL, 0);
+        s->name = tile_name(e);
+        LoopBody *in = e->cur.at;
+        e->u0 = dim_add(ctx, e->c->out[e->s->u].lo, dim_scale(ctx, dim_of(ctx, block), e->s->rows));
+        if (p->single) {
+            DimSym row = tile_fresh(e, "row");
+            LoopStmt *r = tile_loop(e, row, dim_const(ctx, 0), p->hi, NULL);
+            e->u0 = dim_add(ctx, e->u0, dim_of(ctx, row));
             tile_kernel(e, p);
+            loop_end(&e->cur, r, in, NULL);
         } else {
-            LoopStmt *s = loop_for(&e->cur, block, lo, part ? 2 : 1, hi, part ? 2 : 1, 1, NULL, 0);
-            LoopBody *in = e->cur.at;
-            e->u0 =
-                dim_add(ctx, e->c->out[e->s->u].lo, dim_scale(ctx, dim_of(ctx, block), e->s->rows));
-            if (p->single) {
-                DimSym row = tile_fresh(e, "row");
-                LoopStmt *r = tile_loop(e, row, dim_const(ctx, 0), p->hi, NULL);
-                e->u0 = dim_add(ctx, e->u0, dim_of(ctx, row));
-                tile_kernel(e, p);
-                loop_end(&e->cur, r, in, NULL);
-            } else {
-                tile_kernel(e, p);
-            }
-            loop_end(&e->cur, s, outer, NULL);
+            tile_kernel(e, p);
         }
-        e->ub = block;
+        loop_end(&e->cur, s, outer, NULL);
     }
 }
 
@@ -160,7 +156,7 @@ static void jobs(TileEmit *e) {
     n = dim_sub(ctx, hi, lo);
     LoopStmt *s = tile_loop(e, job, dim_const(ctx, 0), jobs, NULL);
     s->parallel = true;
-    s->name = e->c->root->name;
+    s->name = tile_name(e);
     Dim first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
     e->part_lo = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, first, n), jobs));
     e->part_hi = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, next, n), jobs));
@@ -175,7 +171,6 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
     e.ub = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->u].sym->name));
     e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
     e.from_sums = s->items[s->place_out].kind == TILE_RED;
-    int first = to->stmts.n;
     if (s->place_b == 0)
         tile_pack(&e, &e.b, 0, true);
     if (s->pack_a && !s->a_in_job)
@@ -184,7 +179,4 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
         jobs(&e);
     else
         level(&e, 0);
-    for (int k = first; k < to->stmts.n; k++)
-        if (to->stmts.p[k]->kind == LOOP_FOR && !to->stmts.p[k]->name)
-            to->stmts.p[k]->name = c->root->name;
 }

@@ -40,6 +40,7 @@ typedef struct TileEmit {
 DimSym tile_fresh(TileEmit *e, const char *base);
 /* Is the index known when `place` items are open? */
 bool tile_known(const TileEmit *e, DimSym x, int place);
+Str tile_name(const TileEmit *e);
 /* Opens a loop over lo .. hi (a second bound unless NULL). */
 LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2);
 BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job);
@@ -66,11 +67,11 @@ typedef struct Turn {
     const Dim *from_subs, *to_subs;
     int from_axis, to_axis;
     int64_t from_step, to_step;
-    int n_from;     /* rows that there are */
-    Dim lanes_left; /* columns that there are, or NULL: all */
-    Dim rows_left;  /* instead of n_from where it is no constant; then all columns are there */
+    int n_from;   /* rows that there are */
+    bool by_rows; /* `at` counts rows, else columns */
 } Turn;
-void tile_turn(TileEmit *e, const Turn *t);
+/* For `at`, an index in the subscripts, from .. end: squares, and a part of one that is left. */
+void tile_turn(TileEmit *e, const Turn *t, DimSym at, Dim from, Dim end);
 BufId tile_merged(TileEmit *e, BufId buf, int from, int n); /* id 0: too large */
 
 /* tile_kernel.c */

@@ -143,13 +143,9 @@ static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
     TileEmit *e = y->e;
     Ctx *ctx = e->c->ctx;
     const LoopStmt *load = y->p->load;
-    int lanes = e->s->lanes;
-    int64_t n, step = 1;
+    int64_t step = 1;
     tile_axis(e->c, load, y->p->along, &step);
-    LoopBody *outer = e->cur.at;
     DimSym at = tile_fresh(e, "at");
-    Dim zero = dim_const(ctx, 0);
-    LoopStmt *s = loop_for(&e->cur, at, &zero, 1, &extent, 1, lanes, NULL, 0);
     DimBinding b = {y->p->along, dim_add(ctx, y->first, lane)};
     y->from[y->p->axis] = dim_subst(ctx, load->subs[y->p->axis], &b, 1);
     y->from[load->rank - tail] = dim_of(ctx, at);
@@ -164,10 +160,7 @@ static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
               .from_step = step,
               .to_step = 1,
               .n_from = rows};
-    if (!dim_is_const(extent, &n) || n % lanes)
-        t.lanes_left = dim_sub(ctx, extent, dim_of(ctx, at));
-    tile_turn(e, &t);
-    loop_end(&e->cur, s, outer, NULL);
+    tile_turn(e, &t, at, dim_const(ctx, 0), extent);
     e->n_names--;
 }
 
@@ -295,8 +288,15 @@ static void make_buffer(TileEmit *e, Packed *p, int place) {
                          p == &e->a ? e->s->a_in_job : place > 0);
 }
 
+static void name_from(const TileEmit *e, int first) {
+    for (int k = first; k < e->cur.at->stmts.n; k++)
+        if (e->cur.at->stmts.p[k]->kind == LOOP_FOR)
+            e->cur.at->stmts.p[k]->name = tile_name(e);
+}
+
 void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     Ctx *ctx = e->c->ctx;
+    int at = e->cur.at->stmts.n;
     layout(e, p, place, of_b);
     make_buffer(e, p, place);
     Copy y = {.e = e, .p = p};
@@ -304,6 +304,7 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     if (!p->by_block) {
         y.first = e->v0;
         copy_axes(&y, 0);
+        name_from(e, at);
         return;
     }
     LoopBody *outer = e->cur.at;
@@ -317,6 +318,7 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     copy_axes(&y, 0);
     loop_end(&e->cur, s, outer, NULL);
     e->n_names--;
+    name_from(e, at);
 }
 
 /* ---- sums */
@@ -372,6 +374,7 @@ static void open_cells(TileEmit *e, Cells *y) {
 }
 
 static void close_cells(TileEmit *e, Cells *y) {
+    y->loops[0]->name = tile_name(e);
     while (y->n-- > 0)
         loop_end(&e->cur, y->loops[y->n], y->bodies[y->n], NULL);
     e->n_names--;
@@ -507,14 +510,11 @@ static bool turn_sums(TileEmit *e) {
                    : NULL;
     bodies[opened] = e->cur.at;
     loops[opened++] = tile_loop(e, part, zero, dim_const(ctx, e->s->vectors), left);
-    bodies[opened] = e->cur.at;
     Dim from = zero, end = extent;
-    bool part_of_rows = e->s->job == e->s->n_items - 1;
-    if (part_of_rows) {
+    if (e->s->job == e->s->n_items - 1) {
         from = dim_scale(ctx, e->part_lo, e->s->rows);
         end = dim_scale(ctx, e->part_hi, e->s->rows);
     }
-    loops[opened++] = loop_for(&e->cur, at, &from, 1, &end, 1, lanes, NULL, 0);
     Dim lane = dim_scale(ctx, dim_of(ctx, part), lanes);
     subs[n] = dim_of(ctx, at);
     subs[n + 1] = lane;
@@ -530,10 +530,10 @@ static bool turn_sums(TileEmit *e) {
               .to_axis = tile_axis(c, c->store, v->sym, &coef),
               .from_step = 1,
               .to_step = 1,
-              .n_from = lanes};
-    if (part_of_rows || !dim_is_const(extent, &size) || size % lanes)
-        t.rows_left = dim_sub(ctx, end, dim_of(ctx, at));
-    tile_turn(e, &t);
+              .n_from = lanes,
+              .by_rows = true};
+    tile_turn(e, &t, at, from, end);
+    loops[0]->name = tile_name(e);
     while (opened-- > 0)
         loop_end(&e->cur, loops[opened], bodies[opened], NULL);
     e->n_names -= 2;

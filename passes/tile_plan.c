@@ -397,9 +397,11 @@ static double tile_cost(const Contraction *c, const Scheme *s) {
     return blocks * rows;
 }
 
-static bool registers_suffice(const Target *t, int vectors, int rows) {
+/* Sums, the operand that is held, one that streams, a product without fma; and one to spare,
+ * because a tile that fills all registers spills now and then. */
+static bool registers_suffice(const Contraction *c, const Target *t, int vectors, int rows) {
     int held = vectors < rows ? vectors : rows;
-    return vectors * rows + held + 1 < t->registers;
+    return vectors * rows + held + (c->fma ? 1 : 3) < t->registers - 1;
 }
 
 /* Elements of a factor (or of the result) for each product. */
@@ -444,7 +446,7 @@ static void consider_a(const Contraction *c, Scheme *s) {
 static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *best) {
     for (s.vectors = 1; s.vectors <= 6; s.vectors++)
         for (s.rows = 1; s.rows < TILE_U; s.rows++) {
-            if (!registers_suffice(t, s.vectors, s.rows) ||
+            if (!registers_suffice(c, t, s.vectors, s.rows) ||
                 (c->out[s.u].n > 0 && s.rows > c->out[s.u].n))
                 continue;
             order(c, t, &s);

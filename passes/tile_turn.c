@@ -37,12 +37,17 @@ static const Dim *moved(const TileEmit *e, const Dim *subs, int rank, int axis, 
     return to;
 }
 
-/* All lanes where k more than i are left, else none. */
-static Dim if_left(const TileEmit *e, Dim left, int i, int lanes) {
-    return left ? dim_scale(e->c->ctx, dim_addk(e->c->ctx, left, -i), lanes) : NULL;
+/* All of n lanes where more than i are left, else none. */
+static Dim if_left(const TileEmit *e, Dim left, int i, int n) {
+    int64_t k;
+    if (left && dim_is_const(left, &k))
+        return k > i ? NULL : dim_const(e->c->ctx, 0);
+    return left ? dim_scale(e->c->ctx, dim_addk(e->c->ctx, left, -i), n) : NULL;
 }
 
-void tile_turn(TileEmit *e, const Turn *t) {
+static bool none(Dim active) { return active && dim_is_zero(active); }
+
+static void square(TileEmit *e, const Turn *t, Dim rows_left, Dim lanes_left) {
     LoopCursor *c = &e->cur;
     int n = e->s->lanes;
     LVal v[MOST_LANES], next[MOST_LANES];
@@ -53,7 +58,11 @@ void tile_turn(TileEmit *e, const Turn *t) {
             continue;
         }
         const Dim *subs = moved(e, t->from_subs, from_rank, t->from_axis, i * t->from_step);
-        Dim active = t->lanes_left ? t->lanes_left : if_left(e, t->rows_left, i, n);
+        Dim active = lanes_left ? lanes_left : if_left(e, rows_left, i, n);
+        if (none(active)) {
+            v[i] = v[0];
+            continue;
+        }
         v[i] = loop_load_lanes(c, t->from, subs, n, active)->result;
     }
     for (int half = n / 2, round = 1; round < n; round *= 2) {
@@ -67,12 +76,30 @@ void tile_turn(TileEmit *e, const Turn *t) {
     }
     for (int i = 0; i < n; i++) {
         const Dim *subs = moved(e, t->to_subs, to_rank, t->to_axis, i * t->to_step);
+        Dim active = rows_left ? rows_left : if_left(e, lanes_left, i, n);
+        if (none(active))
+            continue;
         LoopStmt *s = loop_store(c, t->to, subs, v[i]);
-        if (t->rows_left)
-            s->active = t->rows_left;
-        else
-            s->active = if_left(e, t->lanes_left, i, t->n_from);
-        if (!s->active && t->n_from < n)
-            s->active = dim_const(e->c->ctx, t->n_from);
+        s->active = active || t->n_from == n ? active : dim_const(e->c->ctx, t->n_from);
     }
+}
+
+void tile_turn(TileEmit *e, const Turn *t, DimSym at, Dim from, Dim end) {
+    Ctx *ctx = e->c->ctx;
+    int lanes = e->s->lanes;
+    Dim count = dim_sub(ctx, end, from), size = dim_const(ctx, lanes);
+    Dim whole = dim_scale(ctx, dim_floordiv(ctx, count, size), lanes),
+        past = dim_sub(ctx, count, whole);
+    Dim full = dim_add(ctx, from, whole);
+    LoopBody *outer = e->cur.at;
+    if (!dim_is_zero(whole)) {
+        LoopStmt *s = loop_for(&e->cur, at, &from, 1, &full, 1, lanes, NULL, 0);
+        square(e, t, NULL, NULL);
+        loop_end(&e->cur, s, outer, NULL);
+    }
+    if (dim_is_zero(past))
+        return;
+    LoopStmt *s = loop_for(&e->cur, at, &full, 1, &end, 1, lanes, NULL, 0);
+    square(e, t, t->by_rows ? past : NULL, t->by_rows ? NULL : past);
+    loop_end(&e->cur, s, outer, NULL);
 }
