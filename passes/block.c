@@ -395,6 +395,35 @@ static bool same_blocks(const Block *b, int64_t x, int64_t y, int by, const Loop
     return true;
 }
 
+bool block_open(const BlockNest *nest, int level) {
+    const LoopStmt *s = nest->outs[level];
+    bool depends = s->n_lo != 1 || s->n_hi != 1;
+    for (int k = 0; k < nest->n_sums; k++)
+        depends |= mentions_one(nest->sums[k], s->index);
+    for (int k = level + 1; k < nest->n_outs; k++)
+        depends |= mentions_one(nest->outs[k], s->index);
+    return !depends;
+}
+
+/* Iterations from lo to hi, by blocks. */
+static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies c, LoopBody *to) {
+    int known = b->known.n;
+    LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
+    Dim bound[2] = {lo, hi};
+    const Dim *kept = arena_dup(b->arena, bound, sizeof bound);
+    n->lo = kept;
+    n->hi = kept + 1;
+    n->step = by * s->step;
+    n->body = (LoopBody){0};
+    forget_stored(b, &s->body);
+    known = known < b->known.n ? known : b->known.n;
+    if (by > 1)
+        c = multiply(b, c, s, dim_of(b->ctx, s->index), 0, by);
+    put_cell(b, s, c, &n->body);
+    b->known.n = known < b->known.n ? known : b->known.n;
+    vec_push(b->arena, &to->stmts, n);
+}
+
 static void put_blocks(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
     int64_t lo, hi;
     int by = b->plan->by[level];
@@ -409,6 +438,15 @@ static void put_blocks(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
         put_cell(b, s, c, &n->body);
         b->known.n = known < b->known.n ? known : b->known.n;
         vec_push(b->arena, &to->stmts, n);
+        return;
+    }
+    if (!constant) {
+        Dim block = dim_const(b->ctx, by * s->step);
+        Dim whole = dim_floordiv(b->ctx, dim_sub(b->ctx, s->hi[0], s->lo[0]), block);
+        Dim end = dim_add(b->ctx, s->lo[0], dim_mul(b->ctx, whole, block));
+        CTX_ASSERT(b->ctx, end);
+        put_open(b, s, s->lo[0], end, by, c, to);
+        put_open(b, s, end, s->hi[0], 1, c, to);
         return;
     }
     int64_t left = (hi - lo + s->step - 1) / s->step;
@@ -627,8 +665,10 @@ static bool bounds_allow(Ctx *ctx, const BlockNest *nest, int level, int64_t at)
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level) {
     const LoopStmt *s = nest->outs[level];
     int64_t lo, hi;
-    if (s->parallel || s->n_carried || !block_bounds(ctx, s, NULL, 0, &lo, &hi) || hi <= lo ||
-        !only_loops_and_values(&s->body) || !bounds_allow(ctx, nest, level, lo))
+    bool constant = block_bounds(ctx, s, NULL, 0, &lo, &hi);
+    if (s->parallel || s->n_carried || !only_loops_and_values(&s->body))
+        return false;
+    if (constant ? hi <= lo || !bounds_allow(ctx, nest, level, lo) : !block_open(nest, level))
         return false;
     Vary v = vary_of(ctx, scratch, f, s);
     return vary_independent(&v);

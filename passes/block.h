@@ -24,6 +24,9 @@ typedef struct BlockPlan {
 
 /* May iterations of the output loop nest->outs[level] stand in one block? */
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level);
+/* Has that loop one lower and one upper bound, which no sum's loop depends on? Then they need not be
+ * constant: the rest is a loop of its own. */
+bool block_open(const BlockNest *nest, int level);
 /* May what follows the sums be a nest of its own? */
 bool block_apart_allowed(const LoopFunc *f, const BlockNest *nest);
 /* First and last iteration (exclusive) of a loop; with `by` not NULL, where its index is `at`.

@@ -32,6 +32,7 @@ enum {
     MOST_POINTS = 32,  /* of unrolled loops */
     MOST_OPS = 4,      /* per sum: of bodies that are worth sharing */
     LONG_EPILOGUE = 6, /* operations */
+    LEAST_OPEN = 8,    /* terms of a sum over which loops of unknown extent are blocked */
     LATENCY = 4        /* cycles until a sum is ready for its next term */
 };
 
@@ -47,6 +48,7 @@ typedef struct Kernel {
     BlockNest nest;
     bool may[MOST_LEVELS];
     int64_t extent[MOST_LEVELS];           /* of output loops that may be blocked */
+    bool open[MOST_LEVELS];                /* of these: the extent is known at run time only */
     int64_t trip[MOST_LEVELS];             /* of sums' loops, the most; 0: not constant */
     bool ragged[MOST_LEVELS][MOST_LEVELS]; /* [output][sum]: its bounds depend on that */
     Load loads[MOST_LOADS];
@@ -171,9 +173,15 @@ static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
             n->extent[k] = (hi - lo + nest->outs[k]->step - 1) / nest->outs[k]->step;
         for (int j = 0; j < nest->n_sums; j++)
             n->ragged[k][j] = bounds_mention(nest->sums[j], nest->outs[k]->index);
+        n->open[k] = n->may[k] && !n->extent[k];
+        n->may[k] = n->extent[k] != 0;
     }
     for (int j = 0; j < nest->n_sums; j++)
         n->trip[j] = trip_of(ctx, n, j);
+    for (int k = 0; k < nest->n_outs; k++) { /* code for the rest is worth it for long sums */
+        n->open[k] = n->open[k] && n->trip[nest->n_sums - 1] >= LEAST_OPEN;
+        n->may[k] = n->may[k] || n->open[k];
+    }
 }
 
 /* ---- what a choice costs */
@@ -268,7 +276,7 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
         int level = k ? c->b : c->a, by = k ? c->by_b : c->by_a;
         if (level < 0)
             continue;
-        int64_t lo, hi, many = 1 + (n->extent[level] % by != 0), first[2], other[2];
+        int64_t lo, hi, many = 1 + (n->open[level] || n->extent[level] % by != 0), first[2], other[2];
         for (int j = 0; j <= last; j++) {
             if (!n->ragged[level][j])
                 continue;
@@ -295,6 +303,8 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
 
 static bool factor_allowed(const Kernel *n, int level, int by) {
     int64_t e = n->extent[level];
+    if (n->open[level])
+        return by == 2 || by == 3 || by == 4 || by == 6;
     if (by > e || by >= MOST_COPIES)
         return false;
     if (e % by == 0)
