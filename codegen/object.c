@@ -208,7 +208,7 @@ static bool begin_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, 
 }
 
 static Part *build_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, int *n) {
-    enum { ENOUGH = 1500, MOST = 8 }; /* statements worth a thread; modules */
+    enum { ENOUGH = 600, MOST = 6 }; /* statements worth a thread; modules */
     Kernels *kernels = ARENA_NEW(&ctx->perm, Kernels);
     long load[MOST] = {0};
     int cost = kernel_cost(m) / ENOUGH;
