@@ -1,12 +1,13 @@
 /* Exact fits: the compiled entry X_fit is called with the data and a start, and says what it found;
  * everything shown follows from that (fit_result.h). */
-#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "driver/fit_exact.h"
+#include "ir/dist.h"
 
 enum { MOST_WITH_ERRORS = 4096 }; /* elements; their covariance takes 128 MiB */
 
@@ -179,16 +180,73 @@ static void add_notes(Exact *x, FitResult *r) {
             str_fmt(x->s->ctx, "no standard errors: more than %d parameters", MOST_WITH_ERRORS));
 }
 
-/* "Beta-Bernoulli" of "beta.bernoulli" */
+/* The distribution of a rule's part, whose names are in lower case; NULL: it is something else. */
+static const char *dist_of_part(const char *part, size_t len) {
+    int n;
+    const DistDef *const *all = dist_all(&n);
+    for (int k = 0; k < n; k++)
+        if (strlen(all[k]->name) == len && strncasecmp(all[k]->name, part, len) == 0)
+            return all[k]->name;
+    return NULL;
+}
+
+/* "Beta-Bernoulli" of "beta.bernoulli", "Uniform" of "uniform.lo" */
 static const char *rule_name(Session *s, const char *rule) {
-    char *text = rule ? arena_dup(s->arena, rule, strlen(rule) + 1) : NULL;
-    for (char *c = text; c && *c; c++) {
-        if (*c == '.')
-            *c = '-';
-        else if (c == text || c[-1] == '-')
-            *c = (char)toupper((unsigned char)*c);
+    StrBuf sb = sb_new(s->arena);
+    for (const char *at = rule; at && *at;) {
+        size_t len = strcspn(at, ".");
+        const char *name = dist_of_part(at, len);
+        if (name)
+            sb_printf(&sb, sb.len ? "-%s" : "%s", name);
+        at += len + (at[len] == '.');
     }
-    return text;
+    return sb.len ? sb.text : NULL;
+}
+
+/* The densities of a parameter whose values begin at `at`; where it lies in `params` by its
+ * elements. */
+static FitPosterior posterior_of(const Exact *x, const AbiPosterior *p, const double *at) {
+    const AbiTensor *t = &x->f->block->params.p[p->tensor];
+    const DistDef *d = dist_named(p->family);
+    FitPosterior q = {
+        .family = p->family, .n_values = p->n_values, .values = at, .width = 1, .path = t->path};
+    while (q.elements == NULL || q.elements->tensor != p->tensor)
+        q.elements = q.elements ? q.elements + 1 : x->elements;
+    while (q.elements + q.count < x->elements + x->n && q.elements[q.count].tensor == p->tensor)
+        q.count++;
+    if (d && d->vector_draws && t->type.rank)
+        env_eval(x->s, &x->f->env, t->type.shape[t->type.rank - 1], t->path, &q.width);
+    return q;
+}
+
+/* What the closed form knows beyond its mode, by an entry of its own. */
+static void add_posterior(Exact *x, FitResult *r) {
+    Fit *f = x->f;
+    const AbiFit *fit = &f->block->fit;
+    const LoopFunc *lf = program_entry(&f->p, ENTRY_POSTERIOR, f->block->name);
+    int arg = lf ? call_arg(lf, ARG_VALUES) : -1;
+    int64_t bytes;
+    if (arg < 0 || x->info.method != BY_CLOSED ||
+        !env_eval(x->s, &f->env, lf->entry->args.p[arg].bytes, "posterior", &bytes))
+        return;
+    Call c = call_new(&f->p, lf, &f->env);
+    double *values = arena_alloc(x->s->arena, (size_t)bytes + 8);
+    fit_set_inputs(&c, &x->data);
+    call_set(&c, ARG_HYPER, &f->hyper);
+    call_set(&c, ARG_VALUES, values);
+    if (call_run(&c) != 0)
+        return;
+    StrBuf sb = sb_new(x->s->arena);
+    for (int k = 0; k < fit->posteriors.n; k++) {
+        FitPosterior p = posterior_of(x, &fit->posteriors.p[k], values);
+        p.alone = fit->posteriors.n == 1 && p.count == p.width;
+        fit_posterior_text(&sb, &p);
+        if (p.alone && p.count == 1)
+            r->posterior_mean =
+                fit_posterior_mean(x->s->ctx, x->s->arena, p.family, values, p.n_values);
+        values += p.n_values * p.count;
+    }
+    r->posterior = sb.len ? sb.text : NULL;
 }
 
 FitResult exact_result(Exact *x, bool map) {
@@ -209,6 +267,8 @@ FitResult exact_result(Exact *x, bool map) {
             env_get(&x->f->env, b->dims.p[0], &r.info.observations);
     }
     fit_rows(x->s->arena, &r, x->elements, x->n, x->best, has_errors(x) ? x->best_cov : NULL);
+    if (map)
+        add_posterior(x, &r);
     add_notes(x, &r);
     return r;
 }
@@ -296,6 +356,11 @@ static void diverges(Exact *x) {
     diag_help(ctx, d, "a prior makes the estimate finite: `~ Normal(0, 10)`");
 }
 
+static bool is_prob(const Exact *x) {
+    int64_t k = x->info.where;
+    return k >= 0 && k < x->n && x->elements[k].kind == KIND_PROB;
+}
+
 void exact_complain(Exact *x) {
     Ctx *ctx = x->s->ctx;
     Span span;
@@ -321,8 +386,8 @@ void exact_complain(Exact *x) {
                        "the density has no mode: it grows without bound as `%s` goes to the border "
                        "of its kind",
                        name);
-        diag_help(ctx, d,
-                  "a prior that is 0 there gives a mode: `~ InverseGamma(2, 1)` for a scale");
+        diag_help(ctx, d, "a prior that is 0 there gives a mode: `~ %s`",
+                  is_prob(x) ? "Beta(2, 2)" : "InverseGamma(2, 1)");
         break;
     default:
         d = diag_error(ctx, "E1206", span,

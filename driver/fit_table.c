@@ -213,7 +213,7 @@ void fit_table_both(StrBuf *sb, const FitResult *mle, const FitResult *map) {
         if (mle) {
             put_short(sb, name, &mle->rows[k], "MLE");
             if (k == 0 && map->posterior) {
-                sb_put(sb, "        ");
+                sb_printf(sb, "%*s", isnan(mle->rows[k].std_error) ? 19 : 8, "");
                 put_posterior(sb, map);
             }
             sb_putc(sb, '\n');
