@@ -62,6 +62,21 @@ static bool is_repeated(const Diags *ds, const Diag *d) {
     return false;
 }
 
+static const struct {
+    const char *code, *text;
+} helps[] = {
+#define HELP(code, text) {#code, text},
+#include "base/help.def"
+#undef HELP
+};
+
+const char *diag_default_help(const char *code) {
+    for (size_t i = 0; i < sizeof helps / sizeof *helps; i++)
+        if (strcmp(helps[i].code, code) == 0)
+            return helps[i].text;
+    return NULL;
+}
+
 /* A definition is checked once a call, so the same words about the same place may come again: they
  * are said once. The caller gets a diagnostic in any case, to hang labels on. */
 static Diag *add(Ctx *ctx, Severity severity, const char *code, const char *warning, Span span,
@@ -73,6 +88,7 @@ static Diag *add(Ctx *ctx, Severity severity, const char *code, const char *warn
     d->warning = warning;
     d->span = span;
     d->message = format_text(ctx, fmt, ap);
+    d->help = diag_default_help(code);
     if (is_repeated(ds, d))
         return d;
     if (severity == SEV_WARNING) {
@@ -170,7 +186,7 @@ const char *diag_nearest(const char *name, const char *const *candidates, int n)
     if (len > NEAR_MAX)
         return NULL;
     const char *best = NULL;
-    int best_distance = least((int)len - 1, ((int)len + 2) / 3) + 1;
+    int best_distance = least((int)len - 1, ((int)len + 1) / 3) + 1;
     for (int i = 0; i < n; i++) {
         size_t m = strlen(candidates[i]);
         if (m > NEAR_MAX || strcmp(candidates[i], name) == 0)

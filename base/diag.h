@@ -55,7 +55,11 @@ Diag *diag_warning(Ctx *ctx, const char *code, const char *name, Span span, cons
 void diag_here(Ctx *ctx, Diag *d, const char *fmt, ...) CNNC_PRINTF(3, 4);
 void diag_label(Ctx *ctx, Diag *d, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5);
 void diag_note(Ctx *ctx, Diag *d, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5);
+/* Replaces the help that base/help.def has for the code. */
 void diag_help(Ctx *ctx, Diag *d, const char *fmt, ...) CNNC_PRINTF(3, 4);
+
+/* The row of base/help.def, or NULL. */
+const char *diag_default_help(const char *code);
 
 /* rustc's layout (docs: errors), with the source lines; control characters of the user's text are escaped. */
 void diag_render_text(Ctx *ctx, const Diag *d, bool color, StrBuf *out);

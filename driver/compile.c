@@ -114,6 +114,42 @@ static void print_memory(Session *s, const LoopModule *m) {
             sb_printf(&s->out, "%s_work_bytes = %s\n", m->funcs.p[k]->entry->cname, dim_text(s->ctx, m->funcs.p[k]->entry->work_bytes));
 }
 
+/* A name as make reads it. */
+static void put_make_name(StrBuf *sb, const char *name) {
+    for (; *name; name++) {
+        if (*name == '$')
+            sb_putc(sb, '$');
+        if (*name == ' ' || *name == '#' || *name == '\\' || *name == ':')
+            sb_putc(sb, '\\');
+        sb_putc(sb, *name);
+    }
+}
+
+/* OUT...: the source and what it imports; an empty rule for each import, so that one may be removed. */
+static bool write_deps(Session *s, const Outputs *all) {
+    StrBuf sb = sb_new(s->arena);
+    for (int k = 0; k < all->n; k++) {
+        sb_put(&sb, k ? " " : "");
+        put_make_name(&sb, all->p[k].path);
+    }
+    sb_put(&sb, ":");
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t k = 1, n = 0; k <= s->ctx->n_files; k++) {
+            if (strcmp(s->ctx->files[k].name, "prelude.cnn") == 0 || strcmp(s->ctx->files[k].name, "-") == 0)
+                continue;
+            if (pass && !n++)
+                continue;
+            sb_put(&sb, pass ? "" : " ");
+            put_make_name(&sb, s->ctx->files[k].name);
+            sb_put(&sb, pass ? ":\n" : "");
+        }
+        sb_put(&sb, pass ? "" : "\n");
+    }
+    const char *path = s->o.deps_file, *first = all->p[0].path, *dot = strrchr(first, '.'), *slash = strrchr(first, '/');
+    int stem = dot && (!slash || dot > slash) ? (int)(dot - first) : (int)strlen(first);
+    return session_write(s, path ? path : str_fmt(s->ctx, "%.*s.d", stem, first), sb.text, sb.len);
+}
+
 void command_compile(Session *s) {
     const char *path = s->args.p[0], *base = session_base(s, path);
     if (s->args.n > 1)
@@ -138,6 +174,10 @@ void command_compile(Session *s) {
             session_fail(s, EXIT_FILE);
             return;
         }
+    }
+    if ((s->o.deps || s->o.deps_file) && !write_deps(s, &all)) {
+        session_fail(s, EXIT_FILE);
+        return;
     }
     if (s->o.print_memory)
         print_memory(s, m);

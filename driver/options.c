@@ -32,6 +32,8 @@ static const Row rows[] = {
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
+const char *const options_warnings[] = {"support", "unused", "dead-grad", "logit", "domain", "ident", "cast", "spacing", NULL};
+
 void options_defaults(Options *o) {
     *o = (Options){0};
     for (int k = 0; k < N_ROWS; k++) {
@@ -43,7 +45,7 @@ void options_defaults(Options *o) {
     }
 }
 
-/* The row of an argument and where its value begins ("" : the next word). -O2, -DK=5 and -Wno-x hold theirs. */
+/* The row of an argument and where its value begins ("" : the next word). -O2, -DK=5, -Idir and -Wno-x hold theirs. */
 static const Row *row_of(const char *arg, const char **value) {
     size_t n = strcspn(arg, "=");
     *value = arg[n] ? arg + n + 1 : NULL;
@@ -51,7 +53,7 @@ static const Row *row_of(const char *arg, const char **value) {
         if (strlen(rows[k].name) == n && strncmp(rows[k].name, arg, n) == 0)
             return &rows[k];
     for (int k = 0; k < N_ROWS; k++)
-        if ((strcmp(rows[k].name, "-O") == 0 || strcmp(rows[k].name, "-D") == 0) && strncmp(arg, rows[k].name, 2) == 0) {
+        if ((strcmp(rows[k].name, "-O") == 0 || strcmp(rows[k].name, "-D") == 0 || strcmp(rows[k].name, "-I") == 0) && strncmp(arg, rows[k].name, 2) == 0) {
             *value = arg + 2;
             return &rows[k];
         }
@@ -107,10 +109,28 @@ static void set(Session *s, const Row *r, const char *value) {
     }
 }
 
+/* -Wunused, -Wno-unused: all are on unless they are switched off. */
 static bool warning_flag(Session *s, const char *arg) {
-    if (strncmp(arg, "-Wno-", 5) == 0)
-        vec_push(s->arena, &s->o.wno, arg + 5);
-    return strncmp(arg, "-W", 2) == 0 && strcmp(arg, "-Werror") != 0;
+    bool no = strncmp(arg, "-Wno-", 5) == 0;
+    if (strncmp(arg, "-W", 2) != 0 || strcmp(arg, "-Werror") == 0)
+        return false;
+    const char *name = arg + (no ? 5 : 2);
+    bool known = false;
+    for (int k = 0; options_warnings[k]; k++)
+        known |= strcmp(options_warnings[k], name) == 0;
+    if (known && no)
+        vec_push(s->arena, &s->o.wno, name);
+    for (int k = 0; known && !no && k < s->o.wno.n; k++)
+        if (strcmp(s->o.wno.p[k], name) == 0)
+            s->o.wno.p[k--] = s->o.wno.p[--s->o.wno.n];
+    if (known)
+        return true;
+    int n = 0;
+    while (options_warnings[n])
+        n++;
+    const char *near = diag_nearest(name, options_warnings, n);
+    session_usage(s, "there is no warning `%s`; %s%s%s", name, near ? "did you mean `" : "they are unused, logit, domain, ...", near ? near : "", near ? "`?" : "");
+    return true;
 }
 
 static void one_of(Session *s, const char *name, const char *value, const char *a, const char *b, const char *c) {
@@ -118,8 +138,51 @@ static void one_of(Session *s, const char *name, const char *value, const char *
         session_usage(s, "%s is %s, %s%s%s, not `%s`", name, a, c ? b : "or ", c ? " or " : b, c ? c : "", value);
 }
 
-void options_parse(Session *s, int argc, char **argv) {
+/* The words of a file, as a shell divides them: blanks, quotes, backslashes; `@FILE` in it again, to a depth. */
+static void add_file_words(Session *s, Strings *out, const char *path, int depth) {
+    size_t len;
+    if (depth > 8) {
+        session_usage(s, "@%s: files of arguments name one another", path);
+        return;
+    }
+    const char *text = session_read(s, path, &len);
+    for (size_t k = 0; text && k < len;) {
+        StrBuf word = sb_new(s->arena);
+        char quote = 0;
+        if (strchr(" \t\r\n", text[k])) {
+            k++;
+            continue;
+        }
+        for (; k < len && (quote || !strchr(" \t\r\n", text[k])); k++) {
+            char c = text[k];
+            if (c == quote)
+                quote = 0;
+            else if (!quote && (c == '"' || c == '\''))
+                quote = c;
+            else if (c == '\\' && quote != '\'' && k + 1 < len)
+                sb_putc(&word, text[++k]);
+            else
+                sb_putc(&word, c);
+        }
+        sb_put(&word, "");
+        if (word.len && word.text[0] == '@')
+            add_file_words(s, out, word.text + 1, depth + 1);
+        else
+            vec_push(s->arena, out, word.len ? word.text : "");
+    }
+}
+
+void options_parse(Session *s, int n_words, char **words) {
     bool plain = false;
+    Strings all = {0};
+    for (int k = 0; k < n_words; k++) {
+        if (k && words[k][0] == '@' && words[k][1])
+            add_file_words(s, &all, words[k] + 1, 0);
+        else
+            vec_push(s->arena, &all, words[k]);
+    }
+    int argc = all.n;
+    const char **argv = all.p;
     for (int k = 1; k < argc; k++) {
         const char *arg = argv[k], *value;
         if (plain || arg[0] != '-' || strcmp(arg, "-") == 0) {
@@ -158,6 +221,14 @@ void options_parse(Session *s, int argc, char **argv) {
         session_usage(s, "-O%lld: the levels are 0 to 3", (long long)s->o.level);
     if (s->o.groups < 1 || s->o.groups > 1024)
         session_usage(s, "--groups is 1 to 1024");
+}
+
+const OptionInfo *options_all(Session *s, int *n) {
+    OptionInfo *all = ARENA_ARRAY(s->arena, OptionInfo, N_ROWS);
+    for (int k = 0; k < N_ROWS; k++)
+        all[k] = (OptionInfo){rows[k].name, rows[k].value, rows[k].help};
+    *n = N_ROWS;
+    return all;
 }
 
 void options_help(StrBuf *out) {

@@ -77,8 +77,11 @@ static bool write_all(int fd, const char *data, size_t len) {
     return true;
 }
 
+/* Devices and pipes are written as they are, /dev/stdout too where it is a file: a rename would replace the link. */
 bool session_is_special(const char *path) {
     struct stat st;
+    if (strncmp(path, "/dev/", 5) == 0)
+        return true;
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
@@ -153,15 +156,46 @@ AstFile *session_parse(Session *s, const char *path) {
     return NULL;
 }
 
+/* A file is read once, whatever it is called, so that imports in a circle end. */
+static uint32_t read_before(const Ctx *ctx, const char *path) {
+    struct stat x, y;
+    if (stat(path, &x))
+        return 0;
+    for (uint32_t k = 1; k <= ctx->n_files; k++)
+        if (stat(ctx->files[k].name, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino)
+            return k;
+    return 0;
+}
+
+/* Beside the importing file, else in the folders of -I. */
+static const char *find_import(Session *s, const char *from, const char *path) {
+    const char *slash = strrchr(from, '/');
+    const char *first = path[0] == '/' || !slash ? path : str_fmt(s->ctx, "%.*s/%s", (int)(slash - from), from, path);
+    if (path[0] == '/' || access(first, R_OK) == 0)
+        return first;
+    for (int k = 0; k < s->o.include.n; k++) {
+        const char *other = str_fmt(s->ctx, "%s/%s", s->o.include.p[k], path);
+        if (access(other, R_OK) == 0)
+            return other;
+    }
+    return first;
+}
+
 static const char *load_import(Ctx *ctx, void *self, const char *path, Span span, uint32_t *file) {
     Session *s = self;
-    const char *from = ctx->files[span.file].name, *slash = strrchr(from, '/');
-    const char *full = path[0] == '/' || !slash ? path : str_fmt(ctx, "%.*s/%s", (int)(slash - from), from, path);
+    const char *full = find_import(s, ctx->files[span.file].name, path);
+    struct stat st;
     FILE *f = fopen(full, "rb");
-    if (!f) {
-        const char *why = str_fmt(ctx, "cannot read `%s`: %s", full, strerror(errno));
+    if (!f || (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))) {
+        const char *why = str_fmt(ctx, "cannot read `%s`: %s", full, strerror(f ? EISDIR : errno));
         session_fail(s, EXIT_FILE);
+        if (f)
+            fclose(f);
         return why;
+    }
+    if ((*file = read_before(ctx, full)) != 0) {
+        fclose(f);
+        return NULL;
     }
     StrBuf sb = sb_new(s->arena);
     char block[65536];
@@ -192,7 +226,7 @@ static void parse_defines(Session *s) {
 
 LowerOptions session_lower_options(Session *s, const char *only) {
     parse_defines(s);
-    LowerOptions o = {.defines = s->defines, .n_defines = s->n_defines, .only = only, .load_import = load_import, .load_self = s};
+    LowerOptions o = {.mle = s->o.mle, .defines = s->defines, .n_defines = s->n_defines, .only = only, .load_import = load_import, .load_self = s};
     o.real = !s->o.real ? DT_NONE : strcmp(s->o.real, "f32") == 0 ? DT_F32 : DT_F64;
     return o;
 }

@@ -16,7 +16,7 @@ typedef VEC(const char *) Strings;
 /* What the command line says; every field has a row in options.def. */
 typedef struct Options {
     Strings out, emit, define, data, test, start, wno, only, before, after, disabled, include;
-    const char *real, *target, *march, *mcpu, *mattr, *prefix, *stop_after, *color, *diagnostics, *format, *save, *init, *resume, *weights, *out_file,
+    const char *real, *target, *march, *mcpu, *mattr, *prefix, *stop_after, *color, *diagnostics, *format, *deps_file, *save, *init, *resume, *weights, *out_file,
         *na, *method, *code, *file, *cache;
     int64_t level, groups, seed, threads, batch, epochs, patience, starts, max_errors;
     double holdout;

@@ -20,8 +20,12 @@ static const char *one_file(Session *s) {
 void command_check(Session *s) {
     const char *path = one_file(s);
     AstFile *file = path ? session_parse(s, path) : NULL;
-    if (file)
-        session_lower(s, file, NULL);
+    if (!file || !session_lower(s, file, NULL))
+        return;
+    LowerOptions o = session_lower_options(s, NULL);
+    frontend_tests(s->ctx, s->arena, file, &o);
+    if (diag_any_error(s->ctx))
+        session_fail(s, EXIT_PROGRAM);
 }
 
 void command_fmt(Session *s) {
@@ -176,6 +180,12 @@ void command_list(Session *s) {
 }
 
 void command_explain(Session *s) {
+    int n;
+    const ExplainPage *all = explain_pages(&n);
+    for (int k = 0; s->args.n == 1 && k < n; k++)
+        sb_printf(&s->out, "%s  %s\n", all[k].code, all[k].title);
+    if (s->args.n == 1)
+        return;
     const ExplainPage *p = s->args.n == 2 ? explain_find(s->args.p[1]) : NULL;
     if (p)
         explain_print(p, &s->out);

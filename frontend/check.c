@@ -81,6 +81,13 @@ static bool type_binds(const TypeExpr *t, Str dim) {
            axis_binds(t->args[0].value, dim);
 }
 
+static const char *dims_so_far(Elab *e, const Item *item) {
+    StrBuf sb = sb_new(e->arena);
+    for (int i = 0; i < item->n_dims; i++)
+        sb_printf(&sb, "%s, ", item->dims[i].name.text);
+    return sb.len ? sb.text : "";
+}
+
 /* An axis that is a name of nothing: no dim, no formal, no const. */
 static bool axis_unknown(Elab *e, const Item *item, const Expr *x) {
     if (x->kind != EXPR_NAME || x->path.n != 1)
@@ -98,19 +105,27 @@ static bool axis_unknown(Elab *e, const Item *item, const Expr *x) {
                 e->libs.p[l]->ast->items[i]->name.text == name)
                 return false;
     Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
-    diag_help(e->ctx, d, "declare the dim: `%s[%s]`", item->name.text, name);
+    diag_help(e->ctx, d, "declare the dim: `%s[%s%s]`", item->name.text, dims_so_far(e, item), name);
     mark_broken(e, item);
     return true;
+}
+
+static bool type_known(Elab *e, const Item *item, const TypeExpr *t) {
+    bool ok = true;
+    for (int i = 0; t && i < t->rank; i++)
+        ok &= !axis_unknown(e, item, t->shape[i]);
+    if (t && t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1)
+        ok &= !axis_unknown(e, item, t->args[0].value);
+    return ok;
 }
 
 static bool axes_known(Elab *e, const Item *item) {
     bool ok = true;
     for (int k = 0; k < item->n_formals; k++)
-        for (int i = 0; item->formals[k].type && i < item->formals[k].type->rank; i++)
-            ok &= !axis_unknown(e, item, item->formals[k].type->shape[i]);
+        ok &= type_known(e, item, item->formals[k].type);
     for (int k = 0; k < item->n_body; k++)
-        for (int i = 0; item->body[k]->kind == STMT_DATA && i < item->body[k]->type->rank; i++)
-            ok &= !axis_unknown(e, item, item->body[k]->type->shape[i]);
+        if (item->body[k]->kind == STMT_DATA)
+            ok &= type_known(e, item, item->body[k]->type);
     return ok;
 }
 
@@ -178,6 +193,30 @@ static const char *homes(StmtKind s) {
     }
 }
 
+static const char *instead(const Item *in, const Stmt *s) {
+    bool def = in->kind == ITEM_DEF;
+    switch (s->kind) {
+    case STMT_PARAM:
+    case STMT_STATE:
+        return def ? "make it a `model`, or pass the value as an argument" : NULL;
+    case STMT_UPDATE:
+        return def || in->kind == ITEM_TEST
+                   ? "a binding is `NAME = ...`; a new value takes a new name"
+                   : "bind a new name; only the states of a model change";
+    case STMT_RETURN:
+        return in->kind == ITEM_ESTIMATOR ? "an estimator shows values by `report NAME = ...`"
+                                          : "delete it";
+    case STMT_EXPECT:
+        return "write it in a test: `test \"name\" { expect ... }`";
+    case STMT_DATA:
+        return in->kind == ITEM_MODEL || def ? "what a model or def is given are its formals" : NULL;
+    case STMT_TILDE:
+        return "write an estimator that calls the model and says it there: `y ~ ...`";
+    default:
+        return "write it in an estimator";
+    }
+}
+
 static void check_places(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_body; i++) {
         const Stmt *s = item->body[i];
@@ -188,12 +227,15 @@ static void check_places(Elab *e, const Item *item) {
                        item->kind == ITEM_ESTIMATOR || item->kind == ITEM_OPTIMIZER ? "an" : "a",
                        item_keyword(item->kind));
         diag_note(e->ctx, d, (Span){0}, "`%s` stands in %s", stmt_keyword(s->kind), homes(s->kind));
+        const char *help = instead(item, s);
+        if (help)
+            diag_help(e->ctx, d, "%s", help);
         mark_broken(e, item);
     }
 }
 
 static void check_return(Elab *e, const Item *item) {
-    if (item->kind != ITEM_DEF && item->kind != ITEM_MODEL)
+    if ((item->kind != ITEM_DEF && item->kind != ITEM_MODEL) || check_is_broken(e, item))
         return;
     int at = -1;
     for (int i = 0; i < item->n_body && at < 0; i++)
@@ -239,6 +281,47 @@ static void check_bindings(Elab *e, const Item *item) {
         diag_note(e->ctx, d, first, "it got it here");
         mark_broken(e, item);
     }
+}
+
+static void check_reports(Elab *e, const Item *item) {
+    for (int i = 0; i < item->n_body; i++)
+        for (int k = 0; k < i; k++)
+            if (item->body[i]->kind == STMT_REPORT && item->body[k]->kind == STMT_REPORT &&
+                item->body[i]->name.text == item->body[k]->name.text) {
+                twice_error(e, item, &item->body[i]->name, "report");
+                return;
+            }
+}
+
+/* ---- optimizers: whether one is used or not */
+
+static void check_optimizer(Elab *e, const Item *item) {
+    if (item->kind != ITEM_OPTIMIZER || check_is_broken(e, item))
+        return;
+    bool updates = false;
+    if (item->n_formals < 2) {
+        elab_error(e, "E0524", item->name.span,
+                   "the first two formals of an optimizer are the parameter and its gradient");
+        mark_broken(e, item);
+        return;
+    }
+    Str p = item->formals[0].name.text;
+    for (int i = 0; i < item->n_body; i++) {
+        const Stmt *s = item->body[i];
+        updates |= s->kind == STMT_UPDATE && s->name.text == p;
+        if (s->kind != STMT_STATE || !s->type->has_shape)
+            continue;
+        elab_error(e, "E0527", s->type->span, "the state `%s` of an optimizer has a shape",
+                   s->name.text);
+        mark_broken(e, item);
+        return;
+    }
+    if (updates)
+        return;
+    Diag *d = elab_error(e, "E0528", item->close.file ? item->close : item->name.span,
+                         "the optimizer `%s` never updates its parameter `%s`", item->name.text, p);
+    diag_help(e->ctx, d, "update it: `%s := %s - lr * %s`", p, p, item->formals[1].name.text);
+    mark_broken(e, item);
 }
 
 /* ---- recursion */
@@ -314,6 +397,8 @@ static void check_items(Elab *e, const AstFile *file) {
         check_places(e, it);
         check_return(e, it);
         check_bindings(e, it);
+        check_reports(e, it);
+        check_optimizer(e, it);
         check_dims(e, it);
     }
 }

@@ -34,22 +34,16 @@ static bool predefined(const char *name) {
     return false;
 }
 
-static void unknown(Names *n, const char *code, const char *what, Str name, Span at,
-                    const char *near) {
-    Diag *d = elab_error(n->e, code, at, "unknown %s `%s`", what, name);
-    if (near)
-        diag_help(n->e->ctx, d, "did you mean `%s`?", near);
-    n->bad = true;
-}
-
 static void check_value(Names *n, const Expr *x) {
     Str name = x->path.names[0].text;
-    if (x->path.n != 1 || is_const(n->e, name) || predefined(name))
+    if (x->path.n != 1 || is_const(n->e, name) || predefined(name) ||
+        elab_may_be_imported(n->e, &x->path))
         return;
     for (int i = 0; i < n->known.n; i++)
         if (n->known.p[i] == name)
             return;
-    unknown(n, "E0401", "value", name, x->span, diag_nearest(name, n->known.p, n->known.n));
+    elab_unknown_value(n->e, &x->path, x->span, n->known.p, n->known.n);
+    n->bad = true;
 }
 
 static void check_function(Names *n, const Expr *x) {
@@ -61,7 +55,13 @@ static void check_function(Names *n, const Expr *x) {
         return;
     if (x->path.n == 1 && (elab_is_builtin(name) || dist_named(name) || wrapper))
         return;
-    unknown(n, "E0406", "function", name, x->path.span, elab_suggest_function(n->e, name));
+    bool first = false;
+    for (int i = 0; i < n->known.n; i++)
+        first |= n->known.p[i] == x->path.names[0].text;
+    if (elab_may_be_imported(n->e, &x->path))
+        return;
+    elab_unknown_function(n->e, &x->path, first);
+    n->bad = true;
 }
 
 static void check_expr(Names *n, const Expr *x) {

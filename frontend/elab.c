@@ -1,6 +1,8 @@
 /* Names and messages of the elaboration. */
 #include "frontend/elab.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/parse.h"
@@ -26,6 +28,9 @@ static void load_imports(Elab *e, Lib *l) {
                 : "imports are not available here";
         if (bad) {
             diag_error(e->ctx, "E0410", it->text_span, "cannot import \"%s\": %s", it->text, bad);
+            Import lost = {it->name.text, NULL};
+            vec_push(e->arena, &l->imports, lost);
+            l->lacks_import |= !it->name.text;
             continue;
         }
         Lib *found = NULL;
@@ -47,7 +52,7 @@ Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *
     e->arena = arena;
     e->o = o;
     uint32_t lib = 0;
-    for (uint32_t k = 1; k < ctx->n_files; k++)
+    for (uint32_t k = 1; k <= ctx->n_files; k++)
         if (!strcmp(ctx->files[k].name, "prelude.cnn") && ctx->files[k].len == frontend_prelude_len)
             lib = k;
     if (!lib)
@@ -95,6 +100,16 @@ static void note_calls(Elab *e, Diag *d, Span at) {
                   fr->item->name.text, sb.len ? sb.text : "");
         shown++;
     }
+}
+
+const char *elab_number(Elab *e, double x) {
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x)
+            break;
+    }
+    return str_of(e->ctx, text);
 }
 
 const char *elab_count(Elab *e, int n, const char *one, const char *many) {
@@ -196,7 +211,7 @@ static const Item *find_in(const Lib *l, Str name) {
 const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where) {
     if (path->n == 2) {
         for (int i = 0; i < lib->imports.n; i++)
-            if (lib->imports.p[i].as == path->names[0].text) {
+            if (lib->imports.p[i].as == path->names[0].text && lib->imports.p[i].lib) {
                 *where = lib->imports.p[i].lib;
                 return find_in(*where, path->names[1].text);
             }
@@ -211,7 +226,7 @@ const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where
             return find_in(lib, name);
         }
     for (int i = 0; i < lib->imports.n; i++)
-        if (!lib->imports.p[i].as && find_in(lib->imports.p[i].lib, name)) {
+        if (!lib->imports.p[i].as && lib->imports.p[i].lib && find_in(lib->imports.p[i].lib, name)) {
             *where = lib->imports.p[i].lib;
             return find_in(*where, name);
         }
@@ -219,23 +234,14 @@ const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where
     return find_in(e->prelude, name);
 }
 
-const char *elab_suggest_function(Elab *e, Str name) {
-    VEC(const char *) all = {0};
-    for (int i = 0; i < N_BUILTINS; i++)
-        vec_push(e->arena, &all, builtins[i].name);
-    for (int op = SC_NONE + 1; op < SC_COUNT; op++)
+int elab_builtins(const char **names, int max) {
+    int n = 0;
+    for (int i = 0; i < N_BUILTINS && n < max; i++)
+        names[n++] = builtins[i].name;
+    for (int op = SC_NONE + 1; op < SC_COUNT && n < max; op++)
         if (scalar_function(scalar_def((ScalarOp)op)))
-            vec_push(e->arena, &all, scalar_def((ScalarOp)op)->name);
-    const Lib *libs[2] = {e->file, e->prelude};
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < libs[k]->ast->n_items; i++)
-            if (is_function(libs[k]->ast->items[i]))
-                vec_push(e->arena, &all, libs[k]->ast->items[i]->name.text);
-    int n;
-    const DistDef *const *dists = dist_all(&n);
-    for (int i = 0; i < n; i++)
-        vec_push(e->arena, &all, dists[i]->name);
-    return diag_nearest(name, all.p, all.n);
+            names[n++] = scalar_def((ScalarOp)op)->name;
+    return n;
 }
 
 /* ---- values */
@@ -343,39 +349,20 @@ static bool predefined(Elab *e, const char *name, Span span, Value *out) {
     return true;
 }
 
-const char *elab_suggest_value(Elab *e, Str name) {
-    VEC(const char *) all = {0};
-    for (int i = 0; e->frame && i < e->frame->names.n; i++)
-        vec_push(e->arena, &all, e->frame->names.p[i].name);
-    const Lib *lib = e->frame ? e->frame->lib : e->file;
-    for (int i = 0; i < lib->ast->n_items; i++)
-        if (lib->ast->items[i]->kind == ITEM_CONST)
-            vec_push(e->arena, &all, lib->ast->items[i]->name.text);
-    static const char *const more[] = {"training", "step", "epoch", "inf", "pi"};
-    for (int i = 0; i < 5; i++)
-        vec_push(e->arena, &all, more[i]);
-    return diag_nearest(name, all.p, all.n);
-}
-
 static Value unknown_value(Elab *e, const Expr *x) {
-    Str name = x->path.names[0].text, last = x->path.names[x->path.n - 1].text;
+    Str name = x->path.names[0].text;
     Lib *where;
     Path one = {&x->path.names[0], 1, x->path.span};
-    if (x->path.n > 1) {
-        elab_error(e, "E0401", x->path.span, "unknown value `%s.%s`", name, last);
-    } else if (elab_is_builtin(name) || elab_function(e, e->frame->lib, &one, &where)) {
+    if (x->path.n == 1 && (elab_is_builtin(name) || elab_function(e, e->frame->lib, &one, &where))) {
         Diag *d =
             elab_error(e, "E0402", x->span, "`%s` is a function, and a value is needed here", name);
         diag_help(e->ctx, d, "call it: `%s(...)`", name);
-    } else if (!strcmp(name, "step") || !strcmp(name, "epoch")) {
+    } else if (x->path.n == 1 && (!strcmp(name, "step") || !strcmp(name, "epoch"))) {
         elab_error(e, "E0403", x->span,
                    "`%s` has a value in training only: in optimizers and the arguments of `using`",
                    name);
     } else {
-        Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
-        const char *near = elab_suggest_value(e, name);
-        if (near)
-            diag_help(e->ctx, d, "did you mean `%s`?", near);
+        elab_unknown_value(e, &x->path, x->span, NULL, 0);
     }
     return value_error();
 }
@@ -386,7 +373,7 @@ Value elab_global(Elab *e, const Expr *x) {
     Value v;
     if (x->path.n == 2) {
         for (int i = 0; i < lib->imports.n; i++)
-            if (lib->imports.p[i].as == name &&
+            if (lib->imports.p[i].as == name && lib->imports.p[i].lib &&
                 find_const(e, lib->imports.p[i].lib, x->path.names[1].text, &v))
                 return v;
         return unknown_value(e, x);
@@ -395,7 +382,8 @@ Value elab_global(Elab *e, const Expr *x) {
         if (find_const(e, lib, name, &v))
             return v;
         for (int i = 0; i < lib->imports.n; i++)
-            if (!lib->imports.p[i].as && find_const(e, lib->imports.p[i].lib, name, &v))
+            if (!lib->imports.p[i].as && lib->imports.p[i].lib &&
+                find_const(e, lib->imports.p[i].lib, name, &v))
                 return v;
         if (find_const(e, e->prelude, name, &v) || predefined(e, name, x->span, &v)) {
             v.span = x->span;

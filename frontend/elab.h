@@ -157,12 +157,12 @@ typedef struct ConstMemo {
     Func *func; /* whose nodes v may hold */
 } ConstMemo;
 typedef struct Import {
-    Str as; /* or NULL */
-    Lib *lib;
+    Str as;   /* or NULL */
+    Lib *lib; /* NULL: it could not be read, and its names are not reported as unknown */
 } Import;
 struct Lib {
     const AstFile *ast;
-    bool is_prelude;
+    bool is_prelude, lacks_import;
     VEC(Import) imports;
     VEC(ConstMemo *) consts;
 };
@@ -249,6 +249,7 @@ Elab *elab_new(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptions *
  * error of the same code at the same place is dropped. */
 Diag *elab_error(Elab *e, const char *code, Span span, const char *fmt, ...) CNNC_PRINTF(4, 5);
 const char *elab_count(Elab *e, int n, const char *one, const char *many); /* "2 axes" */
+const char *elab_number(Elab *e, double x);                              /* "-0.1" */
 Span elab_span(const Elab *e, Span span); /* the user's place for it */
 Str elab_label(const Elab *e);
 const Item *elab_function(Elab *e, const Lib *lib, const Path *path, Lib **where);
@@ -256,8 +257,20 @@ Binding *elab_lookup(Frame *fr, Str name);
 /* A value of the file level or a predefined one; V_ERROR after its message where there is none. */
 Value elab_global(Elab *e, const Expr *name);
 Binding *elab_bind(Elab *e, Name name, BindKind kind, Value v);
+int elab_kinds(const char **names, int max);
+int elab_values(const char **names, int max);   /* predefined ones */
+int elab_builtins(const char **names, int max); /* names of functions that are not of the prelude */
+
+/* ---- elab_unknown.c: messages about names, with what may have been meant */
 const char *elab_suggest_value(Elab *e, Str name);
 const char *elab_suggest_function(Elab *e, Str name);
+/* first_is_value: the path's first name is a value, as far as the caller knows. */
+void elab_unknown_function(Elab *e, const Path *path, bool first_is_value);
+void elab_unknown_value(Elab *e, const Path *path, Span at, const char *const *known, int n);
+void elab_unknown_argument(Elab *e, const Name *name, const char *callee, const char *const *names);
+/* It may come from an import that could not be read: nothing is said. */
+bool elab_may_be_imported(const Elab *e, const Path *path);
+const char *elab_path_text(Elab *e, const Path *path);
 bool elab_is_builtin(Str name);
 const char *elab_builtin_doc(const char *name); /* NULL if it is none */
 
@@ -289,6 +302,7 @@ DType node_join(Elab *e, DType a, DType b); /* bool < int < real; f32 < f64 */
  * false after a message at `op`. */
 bool node_align(Elab *e, const Node *small, const Node *large, int *map, Span op, const char *what,
                 bool swapped);
+void node_sides(Elab *e, Diag *d, const Node *l, const Node *r); /* labels: where the shapes come from */
 uint64_t node_dim_open(const Elab *e, Dim d);
 const char *axes_text(Elab *e, const Axis *axes, int rank); /* "[N, 6, 24, 24]" */
 const char *axes_names(Elab *e, const Axis *axes, int rank);
@@ -338,6 +352,7 @@ Frame *elab_frame(Elab *e, const Item *item, Lib *lib, Span call);
 Value elab_run(Elab *e, Frame *fr); /* body of a def or model whose formals are bound */
 bool elab_builtin(Elab *e, const Expr *x, Value *out);   /* false: no such builtin */
 bool elab_reduction(Elab *e, const Expr *x, Value *out); /* elab_reduce.c */
+void elab_no_axis(Elab *e, const Node *x, const Value *v, Span at); /* v: the number that was given */
 Node *elab_op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at);
 Node *elab_truth(Elab *e, Node *x, unsigned axes, bool all, Span at);
 bool elab_special(Elab *e, const Expr *x, Value *out); /* grad and others */

@@ -287,8 +287,8 @@ static Value call_concat(Elab *e, const Expr *x, const Expr **a) {
     if (a[2]) {
         Value v = elab_expr(e, a[2]);
         if (!value_int_const(&v, &axis) || axis < 0 || axis >= l->rank) {
-            elab_error(e, "E0351", a[2]->span, "%s has the axes 0 to %d",
-                       axes_text(e, l->axes, l->rank), l->rank - 1);
+            if (v.kind != V_ERROR)
+                elab_no_axis(e, l, &v, a[2]->span);
             return value_error();
         }
     }

@@ -13,6 +13,14 @@ static int find_name(const char *const *names, Str name) {
     return -1;
 }
 
+static void note_names(Elab *e, Diag *d, const char *callee, const char *const *names) {
+    StrBuf sb = sb_new(e->arena);
+    for (int i = 0; names[i]; i++)
+        sb_printf(&sb, i ? ", %s" : "%s", names[i]);
+    if (sb.len)
+        diag_note(e->ctx, d, (Span){0}, "`%s` takes %s", callee, sb.text);
+}
+
 static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *names, int *next,
                      const Expr **out) {
     const char *callee = x->path.names[x->path.n - 1].text;
@@ -22,18 +30,15 @@ static bool take_arg(Elab *e, const Expr *x, const Arg *a, const char *const *na
     if (a->name.text) {
         k = find_name(names, a->name.text);
         if (k < 0) {
-            Diag *d = elab_error(e, "E0407", a->name.span, "`%s` has no argument `%s`", callee,
-                                 a->name.text);
-            const char *near = diag_nearest(a->name.text, names, n);
-            if (near)
-                diag_help(e->ctx, d, "did you mean `%s`?", near);
+            elab_unknown_argument(e, &a->name, callee, names);
             return false;
         }
     } else {
         k = (*next)++;
         if (k >= n) {
-            elab_error(e, "E0408", a->span, "`%s` takes %s, and this is one more", callee,
-                       elab_count(e, n, "argument", "arguments"));
+            Diag *d = elab_error(e, "E0408", a->span, "`%s` takes %s, and this is one more", callee,
+                                 elab_count(e, n, "argument", "arguments"));
+            note_names(e, d, callee, names);
             return false;
         }
     }
@@ -55,8 +60,10 @@ bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, c
             return false;
     for (int i = 0; i < required; i++)
         if (!out[i]) {
-            elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`",
-                       x->path.names[x->path.n - 1].text, names[i]);
+            const char *callee = x->path.names[x->path.n - 1].text;
+            Diag *d = elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`", callee,
+                                 names[i]);
+            note_names(e, d, callee, names);
             return false;
         }
     return true;
@@ -301,8 +308,9 @@ static bool call_args(Elab *e, const Expr *x, const Item *item, const Expr **arg
         return false;
     for (int i = 0; i < n; i++) {
         if (!args[i] && !item->formals[i].default_) {
-            elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`", item->name.text,
-                       names[i]);
+            Diag *d = elab_error(e, "E0412", x->path.span, "`%s` needs its argument `%s`",
+                                 item->name.text, names[i]);
+            note_names(e, d, item->name.text, names);
             return false;
         }
         if (args[i] && (values[i] = elab_expr(e, args[i])).kind == V_ERROR)
@@ -359,10 +367,7 @@ static Value unknown_function(Elab *e, const Expr *x) {
                    name);
         return value_error();
     }
-    Diag *d = elab_error(e, "E0406", x->path.span, "unknown function `%s`", name);
-    const char *near = elab_suggest_function(e, name);
-    if (near)
-        diag_help(e->ctx, d, "did you mean `%s`?", near);
+    elab_unknown_function(e, &x->path, false);
     return value_error();
 }
 

@@ -295,8 +295,8 @@ static Value matmul(Elab *e, const Value *a, const Value *b, Span at, Span whole
         const char *help = NULL;
         diag_here(e->ctx, d, "left %s, right %s", axes_text(e, x->axes, x->rank),
                   axes_text(e, y->axes, y->rank));
-        diag_note(e->ctx, d, (Span){0}, "left %s, right %s: %s", axes_text(e, x->axes, x->rank),
-                  axes_text(e, y->axes, y->rank),
+        node_sides(e, d, x, y);
+        diag_note(e->ctx, d, (Span){0}, "%s",
                   dim_explain(e->ctx, x->axes[m].value, x->axes[m].why, y->axes[0].value,
                               y->axes[0].why, &help));
         if (help)

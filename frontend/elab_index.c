@@ -153,9 +153,10 @@ static void check_corners(Elab *e, Dim d, Dim n, Span at) {
 static bool leaves_axis(Elab *e, Dim d, Dim n, Span at) {
     Diag *g = elab_error(e, "E0314", at, "the subscript %s leaves an axis of %s",
                          dim_text(e->ctx, d), dim_text(e->ctx, n));
-    diag_help(e->ctx, g,
-              "shorten the loop, `pad` or `clamp` the tensor, or take a slice; a read under an "
-              "`if` that excludes it is allowed");
+    int64_t k;
+    if (dim_is_const(d, &k) && k < 0)
+        diag_help(e->ctx, g, "subscripts count from 0: from the end it is [%s]",
+                  dim_text(e->ctx, dim_addk(e->ctx, n, k)));
     return false;
 }
 
@@ -443,8 +444,9 @@ Value elab_index(Elab *e, const Expr *x) {
     if (!n)
         return value_error();
     if (x->n_subs > n->rank) {
-        elab_error(e, "E0310", x->subs[n->rank].span, "%d subscripts on %s, which has %s",
-                   x->n_subs, value_what(e, &v), elab_count(e, n->rank, "axis", "axes"));
+        elab_error(e, "E0310", x->subs[n->rank].span, "%s on %s, which has %s",
+                   elab_count(e, x->n_subs, "subscript", "subscripts"), value_what(e, &v),
+                   n->rank ? elab_count(e, n->rank, "axis", "axes") : "no axes");
         return value_error();
     }
     n = gen_settle(e, n);

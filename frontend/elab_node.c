@@ -52,7 +52,7 @@ void axes_copy(Axis *to, const Axis *from, int n) {
 Dim dim_or_error(Elab *e, Dim d, Span span) {
     if (d)
         return d;
-    elab_error(e, "E0320", span, "shape arithmetic overflows, or a divisor is below 1");
+    elab_error(e, "E0320", span, "this does not fit into an integer of 64 bits");
     return dim_const(e->ctx, 1);
 }
 
@@ -293,10 +293,15 @@ static bool list_shape(Elab *e, const Value *v, int depth, int64_t *shape, int *
             return false;
         if (first >= 0 && (r != first || memcmp(inner + depth + 1, shape + depth + 1,
                                                 sizeof *shape * (size_t)(r - depth - 1)))) {
-            elab_error(e, "E0322", v->items[i].span,
-                       "rows of unequal length: the first row has %d, this one %d",
-                       v->items[0].kind == V_LIST ? v->items[0].n_items : 1,
-                       v->items[i].kind == V_LIST ? v->items[i].n_items : 1);
+            bool lists = v->items[0].kind == V_LIST && v->items[i].kind == V_LIST;
+            if (lists)
+                elab_error(e, "E0322", v->items[i].span,
+                           "rows of unequal length: the first row has %d, this one %d",
+                           v->items[0].n_items, v->items[i].n_items);
+            else
+                elab_error(e, "E0322", v->items[i].span,
+                           "a list of numbers and of lists: the first element is %s, this one %s",
+                           value_what(e, &v->items[0]), value_what(e, &v->items[i]));
             return false;
         }
         first = r;
@@ -440,6 +445,11 @@ static void label_side(Elab *e, Diag *d, const char *side, const Node *n) {
     diag_label(e->ctx, d, elab_span(e, n->span), "%s", sb.text);
 }
 
+void node_sides(Elab *e, Diag *d, const Node *l, const Node *r) {
+    label_side(e, d, "left", l);
+    label_side(e, d, "right", r);
+}
+
 static const char *differing(Elab *e, const Node *l, const Node *r) {
     StrBuf sb = sb_new(e->arena);
     int n = 0;
@@ -453,8 +463,7 @@ static Diag *shapes_differ(Elab *e, const Node *l, const Node *r, Span op, const
     Diag *d = elab_error(e, "E0312", op, "the two sides of `%s` have different shapes", what);
     diag_here(e->ctx, d, "left %s, right %s%s", axes_text(e, l->axes, l->rank),
               axes_text(e, r->axes, r->rank), differing(e, l, r));
-    label_side(e, d, "left", l);
-    label_side(e, d, "right", r);
+    node_sides(e, d, l, r);
     return d;
 }
 

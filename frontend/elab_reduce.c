@@ -17,11 +17,29 @@ static bool one_over(Elab *e, const Node *x, const Value *v, Span at, unsigned *
         *mask |= 1u << found;
         return true;
     }
-    const char *text = v->kind == V_DIM ? dim_text(e->ctx, v->name) : "this";
+    if (v->kind != V_DIM) {
+        elab_error(e, "E0350", at, "`over` takes names of axes, and this is %s", value_what(e, v));
+        return false;
+    }
     elab_error(e, "E0350", at,
-               n ? "`%s` names several axes of %s" : "`%s` is the name of no axis of %s", text,
-               axes_names(e, x->axes, x->rank));
+               n ? "`%s` names several axes of %s" : "`%s` is the name of no axis of %s",
+               dim_text(e->ctx, v->name), x->rank ? axes_names(e, x->axes, x->rank) : "a scalar");
     return false;
+}
+
+void elab_no_axis(Elab *e, const Node *x, const Value *v, Span at) {
+    int64_t k;
+    if (!x->rank) {
+        Diag *d = elab_error(e, "E0351", at, "no such axis: this is a scalar, which has no axes");
+        diag_help(e->ctx, d, "leave the axis out");
+        return;
+    }
+    const char *all = x->rank == 1 ? "has the axis 0 alone"
+                                   : str_fmt(e->ctx, "has the axes 0 to %d", x->rank - 1);
+    Diag *d =
+        elab_error(e, "E0351", at, "no such axis: %s %s", axes_text(e, x->axes, x->rank), all);
+    if (value_int_const(v, &k) && k < 0 && k >= -x->rank)
+        diag_help(e->ctx, d, "axes count from 0: write `axis = %lld`", (long long)(x->rank + k));
 }
 
 static bool one_axis(Elab *e, const Node *x, const Value *v, Span at, unsigned *mask) {
@@ -30,8 +48,7 @@ static bool one_axis(Elab *e, const Node *x, const Value *v, Span at, unsigned *
         *mask |= 1u << k;
         return true;
     }
-    elab_error(e, "E0351", at, "no such axis: %s has the axes 0 to %d",
-               axes_text(e, x->axes, x->rank), x->rank - 1);
+    elab_no_axis(e, x, v, at);
     return false;
 }
 

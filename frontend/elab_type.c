@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "frontend/elab.h"
+#include "frontend/foreign.h"
 
 /* ---- the user's text of a dim with the facts put in: "(28 + 0 + 0 - 1*(5 - 1) - 1) // 1 + 1" */
 
@@ -87,12 +88,43 @@ static bool bind_axis(Elab *e, const Expr *x, const Axis *a, Span at) {
     return true;
 }
 
+/* Where the declaration stands; of the library: in its own words, since its text is not shown. */
+static void note_declared(Elab *e, Diag *d, Span span, const char *what) {
+    if (span.file != e->prelude->ast->file) {
+        diag_note(e->ctx, d, span, "declared here");
+        return;
+    }
+    const SourceFile *f = &e->ctx->files[span.file];
+    const char *s = f->text, *end = f->text + f->len;
+    for (uint32_t line = 1; line < span.line && s < end; s++)
+        line += *s == '\n';
+    if (span.line == span.end_line && s + span.end_col <= end) /* the library is ASCII */
+        diag_note(e->ctx, d, (Span){0}, "%s is declared %.*s", what,
+                  (int)(span.end_col - span.col), s + span.col - 1);
+}
+
+/* "N = 3 here, from `x`": what the dims of the declaration are, where they have a value. */
+static void note_dims(Elab *e, Diag *d, const Declared *t) {
+    StrBuf sb = sb_new(e->arena);
+    for (int i = 0; i < t->rank; i++) {
+        const char *name = dim_text(e->ctx, t->axes[i].name),
+                   *value = dim_text(e->ctx, t->axes[i].value);
+        if (strcmp(name, value) && !strstr(sb.text ? sb.text : "", str_fmt(e->ctx, "%s = ", name)))
+            sb_printf(&sb, "%s%s = %s", sb.len ? ", " : "", name, value);
+    }
+    if (sb.len)
+        diag_note(e->ctx, d, (Span){0}, "in the declaration %s", sb.text);
+}
+
 bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,
                     const char *what) {
     if (t->rank != rank) {
         Diag *d = elab_error(e, "E0310", at, "%s needs %s, got %s", what,
-                             elab_count(e, t->rank, "axis", "axes"), axes_text(e, actual, rank));
-        diag_note(e->ctx, d, elab_span(e, t->span), "declared here");
+                             elab_count(e, t->rank, "axis", "axes"),
+                             rank ? axes_text(e, actual, rank) : "a scalar");
+        note_declared(e, d, t->span, what);
+        if (t->rank == 2 && rank == 4)
+            diag_help(e->ctx, d, "`flatten` makes rows of it");
         return false;
     }
     for (int i = 0; i < rank; i++)
@@ -115,6 +147,13 @@ static const struct {
              {"ordered", KIND_ORDERED, DT_NONE},   {"cholesky", KIND_CHOLESKY, DT_NONE}};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
+int elab_kinds(const char **names, int max) {
+    int n = 0;
+    for (; n < N_KINDS && n < max; n++)
+        names[n] = kinds[n].name;
+    return n;
+}
+
 static bool type_kind(Elab *e, const TypeExpr *t, Declared *d) {
     d->dt = e->real;
     if (!t->kind.text)
@@ -131,10 +170,18 @@ static bool type_kind(Elab *e, const TypeExpr *t, Declared *d) {
     for (int i = 0; i < N_KINDS; i++)
         names[i] = kinds[i].name;
     Diag *g = elab_error(e, "E0404", t->kind.span, "unknown type `%s`", t->kind.text);
-    const char *near = diag_nearest(t->kind.text, names, N_KINDS);
-    if (near)
+    const char *near = diag_nearest(t->kind.text, names, N_KINDS),
+               *other = foreign_help(FOREIGN_TYPE, t->kind.text);
+    if (other)
+        diag_help(e->ctx, g, "%s", other);
+    else if (near)
         diag_help(e->ctx, g, "did you mean `%s`?", near);
     return false;
+}
+
+static const char *interval_text(Elab *e, const Declared *d) {
+    return str_fmt(e->ctx, "this interval goes from %s to %s", elab_number(e, d->lo),
+                   elab_number(e, d->hi));
 }
 
 static bool type_args(Elab *e, const TypeExpr *t, Declared *d) {
@@ -161,6 +208,18 @@ static bool type_args(Elab *e, const TypeExpr *t, Declared *d) {
                        "the bounds of an interval are constant");
             return false;
         }
+    }
+    if (d->kind == KIND_INTERVAL && !(d->lo < d->hi)) {
+        elab_error(e, "E0342", t->args[1].value->span,
+                   "%s: an interval ends above its beginning", interval_text(e, d));
+        return false;
+    }
+    int64_t k;
+    if (d->kind == KIND_INDEX && dim_is_const(d->bound, &k) && k < 1) {
+        Diag *g = elab_error(e, "E0324", t->args[0].value->span,
+                             "index(%lld) has no values: it needs at least one class", (long long)k);
+        diag_help(e->ctx, g, "write the number of classes: `index(10)` has the values 0 to 9");
+        return false;
     }
     return true;
 }
@@ -191,7 +250,8 @@ Declared elab_type(Elab *e, const TypeExpr *t) {
 static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, const char *what) {
     Diag *g = elab_error(e, "E0311", at, "%s is declared %s, and this is %s", what,
                          axes_text(e, d->axes, d->rank), axes_text(e, n->axes, n->rank));
-    diag_note(e->ctx, g, elab_span(e, d->span), "declared here");
+    note_declared(e, g, d->span, what);
+    note_dims(e, g, d);
     for (int i = 0; n->rank == d->rank && i < d->rank; i++)
         if (n->axes[i].value != d->axes[i].value) {
             const char *help = NULL;
@@ -278,7 +338,12 @@ static bool int_items(const Value *v) {
 static Value convert_scalar(Elab *e, Value v, const Declared *d, Span at) {
     double x;
     if (value_const(&v, &x) && !in_support(d, x)) {
-        elab_error(e, "E0344", at, "%s is outside the declared kind", str_fmt(e->ctx, "%.17g", x));
+        Diag *g = elab_error(e, "E0344", at, "%s is outside the declared kind: %s", elab_number(e, x),
+                             d->kind == KIND_PROB       ? "a prob lies between 0 and 1"
+                             : d->kind == KIND_POSITIVE ? "positive is above 0"
+                                                        : interval_text(e, d));
+        if (d->kind == KIND_PROB && x > 1 && x <= 100)
+            diag_help(e->ctx, g, "%g per cent are %g", x, x / 100);
         return value_error();
     }
     if (d->kind == KIND_INDEX && v.kind == V_DIM)

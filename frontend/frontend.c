@@ -6,7 +6,7 @@
 #include "frontend/lower.h"
 
 static Str base_name(Ctx *ctx, uint32_t file) {
-    if (!file || file >= ctx->n_files)
+    if (!file || file > ctx->n_files)
         return str_of(ctx, "");
     const char *name = ctx->files[file].name, *slash = strrchr(name, '/');
     return str_of(ctx, slash ? slash + 1 : name);
@@ -58,6 +58,9 @@ Module *frontend_lower(Ctx *ctx, Arena *arena, const AstFile *file, const LowerO
         if (!o || !o->only || (it->name.text && !strcmp(it->name.text, o->only)))
             lower_item(e, it);
     }
+    for (int i = 0; i < file->n_items && !diag_any_error(ctx); i++)
+        if (!o || !o->only)
+            warn_item(e, file->items[i]);
     return diag_any_error(ctx) ? NULL : e->m;
 }
 
@@ -69,9 +72,12 @@ static void lower_expect(Elab *e, const Stmt *s) {
         return;
     Node *n = node_of(e, &v, DT_NONE);
     if (!n || n->dt != DT_BOOL || n->rank) {
-        if (n)
-            elab_error(e, "E0335", s->value->span, "expect needs a bool, and this is %s",
-                       value_what(e, &v));
+        if (n) {
+            Diag *d = elab_error(e, "E0335", s->value->span, "expect needs a bool, and this is %s",
+                                 value_what(e, &v));
+            diag_help(e->ctx, d, n->dt == DT_BOOL ? "`all(...)` makes one bool of a tensor of them"
+                                                  : "compare: `expect close(a, b)`");
+        }
         return;
     }
     Result r = {.val = gen_value(e, n),
@@ -141,6 +147,12 @@ Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *x
         *type_text = sb.text;
     }
     return e->m;
+}
+
+int frontend_words(FrontendWords which, const char **names, int max) {
+    return which == FRONTEND_KINDS    ? elab_kinds(names, max)
+           : which == FRONTEND_VALUES ? elab_values(names, max)
+                                      : elab_builtins(names, max);
 }
 
 const char *frontend_doc(Ctx *ctx, const AstFile *file, const char *name) {

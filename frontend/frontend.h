@@ -16,6 +16,7 @@ typedef struct LowerOptions {
     DType real; /* --real; DT_NONE: the root decides */
     Define *defines;
     int n_defines;
+    bool mle;           /* the priors will be dropped: for warnings */
     const char *only;   /* export this declaration alone (run, fit, gradcheck); NULL: all that can be exported */
     const char *(*load_import)(Ctx *ctx, void *self, const char *path, Span span, uint32_t *file); /* text of an import registered as file; an error text or NULL */
     void *load_self;
@@ -44,6 +45,10 @@ typedef struct SessionValue {
 } SessionValue;
 Module *frontend_expr(Ctx *ctx, Arena *arena, const AstFile *file, const Expr *e, const SessionValue *values, int n_values,
                       const LowerOptions *o, const char **type_text);
+
+/* Words that mean something without a declaration; how many. */
+typedef enum FrontendWords { FRONTEND_KINDS, FRONTEND_VALUES, FRONTEND_FUNCTIONS } FrontendWords;
+int frontend_words(FrontendWords which, const char **names, int max);
 
 /* The library's text (prelude.cnn), embedded. */
 extern const char frontend_prelude[];

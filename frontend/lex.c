@@ -29,6 +29,8 @@ static const char *const kind_text[N_TOK_KINDS] = {
 const char *tok_kind_text(TokKind kind) { return kind_text[kind]; }
 bool tok_is_reserved(TokKind kind) { return kind >= TOK_IF && kind <= TOK_EXPECT; }
 
+enum { MAX_SEEN = 16 };
+
 typedef struct Lexer {
     Ctx *ctx;
     Tokens *out;
@@ -37,6 +39,8 @@ typedef struct Lexer {
     uint32_t line, col;
     bool first; /* no token on this line yet */
     size_t cap_tok, cap_com;
+    uint32_t seen[MAX_SEEN]; /* unknown characters that were reported */
+    int n_seen;
 } Lexer;
 
 static Span span_here(const Lexer *lx, uint32_t chars) {
@@ -237,7 +241,7 @@ static TokKind read_punctuation(const Lexer *lx, size_t *n) {
 static const char *advice_for(uint32_t c, char next) {
     switch (c) {
     case ';':
-        return "statements need no separator";
+        return "statements need no separator: delete all of them";
     case '!':
         return "write `not`";
     case '&':
@@ -278,12 +282,44 @@ static const char *advice_for(uint32_t c, char next) {
     }
 }
 
+/* Who writes one `;` writes many: one message a file is enough. */
+static bool seen_before(Lexer *lx, uint32_t c) {
+    for (int i = 0; i < lx->n_seen; i++)
+        if (lx->seen[i] == c)
+            return true;
+    if (lx->n_seen < MAX_SEEN)
+        lx->seen[lx->n_seen++] = c;
+    return false;
+}
+
+/* A letter outside ASCII takes the rest of its word along: one message a word. */
+static void skip_word(Lexer *lx, uint32_t *chars, size_t *bytes) {
+    for (;;) {
+        uint32_t c = 0;
+        size_t at = lx->at + *bytes;
+        int n = at < lx->len ? utf8_decode(lx->s + at, lx->len - at, &c) : 0;
+        bool letter = n == 1 ? is_letter(lx->s[at]) || is_digit(lx->s[at])
+                             : n > 1 && !utf8_is_control(c) && !advice_for(c, 0);
+        if (!letter)
+            return;
+        *bytes += (size_t)n;
+        ++*chars;
+    }
+}
+
 static void read_unknown(Lexer *lx, uint32_t c, int n) {
     uint32_t chars = (c == '&' || c == '|') && peek(lx, 1) == (char)c ? 2 : 1; /* of `&&`, `||` */
     Span span = span_here(lx, chars);
+    size_t bytes = (size_t)n + chars - 1;
+    if (c >= 0x80 && !utf8_is_control(c) && !advice_for(c, 0))
+        skip_word(lx, &chars, &bytes);
+    if (seen_before(lx, c)) {
+        put_token(lx, TOK_BAD, bytes, chars);
+        return;
+    }
     Diag *d;
     if (c < 0x80 && !utf8_is_control(c))
-        d = diag_error(lx->ctx, "E0103", span, "`%.*s` has no meaning here", (int)chars,
+        d = diag_error(lx->ctx, "E0103", span, "`%.*s` has no meaning here", (int)bytes,
                        lx->s + lx->at);
     else if (utf8_is_control(c))
         d = diag_error(lx->ctx, "E0110", span, "the control character U+%04X is not allowed", c);
@@ -294,7 +330,7 @@ static void read_unknown(Lexer *lx, uint32_t c, int n) {
     const char *advice = advice_for(c, peek(lx, 1));
     if (advice)
         diag_help(lx->ctx, d, "%s", advice);
-    put_token(lx, TOK_BAD, (size_t)n + chars - 1, chars);
+    put_token(lx, TOK_BAD, bytes, chars);
 }
 
 /* One character that begins no name, number or string. False: the text is no text, reading stops.

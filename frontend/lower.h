@@ -47,6 +47,11 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d,
 void lower_check_support(Elab *e, const Slot *slot, const DistValue *d, Span at); /* -Wsupport */
 Node *lower_dist_mean(Elab *e, Node *x, const DistValue *d, Span at);
 
+/* ---- warn.c: of items without errors */
+void warn_item(Elab *e, const Item *item);
+/* Parameters on which the terms of the objective depend, but not smoothly. */
+void warn_dead_grad(Elab *e, const Func *f, const Val *terms, int n);
+
 /* ---- check.c */
 /* Names, places of statements, recursion: what can be said about a definition without its calls. */
 void check_file(Elab *e);

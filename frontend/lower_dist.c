@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "frontend/foreign.h"
 #include "frontend/lower.h"
 #include "ir/dist.h"
 
@@ -15,6 +16,22 @@ static const char *params_text(Elab *e, const DistDef *d) {
             sb_printf(&sb, k ? ", %s" : "%s", d->forms[f].params[k].name);
     }
     return sb.text;
+}
+
+static void unknown_param(Elab *e, const Name *name, const DistDef *d) {
+    const char *all[DIST_MOST_PARAMS * 4];
+    int n = 0;
+    for (int f = 0; f < d->n_forms; f++)
+        for (int k = 0; k < d->forms[f].n_params && n < DIST_MOST_PARAMS * 4; k++)
+            all[n++] = d->forms[f].params[k].name;
+    Diag *g = elab_error(e, "E0407", name->span, "`%s` has no parameter `%s`: it takes %s", d->name,
+                         name->text, params_text(e, d));
+    const char *near = diag_nearest(name->text, all, n),
+               *other = foreign_help(FOREIGN_ARGUMENT, name->text);
+    if (near)
+        diag_help(e->ctx, g, "did you mean `%s`?", near);
+    else if (other)
+        diag_help(e->ctx, g, "%s", other);
 }
 
 /* The form that the named arguments choose, or -1 after a message. */
@@ -33,8 +50,7 @@ static int choose_form(Elab *e, const Expr *x, const DistDef *d) {
     }
     for (int i = 0; i < x->n_args; i++)
         if (x->args[i].name.text && dist_form_named(d, x->args[i].name.text) < 0) {
-            elab_error(e, "E0407", x->args[i].name.span, "`%s` has no parameter `%s`: it takes %s",
-                       d->name, x->args[i].name.text, params_text(e, d));
+            unknown_param(e, &x->args[i].name, d);
             return -1;
         }
     for (int i = x->n_args - 1; i >= 0; i--)
@@ -45,6 +61,21 @@ static int choose_form(Elab *e, const Expr *x, const DistDef *d) {
             break;
         }
     return -1;
+}
+
+/* Constants outside what the parameter allows. */
+static bool param_allowed(Elab *e, const DistDef *d, const DistParam *p, const Value *v,
+                          const Expr *x) {
+    double k;
+    for (int i = 0; v->kind == V_LIST && i < v->n_items; i++)
+        if (!param_allowed(e, d, p, &v->items[i], x))
+            return false;
+    if (!value_const(v, &k) || (p->kind == KIND_POSITIVE ? k > 0 : p->kind != KIND_PROB) ||
+        (p->kind == KIND_PROB && k >= 0 && k <= 1))
+        return true;
+    elab_error(e, "E0447", x->span, "the parameter `%s` of `%s` is %s, and must be %s", p->name,
+               d->name, elab_number(e, k), p->kind == KIND_PROB ? "between 0 and 1" : "positive");
+    return false;
 }
 
 static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d) {
@@ -66,7 +97,7 @@ static DistValue *dist_args(Elab *e, const Expr *x, const DistDef *d) {
     v->n_args = f->n_params;
     for (int k = 0; k < f->n_params; k++) {
         v->args[k] = elab_expr(e, args[k]);
-        if (v->args[k].kind == V_ERROR)
+        if (v->args[k].kind == V_ERROR || !param_allowed(e, d, &f->params[k], &v->args[k], args[k]))
             return NULL;
     }
     return v;
@@ -151,6 +182,29 @@ static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
                                        : "int or index",
                    value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
     return ok;
+}
+
+static DType density_real(const Elab *e, const Node *x) {
+    return dtype_is_real(x->dt) ? x->dt : e->real;
+}
+
+/* index(K) draws from K classes. */
+static bool classes_fit(Elab *e, const Node *x, const DistValue *d, Span at) {
+    for (int k = 0; d->def->support == SUPPORT_INDEX && x->bound && k < d->n_args; k++) {
+        if (!dist_is_vector(d->def, d->form, k))
+            continue;
+        const Node *p = node_of(e, &d->args[k], density_real(e, x));
+        if (!p)
+            return false;
+        Dim n = p->rank ? p->axes[p->rank - 1].value : x->bound;
+        if (n == x->bound || !dim_is_const(n, NULL) || !dim_is_const(x->bound, NULL))
+            continue;
+        Diag *g = elab_error(e, "E0446", at, "the left side is of kind index(%s), and %s has %s classes",
+                             dim_text(e->ctx, x->bound), d->name, dim_text(e->ctx, n));
+        diag_label(e->ctx, g, elab_span(e, d->args[k].span), "of shape %s", axes_text(e, p->axes, p->rank));
+        return false;
+    }
+    return true;
 }
 
 /* Does the support of the prior leave out a part of what the kind allows? */
@@ -262,10 +316,6 @@ static bool dist_param(Elab *e, const Node *x, const DistValue *d, int k, DType 
     }
     *out = gen_value(e, p);
     return true;
-}
-
-static DType density_real(const Elab *e, const Node *x) {
-    return dtype_is_real(x->dt) ? x->dt : e->real;
 }
 
 static Type density_type(Elab *e, const Node *x, const DistValue *d) {
@@ -420,7 +470,7 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
         Value r = n ? elab_binary(e, OP_MUL, d->args[0], value_node(n), at, at) : value_error();
         return r.kind == V_NODE ? r.node : NULL;
     }
-    if (!kind_of_x(e, x, d, at))
+    if (!kind_of_x(e, x, d, at) || !classes_fit(e, x, d, at))
         return NULL;
     if (vector_draws(d) && !x->rank) {
         elab_error(e, "E0336", at, "%s draws vectors, and the left side is a scalar", d->name);

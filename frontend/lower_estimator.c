@@ -177,6 +177,22 @@ static const DistValue *dist_of(Est *t, const Stmt *s) {
     return NULL;
 }
 
+static void unknown_paths(Elab *e, const Path *path) {
+    const char *text = elab_path_text(e, path), *paths[100];
+    int n = 0;
+    for (int i = 0; i < e->params.n && n < 100; i++)
+        paths[n++] = e->params.p[i].path;
+    Diag *d = elab_error(e, "E0401", path->span, "no parameter has the path `%s`", text);
+    const char *near = diag_nearest(text, paths, n);
+    if (near)
+        diag_help(e->ctx, d, "did you mean `%s`?", near);
+    else if (n)
+        diag_help(e->ctx, d, "the parameters so far are %s%s%s%s", paths[0], n > 1 ? ", " : "",
+                  n > 1 ? paths[1] : "", n > 2 ? ", ..." : "");
+    else
+        diag_help(e->ctx, d, "there are no parameters before this line: bind the model first");
+}
+
 /* z.*, z.*.w, z.C1.w: every parameter that the pattern names. */
 static void prior_paths(Est *t, const Stmt *s) {
     Elab *e = t->e;
@@ -192,7 +208,7 @@ static void prior_paths(Est *t, const Stmt *s) {
         add_term(t, s, slot.path, true, slot.leaf, slot.mask, d);
     }
     if (d && !any) {
-        elab_error(e, "E0401", s->path.span, "no parameter has a path like this");
+        unknown_paths(e, &s->path);
         t->bad = true;
     }
 }
@@ -240,10 +256,7 @@ static void est_tilde(Est *t, const Stmt *s) {
     Str name = s->path.names[0].text;
     const Binding *b = elab_lookup(e->frame, name);
     if (!b) {
-        Diag *d = elab_error(e, "E0401", s->path.span, "unknown value `%s`", name);
-        const char *near = elab_suggest_value(e, name);
-        if (near)
-            diag_help(e->ctx, d, "did you mean `%s`?", near);
+        elab_unknown_value(e, &s->path, s->path.span, NULL, 0);
         t->bad = true;
         return;
     }
@@ -398,6 +411,18 @@ static Slice part(Est *t, const char *suffix, int block) {
                    .keep = 1u << ROLE_PARAM | 1u << ROLE_STATE};
 }
 
+static void warn_gradients(Est *t) {
+    Elab *e = t->e;
+    VEC(Val) terms = {0};
+    if (t->minimize)
+        vec_push(e->arena, &terms, t->minimize->val);
+    for (int i = 0; i < t->like.n; i++)
+        vec_push(e->arena, &terms, gen_value(e, t->like.p[i]));
+    for (int i = 0; i < t->prior.n; i++)
+        vec_push(e->arena, &terms, gen_value(e, t->prior.p[i]));
+    warn_dead_grad(e, e->f, terms.p, terms.n);
+}
+
 static void emit_training(Est *t, int block) {
     Elab *e = t->e;
     Func *f = e->f;
@@ -456,6 +481,8 @@ bool lower_estimator(Elab *e, const Item *item) {
         t.b->observations = t.like.n ? t.observations : NULL;
         vec_push(e->m->arena, &e->m->blocks, t.b);
         lower_tables(e, t.b);
+        if (!e->o || !e->o->only)
+            warn_gradients(&t);
         emit_training(&t, block);
         if (t.using_)
             ok = lower_using(e, t.using_, t.b, block, item);

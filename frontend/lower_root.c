@@ -90,6 +90,12 @@ static bool root_formal(Elab *e, const Formal *f, const Item *item) {
         elab_bind(e, f->name, B_FORMAL, v);
         return v.kind != V_ERROR;
     }
+    if (f->default_) { /* the C function has no defaults, but a wrong one is an error */
+        Value v = elab_convert(e, elab_expr(e, f->default_), &d, f->default_->span,
+                               str_fmt(e->ctx, "`%s`", f->name.text));
+        if (v.kind == V_ERROR)
+            return false;
+    }
     Dim shape[LANG_RANK];
     for (int i = 0; i < d.rank; i++)
         shape[i] = d.axes[i].value;

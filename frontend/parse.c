@@ -31,16 +31,32 @@ bool parse_accept(Parser *p, TokKind k) {
     return true;
 }
 
-void parse_expected(Parser *p, const char *what) {
+void parse_expected(Parser *p, const char *what, const char *help) {
     if (!parse_is_silent(p))
-        diag_error(p->ctx, "E0203", here(p), "expected %s, found %s", what,
-                   tok_describe(p->ctx, p->t, p->at));
+        parse_help(p,
+                   diag_error(p->ctx, "E0203", here(p), "expected %s, found %s", what,
+                              tok_describe(p->ctx, p->t, p->at)),
+                   help ? help : parse_hint_found(p, p->at));
     parse_unwind(p);
 }
 
 void parse_expect(Parser *p, TokKind k, const char *context) {
     if (!parse_accept(p, k))
-        parse_expected(p, str_fmt(p->ctx, "`%s` %s", tok_kind_text(k), context));
+        parse_expected(p, str_fmt(p->ctx, "`%s` %s", tok_kind_text(k), context), NULL);
+}
+
+/* `f(float x)`, `f(x real)`, `[1 2]`, `(a, b c)` */
+static const char *hint_in_brackets(const Parser *p, uint32_t open) {
+    const char *found = parse_hint_found(p, p->at);
+    TokKind before = p->at ? (TokKind)p->t->tok[p->at - 1].kind : TOK_EOF;
+    bool named = open && p->t->tok[open - 1].kind == TOK_NAME;
+    if (found || p->t->tok[p->at].first)
+        return found;
+    if (is_kind(p, TOK_NAME) && before == TOK_NAME && p->declares)
+        return "a type stands after the name and a colon: `x: real`";
+    if (is_kind(p, TOK_NAME) || is_kind(p, TOK_INT) || is_kind(p, TOK_REAL))
+        return named ? NULL : "elements of a list have commas between them: `[1, 2]`";
+    return is_kind(p, TOK_IF) ? "a choice is `if c then a else b`" : NULL;
 }
 
 void parse_close(Parser *p, TokKind k, uint32_t open) {
@@ -50,6 +66,7 @@ void parse_close(Parser *p, TokKind k, uint32_t open) {
         Diag *d = diag_error(p->ctx, "E0212", here(p), "expected `,` or `%s`, found %s",
                              tok_kind_text(k), tok_describe(p->ctx, p->t, p->at));
         diag_label(p->ctx, d, tok_span(p->t, open), "opened here");
+        parse_help(p, d, hint_in_brackets(p, open));
     }
     parse_unwind(p);
 }
@@ -60,8 +77,10 @@ Name parse_name(Parser *p, const char *what) {
             diag_error(p->ctx, "E0204", here(p), "`%s` is a reserved word, it cannot be %s",
                        tok_kind_text(kind(p)), what);
         else if (!parse_is_silent(p))
-            diag_error(p->ctx, "E0205", here(p), "expected %s, found %s", what,
-                       tok_describe(p->ctx, p->t, p->at));
+            parse_help(p,
+                       diag_error(p->ctx, "E0205", here(p), "expected %s, found %s", what,
+                                  tok_describe(p->ctx, p->t, p->at)),
+                       parse_hint_found(p, p->at));
         parse_unwind(p);
     }
     Name n = {tok_text(p->ctx, p->t, p->at), here(p)};
@@ -88,6 +107,7 @@ bool parse_attempt(Parser *p, void (*fn)(Parser *p, void *arg), void *arg) {
     p->recover = &here_;
     p->nesting = 0;
     p->around = AROUND_NOTHING;
+    p->declares = false;
     if (setjmp(here_) == 0) {
         fn(p, arg);
         ok = true;
@@ -219,12 +239,14 @@ static void parse_typed_value(Parser *p, Stmt *s, bool need_type, bool need_valu
     if (parse_accept(p, TOK_COLON))
         s->type = parse_type(p);
     else if (need_type)
-        parse_expected(p, str_fmt(p->ctx, "`:` and the type of `%s`", s->name.text));
+        parse_expected(p, str_fmt(p->ctx, "`:` and the type of `%s`", s->name.text),
+                       str_fmt(p->ctx, "give it a type: `%s %s: real`", stmt_keyword(s->kind),
+                               s->name.text));
     s->op = here(p);
     if (parse_accept(p, TOK_ASSIGN))
         s->value = parse_expr(p);
     else if (need_value)
-        parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", s->name.text));
+        parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", s->name.text), NULL);
     else
         s->op = (Span){0};
 }
@@ -233,7 +255,8 @@ static void parse_using(Parser *p, Stmt *s) {
     Path path = parse_path(p, "the name of an optimizer");
     if (!is_kind(p, TOK_LPAREN))
         parse_expected(
-            p, str_fmt(p->ctx, "`(` and the arguments of `%s`", path.names[path.n - 1].text));
+            p, str_fmt(p->ctx, "`(` and the arguments of `%s`", path.names[path.n - 1].text),
+            str_fmt(p->ctx, "write `%s()` where there are none", path.names[path.n - 1].text));
     s->name = path.names[path.n - 1];
     s->value = parse_call(p, path, NULL);
 }
@@ -266,7 +289,9 @@ static void parse_keyword_stmt(Parser *p, Stmt *s) {
         break;
     }
     if (s->kind == STMT_DATA) {
-        parse_expect(p, TOK_COLON, str_fmt(p->ctx, "and the type of `%s`", s->name.text));
+        if (!parse_accept(p, TOK_COLON))
+            parse_expected(p, str_fmt(p->ctx, "`:` and the type of `%s`", s->name.text),
+                           str_fmt(p->ctx, "give it a type: `data %s: [N]`", s->name.text));
         s->type = parse_type(p);
         return;
     }
@@ -300,18 +325,33 @@ static void parse_tilde(Parser *p, Stmt *s) {
     s->value = parse_expr(p);
 }
 
+bool parse_goes_on(Parser *p, uint32_t at, const char *what) {
+    if (p->t->tok[at].first || !at)
+        return false;
+    if (!parse_is_silent(p))
+        parse_help(p,
+                   diag_error(p->ctx, "E0219", tok_span(p->t, at),
+                              "expected an operator or the next %s, found %s", what,
+                              tok_describe(p->ctx, p->t, at)),
+                   parse_hint_rest(p, at));
+    return true;
+}
+
 CNNC_NORETURN static void no_stmt(Parser *p, uint32_t start) {
+    if (p->goes_on && parse_goes_on(p, start, "statement"))
+        parse_unwind(p);
     if (!parse_is_silent(p)) {
         Diag *d = diag_error(p->ctx, "E0210", tok_span(p->t, start),
                              "expected a statement, found %s", tok_describe(p->ctx, p->t, start));
+        TokKind next = (TokKind)p->t->tok[start + (start + 1 < p->t->n_tok)].kind;
+        bool alone = p->t->tok[start].kind == TOK_NAME &&
+                     (next == TOK_NAME || tok_is_reserved(next));
         const char *word =
-            p->t->tok[start].kind == TOK_NAME
-                ? diag_nearest(tok_text(p->ctx, p->t, start), stmt_words, N_STMT_WORDS)
-                : NULL;
+            alone ? diag_nearest(tok_text(p->ctx, p->t, start), stmt_words, N_STMT_WORDS) : NULL;
         if (word)
             diag_help(p->ctx, d, "did you mean `%s`?", word);
-        else if (p->t->tok[start].kind == TOK_NAME)
-            diag_help(p->ctx, d, "after a name stands `=`, `:`, `:=` or `~`");
+        else
+            parse_help(p, d, parse_hint_statement(p, start));
     }
     parse_unwind(p);
 }
@@ -360,6 +400,7 @@ void parse_block(Parser *p, Item *it) {
     VEC(Stmt *) v = {0};
     uint32_t open = p->at;
     parse_skip(p);
+    p->goes_on = false;
     while (!is_kind(p, TOK_RBRACE)) {
         if (is_kind(p, TOK_EOF) || ends_block(p)) {
             if (!parse_is_silent(p)) {
@@ -374,7 +415,9 @@ void parse_block(Parser *p, Item *it) {
         uint32_t start = p->at;
         if (parse_attempt(p, parse_stmt, &s)) {
             vec_push(&p->ctx->perm, &v, s);
+            p->goes_on = true;
         } else {
+            p->goes_on = false;
             it->broken = true;
             if (p->incomplete)
                 parse_unwind(p);

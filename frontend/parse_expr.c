@@ -169,8 +169,10 @@ CNNC_NORETURN static void no_expression(Parser *p) {
             diag_error(p->ctx, "E0214", here(p), "`%s` as an operand needs parentheses", word);
         diag_help(p->ctx, d, "write `(%s ...)`", word);
     } else if (!parse_is_silent(p)) {
-        diag_error(p->ctx, "E0206", here(p), "expected an expression, found %s",
-                   tok_describe(p->ctx, p->t, p->at));
+        parse_help(p,
+                   diag_error(p->ctx, "E0206", here(p), "expected an expression, found %s",
+                              tok_describe(p->ctx, p->t, p->at)),
+                   parse_hint_found(p, p->at));
     }
     parse_unwind(p);
 }

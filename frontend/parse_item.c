@@ -26,6 +26,7 @@ static void parse_formals(Parser *p, Item *it) {
     VEC(Formal) v = {0};
     uint32_t open = p->at;
     p->around = AROUND_PARENS;
+    p->declares = true;
     parse_skip(p);
     if (!is_kind(p, TOK_RPAREN)) {
         do {
@@ -39,10 +40,31 @@ static void parse_formals(Parser *p, Item *it) {
         } while (parse_accept(p, TOK_COMMA));
     }
     parse_close(p, TOK_RPAREN, open);
+    p->declares = false;
     p->around = AROUND_NOTHING;
     it->has_formals = true;
     it->formals = v.p;
     it->n_formals = v.n;
+}
+
+static const char *body_help(const Parser *p, const Item *it) {
+    bool def = it->kind == ITEM_DEF;
+    switch (kind(p)) {
+    case TOK_COLON:
+        return def ? "a body is `= VALUE`, or statements in braces: `{ ... return VALUE }`"
+                   : "a block stands in braces: `{ ... }`";
+    case TOK_ASSIGN:
+        return "only a def has a body without braces: `{ return VALUE }`";
+    case TOK_LPAREN:
+        return "dims stand in brackets: `NAME[N](x: [N])`";
+    case TOK_NAME:
+    case TOK_LBRACKET:
+        return it->has_formals && !it->type && !p->t->tok[p->at].first
+                   ? "the type of the result stands after `->`"
+                   : NULL;
+    default:
+        return NULL;
+    }
 }
 
 /* ( "=" expr | block ), the first for a def only. */
@@ -53,10 +75,12 @@ static void parse_body(Parser *p, Item *it) {
     }
     Span op = here(p);
     if (it->kind != ITEM_DEF || !parse_accept(p, TOK_ASSIGN))
-        parse_expected(p, str_fmt(p->ctx,
-                                  it->kind == ITEM_DEF ? "`=` or `{` and the body of `%s`"
-                                                       : "`{` and the body of `%s`",
-                                  it->name.text ? it->name.text : "the test"));
+        parse_expected(p,
+                       str_fmt(p->ctx,
+                               it->kind == ITEM_DEF ? "`=` or `{` and the body of `%s`"
+                                                    : "`{` and the body of `%s`",
+                               it->name.text ? it->name.text : "the test"),
+                       body_help(p, it));
     Stmt *s = ARENA_NEW(&p->ctx->perm, Stmt);
     s->kind = STMT_RETURN;
     s->op = op;
@@ -69,9 +93,9 @@ static void parse_body(Parser *p, Item *it) {
     it->n_body = 1;
 }
 
-static void parse_text(Parser *p, Item *it, const char *what) {
+static void parse_text(Parser *p, Item *it, const char *what, const char *help) {
     if (!is_kind(p, TOK_STRING))
-        parse_expected(p, what);
+        parse_expected(p, what, is_kind(p, TOK_NAME) ? help : NULL);
     it->text = tok_text(p->ctx, p->t, p->at);
     it->text_span = here(p);
     parse_skip(p);
@@ -79,7 +103,8 @@ static void parse_text(Parser *p, Item *it, const char *what) {
 
 /* "import" STRING [ "as" NAME ] */
 static void parse_import(Parser *p, Item *it) {
-    parse_text(p, it, "a string with the name of a file");
+    parse_text(p, it, "a string with the name of a file",
+               "write the name of a file in quotes: `import \"layers.cnn\"`; the library needs no import");
     if (is_kind(p, TOK_NAME) && parse_is_word(p, p->at, "as") && !p->t->tok[p->at].first) {
         parse_skip(p);
         it->name = parse_name(p, "the name of an import");
@@ -109,7 +134,11 @@ static void parse_definition(Parser *p, Item *it) {
     if (is_kind(p, TOK_LPAREN))
         parse_formals(p, it);
     else if (it->kind != ITEM_ESTIMATOR)
-        parse_expected(p, str_fmt(p->ctx, "`(` and the formals of `%s`", it->name.text));
+        parse_expected(
+            p, str_fmt(p->ctx, "`(` and the formals of `%s`", it->name.text),
+            is_kind(p, TOK_LT)
+                ? str_fmt(p->ctx, "dims stand in brackets: `%s[N](x: [N])`", it->name.text)
+                : str_fmt(p->ctx, "write `%s()` where there are none", it->name.text));
     if ((it->kind == ITEM_DEF || it->kind == ITEM_MODEL) && parse_accept(p, TOK_ARROW))
         it->type = parse_type(p);
     parse_body(p, it);
@@ -130,7 +159,7 @@ static void parse_item(Parser *p, void *arg) {
         parse_const(p, it);
         break;
     case ITEM_TEST:
-        parse_text(p, it, "a string with the name of the test");
+        parse_text(p, it, "a string with the name of the test", "write the name in quotes");
         parse_body(p, it);
         break;
     default:
@@ -147,13 +176,14 @@ static void no_item(Parser *p) {
     const char *found = tok_describe(p->ctx, p->t, p->at);
     Diag *d = diag_error(p->ctx, "E0201", here(p),
                          "expected an item (`def`, `model`, `estimator`, ...), found %s", found);
-    if (!is_kind(p, TOK_NAME))
-        return;
-    const char *word = diag_nearest(tok_text(p->ctx, p->t, p->at), parse_item_words, N_ITEM_WORDS);
+    const char *own = parse_hint_item(p, p->at);
+    const char *word =
+        own || !is_kind(p, TOK_NAME) || kind_at(p, 1) == TOK_ASSIGN
+            ? NULL
+            : diag_nearest(tok_text(p->ctx, p->t, p->at), parse_item_words, N_ITEM_WORDS);
+    parse_help(p, d, own);
     if (word)
         diag_help(p->ctx, d, "did you mean `%s`?", word);
-    else if (kind_at(p, 1) == TOK_ASSIGN)
-        diag_help(p->ctx, d, "a value of the file is a `const`");
 }
 
 /* file = { item } . */
@@ -165,10 +195,13 @@ static AstFile *parse_items(Parser *p) {
         uint32_t start = p->at;
         if (is_kind(p, TOK_RBRACE)) {
             diag_error(p->ctx, "E0202", here(p), "this `}` closes nothing");
+            p->goes_on = false;
             parse_skip(p);
         } else if (!is_kind(p, TOK_NAME) ||
                    parse_find_word(p, p->at, parse_item_words, N_ITEM_WORDS) < 0) {
-            no_item(p);
+            if (!p->goes_on || !parse_goes_on(p, p->at, "item"))
+                no_item(p);
+            p->goes_on = false;
             parse_skip_to_item(p, start);
         } else {
             Item *it = ARENA_NEW(&p->ctx->perm, Item);
@@ -176,6 +209,8 @@ static AstFile *parse_items(Parser *p) {
             if (p->incomplete)
                 break;
             it->broken = it->broken || !ok;
+            p->goes_on = ok && it->short_body;
+            p->goes_on |= ok && it->kind == ITEM_CONST;
             if (ok)
                 vec_push(&p->ctx->perm, &v, it);
             else
@@ -196,7 +231,7 @@ AstFile *parse_file(Ctx *ctx, uint32_t file) {
 
 static void at_end(Parser *p) {
     if (!is_kind(p, TOK_EOF))
-        parse_expected(p, "the end of the input");
+        parse_expected(p, "the end of the input", parse_hint_rest(p, p->at));
 }
 
 static void parse_lone_expr(Parser *p, void *arg) {

@@ -26,6 +26,8 @@ typedef struct Parser {
     jmp_buf *recover; /* innermost attempt() */
     int nesting;
     Around around;
+    bool goes_on;    /* a statement or item has just ended: a token on its line belongs to it */
+    bool declares;   /* inside the formals of an item */
     bool ask_more;   /* running into the end is no error: more text may come */
     bool incomplete; /* it happened */
 } Parser;
@@ -60,8 +62,23 @@ void parse_subs(Parser *p, Sub **subs, int *n);      /* at `[` */
 
 /* Calls fn; false if a mistake unwound it. */
 bool parse_attempt(Parser *p, void (*fn)(Parser *p, void *arg), void *arg);
-/* "expected WHAT, found ...", then unwinds. */
-CNNC_NORETURN void parse_expected(Parser *p, const char *what);
+/* "expected WHAT, found ...", then unwinds. help: or NULL. */
+CNNC_NORETURN void parse_expected(Parser *p, const char *what, const char *help);
+
+/* parse_hint.c: the help for token i as the beginning of a statement or item, after an expression, or
+ * elsewhere in place of what is needed; NULL: none. */
+const char *parse_hint_statement(const Parser *p, uint32_t i);
+const char *parse_hint_item(const Parser *p, uint32_t i);
+const char *parse_hint_rest(const Parser *p, uint32_t i);
+const char *parse_hint_found(const Parser *p, uint32_t i);
+/* Gives d the help unless it is NULL. */
+static inline void parse_help(const Parser *p, Diag *d, const char *help) {
+    if (help)
+        diag_help(p->ctx, d, "%s", help);
+}
+/* Token `at` goes on in the line of a complete statement or item: an error, which does not unwind.
+ * what: "statement". */
+bool parse_goes_on(Parser *p, uint32_t at, const char *what);
 
 enum { N_ITEM_WORDS = 7 };
 extern const char *const parse_item_words[N_ITEM_WORDS];                           /* by ItemKind */

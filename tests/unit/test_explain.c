@@ -145,8 +145,26 @@ static void every_code_has_a_golden_file(void **state) {
     assert_int_equal(missing, 0);
 }
 
+/* A message about a program's text says what to do. */
+static void every_code_of_a_program_has_a_fix(void **state) {
+    (void)state;
+    Codes *c = codes_of_sources();
+    int missing = 0;
+    for (int i = 0; i < c->n; i++) {
+        char code[8] = {0};
+        memcpy(code, c->code[i], 5);
+        bool program = code[0] == 'W' || code[2] < '7';
+        if (program && code[1] == '0' && !diag_default_help(code)) {
+            print_error("%s has no row in base/help.def\n", code);
+            missing++;
+        }
+    }
+    free(c);
+    assert_int_equal(missing, 0);
+}
+
 /* Compiles a program of a page; the codes of its messages. */
-static Codes codes_of_program(const char *text) {
+static Codes codes_of_program(const char *page, const char *text) {
     Codes c = {.n = 0};
     Ctx *ctx = ctx_new(0);
     assert_non_null(ctx);
@@ -158,7 +176,8 @@ static Codes codes_of_program(const char *text) {
         frontend_lower(ctx, &arena, f, &options);
     const Diags *ds = diags_of(ctx);
     for (int i = 0; i < ds->all.n; i++)
-        memcpy(c.code[c.n++], ds->all.p[i]->code, 5);
+        if (strcmp(ds->all.p[i]->code, "W0502") || !strcmp(page, "W0502")) /* they are short */
+            memcpy(c.code[c.n++], ds->all.p[i]->code, 5);
     arena_free(&arena);
     ctx_free(ctx);
     return c;
@@ -170,13 +189,13 @@ static void the_programs_of_the_pages_do_what_they_say(void **state) {
     const ExplainPage *pages = explain_pages(&n);
     for (int i = 0; i < n; i++) {
         if (pages[i].wrong) {
-            Codes c = codes_of_program(pages[i].wrong);
+            Codes c = codes_of_program(pages[i].code, pages[i].wrong);
             if (c.n != 1 || strcmp(c.code[0], pages[i].code) != 0)
                 fail_msg("the wrong program of %s: %d messages, first %s", pages[i].code, c.n,
                          c.n ? c.code[0] : "-");
         }
         if (pages[i].right) {
-            Codes c = codes_of_program(pages[i].right);
+            Codes c = codes_of_program(pages[i].code, pages[i].right);
             if (c.n != 0)
                 fail_msg("the right program of %s gives %s", pages[i].code, c.code[0]);
         }
@@ -201,6 +220,7 @@ int main(void) {
         cmocka_unit_test(every_code_has_a_page),
         cmocka_unit_test(every_page_has_a_code_and_they_are_in_order),
         cmocka_unit_test(every_code_has_a_golden_file),
+        cmocka_unit_test(every_code_of_a_program_has_a_fix),
         cmocka_unit_test(the_programs_of_the_pages_do_what_they_say),
         cmocka_unit_test(a_page_is_found_and_printed),
     };

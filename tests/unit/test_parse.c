@@ -310,7 +310,7 @@ static const struct {
     {"E0206", "const a = max(1, b = `)\n", "named argument without a value"},
     {"E0203", "import `lib\n", "import without a string"},
     {"E0203", "optimizer o `{ }\n", "optimizer without formals"},
-    {"E0201", "def f(x: real) -> real = x `else 1\n", "else alone"},
+    {"E0219", "def f(x: real) -> real = x `else 1\n", "else alone"},
     {"E0204", "const `for = 1\n", "reserved word as a const"},
     {"E0204", "def `when(x: real) -> real = x\n", "reserved word as a function"},
     {"E0204", "def f(`then: real) -> real = 1\n", "reserved word as a formal"},
@@ -320,7 +320,7 @@ static const struct {
     {"E0216", "const a = f(1)`.w\n", "field of a value"},
     {"E0217", "def f(x) {\n  a[0] `= 3\n  return a\n}\n", "assignment to an element"},
     {"E0204", "const a = for `not < 3 => 1\n", "reserved word as an index"},
-    {"E0201", "const a = 1\ndef f(x) = 1 `{ }\n", "def with two bodies"},
+    {"E0219", "const a = 1\ndef f(x) = 1 `{ }\n", "def with two bodies"},
     {"E0210", "def f(x) {\n  `retrun x\n}\n", "misspelt keyword"},
 };
 
