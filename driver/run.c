@@ -65,6 +65,10 @@ static bool bind_inputs(Session *s, Call *c, const DataSet *given) {
                     session_file_error(s, (Span){0}, "%s: a number is wanted, not %s", a->name, array_shape_text(s, v));
                     return false;
                 }
+                if (!dtype_is_real(a->dt) && (v->texts || !real_is_int(array_get(v, 0)))) {
+                    session_file_error(s, (Span){0}, "%s: a whole number is wanted", a->name);
+                    return false;
+                }
                 if (dtype_is_real(a->dt))
                     c->args[k].f = array_get(v, 0);
                 else

@@ -220,7 +220,7 @@ static void parse_defines(Session *s) {
             continue;
         }
         *d = (Define){.name = str_intern(s->ctx, text, (size_t)(eq - text)), .value = v};
-        d->is_int = !strpbrk(eq + 1, ".eE") && v == (double)(int64_t)v;
+        d->is_int = !strpbrk(eq + 1, ".eE") && real_is_int(v);
     }
 }
 

@@ -36,6 +36,9 @@ typedef struct Session {
     unsigned skip_entries; /* Unit.skip_entries: what the verb does not call */
 } Session;
 
+/* A whole number that an int64_t holds: only these are converted. */
+static inline bool real_is_int(double v) { return v >= -9223372036854775808.0 && v < 9223372036854775808.0 && v == (double)(int64_t)v; }
+
 /* A usage error: exit status 2. A file error: 3. Both are diagnostics without a place (or with `span`). */
 void session_usage(Session *s, const char *fmt, ...) CNNC_PRINTF(2, 3);
 Diag *session_file_error(Session *s, Span span, const char *fmt, ...) CNNC_PRINTF(3, 4);

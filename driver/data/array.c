@@ -77,7 +77,7 @@ static void number(Lit *l) {
         end = (char *)(uintptr_t)l->at + (v != 0 ? 4 : 5);
     } else {
         v = strtod(l->at, &end);
-        l->is_int &= v == (double)(int64_t)v && !memchr(l->at, '.', (size_t)(end - l->at));
+        l->is_int &= real_is_int(v) && !memchr(l->at, '.', (size_t)(end - l->at));
     }
     l->bad |= end == l->at || l->rank != l->depth;
     l->at = end;
