@@ -63,14 +63,14 @@ static int choose_form(Elab *e, const Expr *x, const DistDef *d) {
     return -1;
 }
 
-/* Constants outside what the parameter allows. */
+/* Constants outside what the parameter allows; a rate or scale of 0 is a limit, not a mistake. */
 static bool param_allowed(Elab *e, const DistDef *d, const DistParam *p, const Value *v,
                           const Expr *x) {
     double k;
     for (int i = 0; v->kind == V_LIST && i < v->n_items; i++)
         if (!param_allowed(e, d, p, &v->items[i], x))
             return false;
-    if (!value_const(v, &k) || (p->kind == KIND_POSITIVE ? k > 0 : p->kind != KIND_PROB) ||
+    if (!value_const(v, &k) || (p->kind == KIND_POSITIVE ? k >= 0 : p->kind != KIND_PROB) ||
         (p->kind == KIND_PROB && k >= 0 && k <= 1))
         return true;
     elab_error(e, "E0447", x->span, "the parameter `%s` of `%s` is %s, and must be %s", p->name,
