@@ -197,6 +197,8 @@ static bool classes_fit(Elab *e, const Node *x, const DistValue *d, Span at) {
         if (!p)
             return false;
         Dim n = p->rank ? p->axes[p->rank - 1].value : x->bound;
+        if (d->def->forms[d->form].params[k].kind == KIND_ORDERED) /* thresholds between classes */
+            n = dim_addk(e->ctx, n, 1);
         if (n == x->bound || !dim_is_const(n, NULL) || !dim_is_const(x->bound, NULL))
             continue;
         Diag *g = elab_error(e, "E0446", at, "the left side is of kind index(%s), and %s has %s classes",
