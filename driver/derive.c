@@ -268,7 +268,7 @@ static Derive begin(Unit *u, int block, DeriveFormat format) {
         d.why =
             d.block->is_minimize ? "`minimize` states no densities" : "`using` asks for training";
     d.density = derive_log_density(&d, &d.dropped);
-    bool dropped;
+    bool dropped = false;
     int n_notes = d.notes.n;
     d.like = sym_drop_constants(&d.c, value_of(&d, d.loglik, false), &dropped);
     d.notes.n = n_notes; /* the same again */

@@ -318,6 +318,9 @@ static void one_page(void **state) {
         fclose(f);
     }
     free(page.s);
+    free(p->out.s);
+    free(p->session.s);
+    free(p->printed.s);
 }
 
 static int by_name(const void *a, const void *b) {
