@@ -7,11 +7,12 @@ endforeach()
 
 # Fuzzing. `bits_T` tries truncations and bit flips of small files, `fuzz_T` (preset fuzz, with clang) is
 # libFuzzer's: build/fuzz/fuzz_program -dict=tests/fuzz/cnn.dict -max_total_time=600 CORPUS tests/golden/check
+set(fuzz_format_helpers tests/fuzz/layout.c)
 foreach(target program format data)
-  add_executable(bits_${target} tests/fuzz/bits.c tests/fuzz/target_${target}.c)
+  add_executable(bits_${target} tests/fuzz/bits.c tests/fuzz/target_${target}.c ${fuzz_${target}_helpers})
   target_link_libraries(bits_${target} cnnc_driver cnnc_frontend cnnc_passes cnnc_codegen cnnc_ir cnnc_base)
   if(CNNC_FUZZ)
-    add_executable(fuzz_${target} tests/fuzz/target_${target}.c)
+    add_executable(fuzz_${target} tests/fuzz/target_${target}.c ${fuzz_${target}_helpers})
     target_link_libraries(fuzz_${target} cnnc_driver cnnc_frontend cnnc_passes cnnc_codegen cnnc_ir cnnc_base)
     target_link_options(fuzz_${target} PRIVATE -fsanitize=fuzzer)
   endif()
