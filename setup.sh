@@ -36,7 +36,9 @@ install
 preset=release
 [ "${CI:-}" = true ] && preset=ci
 cmake --preset "$preset" >/dev/null
-cmake --build --preset "$preset"
+target=all
+[ "$what" = test ] || target=cnnc
+cmake --build --preset "$preset" --target "$target"
 cnnc=$PWD/build/$preset/cnnc
 
 case $what in

@@ -259,7 +259,7 @@ bool dataset_load(Session *s, const Strings *given, DataSet *out) {
     for (int k = 0; k < given->n; k++) {
         const char *text = given->p[k], *eq = strchr(text, '=');
         if (!eq || eq == text) {
-            session_usage(s, "data are given as NAME=FILE, not `%s`", text);
+            session_usage(s, "data are given as NAME=FILE or NAME=FILE:COLUMNS, not `%s`", text);
             return false;
         }
         const char *name = str_intern(s->ctx, text, (size_t)(eq - text));

@@ -55,10 +55,15 @@ static const char *estimator_of(Session *s, const AstFile *file) {
         only = strcmp(names[k], s->args.p[2]) == 0 ? names[k] : only;
     if (s->args.n > 2 && !only) {
         const char *near = diag_nearest(s->args.p[2], names, n);
+        const char *eq = strchr(s->args.p[2], '=');
         session_usage(s,
-                      near ? "there is no estimator `%s`; did you mean `%s`?"
-                           : "there is no estimator `%s`",
-                      s->args.p[2], near ? near : "");
+                      eq     ? "there is no estimator `%s`; data are given as `--data %s`"
+                      : near ? "there is no estimator `%s`; did you mean `%s`?"
+                             : "there is no estimator `%s`",
+                      s->args.p[2],
+                      eq     ? s->args.p[2]
+                      : near ? near
+                             : "");
     } else if (s->args.n <= 2 && n == 1) {
         only = names[0];
     } else if (s->args.n <= 2) {

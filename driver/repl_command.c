@@ -334,7 +334,8 @@ static void do_help(Eval *e, const char *arg) {
     for (int i = 0; i < N_COMMANDS; i++)
         sb_printf(&e->out, "  :%-7s %-14s %s\n", commands[i].name, commands[i].args,
                   commands[i].help);
-    sb_put(&e->out, "  ?NAME                   the same as :doc NAME\n");
+    sb_put(&e->out, "  ?NAME                   the same as :doc NAME\n"
+                    "A command may be cut short while it is the only one that begins so: `:q`.\n");
 }
 
 static const Command commands[N_COMMANDS] = {
@@ -362,6 +363,18 @@ static const Command commands[N_COMMANDS] = {
     {"type", "E", "the type of an expression, or the head of a definition", do_type},
 };
 
+/* The one command that begins so; -1: none or several. */
+static int the_only(const char *begin) {
+    int found = -1;
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strncmp(commands[i].name, begin, strlen(begin)) == 0) {
+            if (found >= 0)
+                return -1;
+            found = i;
+        }
+    return found;
+}
+
 void repl_command(Eval *e, const char *line) {
     size_t len = strlen(line);
     if (*line == '?') {
@@ -379,6 +392,11 @@ void repl_command(Eval *e, const char *line) {
             return;
         }
         names[i] = commands[i].name;
+    }
+    int first = n > 1 ? the_only(name) : -1;
+    if (first >= 0) {
+        commands[first].run(e, arg);
+        return;
     }
     const char *near_one = diag_nearest(name, names, N_COMMANDS);
     diag_help(e->ctx, diag_error(e->ctx, "E1110", nowhere, "there is no command `:%s`", name),

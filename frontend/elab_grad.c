@@ -36,6 +36,15 @@ static bool wrt(Elab *e, const Expr *x, Node **out) {
         }
     }
     if (!v.id || !dtype_is_real(graph_type(e->f, v).dt)) {
+        if (v.id) {
+            Value of = elab_expr(e, x);
+            Diag *d = elab_error(e, "E0420", x->span,
+                                 "a derivative is with respect to reals, and this is %s",
+                                 value_what(e, &of));
+            diag_help(e->ctx, d,
+                      "make it real: declare it `real`, write a number with its point, `1.0`");
+            return false;
+        }
         Diag *d = elab_error(
             e, "E0420", x->span,
             "a derivative is with respect to a param, a formal or the path of one tensor of reals");

@@ -302,6 +302,14 @@ static Value exp_call(Elab *e, const Expr *x, bool soft) {
                    value_what(e, &v));
         return value_error();
     }
+    if (soft && n->rank > 1 && !args[1] && !args[2]) {
+        /* over all axes, classes of different rows would share one sum: never what is meant */
+        Diag *d = elab_error(e, "E0353", at, "softmax is over one axis: say which, `axis = %d`",
+                             n->rank - 1);
+        diag_help(e->ctx, d, "write `softmax(x, axis = %d)`, or `|> softmax(axis = %d)`",
+                  n->rank - 1, n->rank - 1);
+        return value_error();
+    }
     n = gen_settle(e, dtype_is_real(n->dt) ? n : node_cast(e, e->real, n));
     Node *m = held_max(e, n, mask, at);
     Node *u = node_op1(e, SC_exp, elab_op2(e, SC_sub, n, spread(e, m, n, mask), at), at);

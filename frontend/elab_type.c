@@ -120,9 +120,11 @@ bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Sp
                     const char *what) {
     if (t->rank != rank) {
         Diag *d = elab_error(e, "E0310", at, "%s needs %s, got %s", what,
-                             elab_count(e, t->rank, "axis", "axes"),
+                             t->rank ? elab_count(e, t->rank, "axis", "axes") : "a scalar",
                              rank ? axes_text(e, actual, rank) : "a scalar");
         note_declared(e, d, t->span, what);
+        if (t->rank == 0)
+            diag_help(e->ctx, d, "apply it to each element: `for i < N => f(x[i])`");
         if (t->rank == 2 && rank == 4)
             diag_help(e->ctx, d, "`flatten` makes rows of it");
         return false;

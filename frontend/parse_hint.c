@@ -47,6 +47,18 @@ static const char *hint_of_operator(const Parser *p, uint32_t i) {
     return NULL;
 }
 
+/* Whether `NAME(...)` or `NAME[...]` that ends at the bracket i begins its line. */
+static bool begins_line(const Parser *p, uint32_t i, TokKind open, TokKind close) {
+    int depth = 0;
+    for (; i > 0; i--) {
+        TokKind k = at(p, i);
+        depth += (k == close) - (k == open);
+        if (depth == 0)
+            break;
+    }
+    return i && at(p, i - 1) == TOK_NAME && (i == 1 || p->t->tok[i - 1].first);
+}
+
 /* A token where an operator or the end of a statement is needed. */
 static const char *hint_after_value(const Parser *p, uint32_t i) {
     switch (at(p, i)) {
@@ -58,6 +70,10 @@ static const char *hint_after_value(const Parser *p, uint32_t i) {
     case TOK_FOR:
         return "a comprehension begins with `for`: `for i < N => x[i]`";
     case TOK_ASSIGN:
+        if (i && begins_line(p, i - 1, TOK_LPAREN, TOK_RPAREN))
+            return "a function is `def f(x: real) -> real = ...`";
+        if (i && begins_line(p, i - 1, TOK_LBRACKET, TOK_RBRACKET))
+            return "elements are not assigned: `for i < N => ...` builds a tensor with all of them";
         return "a comparison is `==`";
     case TOK_COMMA:
         return "there is one value: a tensor of several is `[a, b]`, and several results are several "
