@@ -69,8 +69,19 @@ LLVMValueRef emit_text(Emit *e, const char *text, const char *name) {
 
 LLVMBasicBlockRef emit_block(FnEmit *f, const char *name) { return LLVMAppendBasicBlockInContext(f->e->c, f->fn, name); }
 
+/* Polls stand in the bodies of `while` at the top level. */
+static bool has_poll(const LoopFunc *lf) {
+    for (int k = 0; k < lf->body.stmts.n; k++) {
+        const LoopStmt *s = lf->body.stmts.p[k];
+        for (int j = 0; s->kind == LOOP_WHILE && j < s->body.stmts.n; j++)
+            if (s->body.stmts.p[j]->kind == LOOP_POLL)
+                return true;
+    }
+    return false;
+}
+
 FnEmit emit_open(Emit *e, const LoopFunc *lf, LLVMValueRef fn, Span span) {
-    FnEmit f = {.e = e, .f = lf, .fn = fn, .span = span, .layout = emit_frame_layout(lf)};
+    FnEmit f = {.e = e, .f = lf, .fn = fn, .span = span, .waits = has_poll(lf), .layout = emit_frame_layout(lf)};
     Arena *a = &e->ctx->perm;
     emit_function_attributes(e, fn);
     f.b = LLVMCreateBuilderInContext(e->c);

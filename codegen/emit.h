@@ -89,6 +89,7 @@ typedef struct FnEmit {
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
     bool in_loop, in_kernel;
+    bool waits; /* a LOOP_POLL says where the entry ends: nothing else leaves it when asked to stop */
     LLVMValueRef exec; /* in kernels that poll: the caller's cnnc_exec */
     Span span;
 } FnEmit;
@@ -137,7 +138,8 @@ LLVMValueRef emit_frame_slot(FnEmit *f, int slot); /* pointer */
 LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t);
 void emit_parallel(FnEmit *f, const LoopStmt *s);
 LLVMValueRef emit_exec(FnEmit *f); /* the argument, or a null pointer */
-void emit_poll(FnEmit *f); /* leaves with the status `stopped` if the caller asks for it */
+void emit_poll(FnEmit *f); /* leaves with the status `stopped` if the caller asks for it, unless the entry waits */
+LLVMValueRef emit_asked(FnEmit *f); /* whether the caller asks to stop, as i64 */
 void emit_entry(Emit *e, const LoopFunc *f);
 void emit_strerror(Emit *e);
 

@@ -105,7 +105,12 @@ static LLVMValueRef stop_asked(FnEmit *f) {
     return r;
 }
 
-void emit_poll(FnEmit *f) { emit_return_if(f, stop_asked(f), status_const(f, f->f->status_stop)); }
+void emit_poll(FnEmit *f) {
+    if (!f->waits)
+        emit_return_if(f, stop_asked(f), status_const(f, f->f->status_stop));
+}
+
+LLVMValueRef emit_asked(FnEmit *f) { return LLVMBuildZExt(f->b, stop_asked(f), f->e->i64, "asked"); }
 
 /* Arenas do not belong to jobs: a job takes the first one that is free, so that one thread works in one arena, which
  * stays in its cache. There are as many as jobs that may run at a time. */

@@ -259,6 +259,9 @@ static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     case LOOP_CALL:
         emit_call(f, s);
         break;
+    case LOOP_POLL:
+        f->vals[s->result.id] = emit_asked(f);
+        break;
     case LOOP_STATUS:
         emit_status(f, s);
         break;

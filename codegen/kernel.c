@@ -294,7 +294,7 @@ void kernel_call(FnEmit *f, const LoopStmt *s) {
     for (int j = 0; j < c.free.n; j++)
         args[n++] = emit_dim(f, dim_of(e->ctx, c.free.p[j]));
     if (e->o->poll_stop)
-        args[n++] = emit_exec(f);
+        args[n++] = f->waits ? LLVMConstNull(e->ptr) : emit_exec(f);
     LLVMValueRef before = e->o->counters ? ticks(f) : NULL;
     LLVMValueRef status =
         LLVMBuildCall2(f->b, kernel_type(e, k), kernel_function(e, k), args, (unsigned)n, "");
@@ -322,6 +322,7 @@ void kernel_emit(Emit *e, const Kernel *k) {
     LLVMValueRef fn = kernel_function(e, k);
     FnEmit f = emit_open(e, k->f, fn, k->s->span);
     f.in_kernel = true;
+    f.waits = false; /* others share it; its caller passes no exec */
     debug_function(&f, k->name, k->s->span);
     for (int j = 0; j < k->n_bufs; j++)
         f.base[k->bufs[j].id - 1] = LLVMGetParam(fn, (unsigned)j);

@@ -160,7 +160,10 @@ static bool is_constrained(AbiKind k) {
     return k == KIND_POSITIVE || k == KIND_PROB || k == KIND_INTERVAL;
 }
 
-static bool has_errors(const Exact *x) { return x->cov && !x->f->block->is_minimize; }
+/* Errors belong to a mode of a density. */
+static bool has_errors(const Exact *x) {
+    return x->cov && !x->f->block->is_minimize && x->status != FIT_STOPPED;
+}
 
 static void add_notes(Exact *x, FitResult *r) {
     Arena *a = x->s->arena;
@@ -168,6 +171,9 @@ static void add_notes(Exact *x, FitResult *r) {
         vec_push(a, &r->notes,
                  str_fmt(x->s->ctx, "%lld row%s with missing values left out",
                          (long long)x->data.dropped, x->data.dropped == 1 ? "" : "s"));
+    if (x->status == FIT_STOPPED)
+        vec_push(a, &r->notes,
+                 "stopped before it had converged: this is the best point so far, and no estimate");
     for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++)
         if (fit_at_border(&x->elements[k], x->best[k]) ||
             (is_constrained(x->elements[k].kind) && isnan(x->best_cov[k * x->n + k])))
@@ -273,6 +279,10 @@ FitResult exact_result(Exact *x, bool map) {
     return r;
 }
 
+bool exact_has_table(const Exact *x) {
+    return x->status == FIT_CONVERGED || x->status == FIT_NOT_CONVERGED || x->status == FIT_STOPPED;
+}
+
 /* ---- why a fit ended early */
 
 /* "`w[age]`", or the estimator where no element is to blame; its place. */
@@ -368,6 +378,7 @@ void exact_complain(Exact *x) {
     Diag *d = NULL;
     switch ((FitStatus)x->status) {
     case FIT_CONVERGED:
+    case FIT_STOPPED: /* a note says it */
         return;
     case FIT_NOT_CONVERGED:
         d = diag_error(ctx, "E1202", x->f->block->span,
@@ -453,10 +464,10 @@ void fit_exact(Session *s, Fit *f) {
     if (s->o.json) {
         fit_json(&s->out, &r);
         put_notes(s, &r);
-    } else if (x.status == FIT_CONVERGED || x.status == FIT_NOT_CONVERGED) {
+    } else if (exact_has_table(&x)) {
         fit_table(&s->out, &r);
     }
     exact_complain(&x);
-    if (s->o.save && x.status == FIT_CONVERGED)
+    if (s->o.save && (x.status == FIT_CONVERGED || x.status == FIT_STOPPED))
         save(&x, &r);
 }

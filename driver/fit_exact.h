@@ -26,6 +26,8 @@ bool exact_prepare(Exact *x, Session *s, Fit *f, const DataSet *given);
  * was found). */
 bool exact_run(Exact *x, bool map);
 FitResult exact_result(Exact *x, bool map);
+/* There is a point worth a table: the estimate, or the best that was found. */
+bool exact_has_table(const Exact *x);
 /* Says why a fit that ended early did (a diagnostic, exit status 4). */
 void exact_complain(Exact *x);
 

@@ -23,7 +23,8 @@ typedef enum FitStatus {
     FIT_DEPENDENT,
     FIT_SEPARATED,
     FIT_NO_MODE,
-    FIT_NOT_IDENTIFIED
+    FIT_NOT_IDENTIFIED,
+    FIT_STOPPED
 } FitStatus;
 
 /* One real of `params`. */

@@ -25,7 +25,7 @@ static void put_method(StrBuf *sb, const FitResult *r) {
     if (m != BY_CLOSED && isfinite(r->info.grad_norm))
         sb_printf(sb, r->info.grad_norm == 0 ? ", |grad| 0" : ", |grad| %.0e", r->info.grad_norm);
     if (r->status != FIT_CONVERGED)
-        sb_put(sb, ", NOT CONVERGED");
+        sb_put(sb, r->status == FIT_STOPPED ? ", STOPPED" : ", NOT CONVERGED");
 }
 
 static void put_heading(StrBuf *sb, const FitResult *r, const char *prior) {

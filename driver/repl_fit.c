@@ -121,7 +121,7 @@ static void fit_both(Eval *e, Exact *x) {
     FitResult r = exact_result(x, map);
     if (x->status == FIT_CONVERGED && map)
         fit_table_both(&e->out, both ? &mle : NULL, &r);
-    else if (x->status == FIT_CONVERGED || x->status == FIT_NOT_CONVERGED)
+    else if (exact_has_table(x))
         fit_table(&e->out, &r);
     exact_complain(x);
 }

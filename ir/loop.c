@@ -184,6 +184,8 @@ LoopStmt *loop_require(LoopCursor *c, LVal cond, int status) {
     return s;
 }
 
+LVal loop_poll(LoopCursor *c) { return define(c, loop_stmt(c, LOOP_POLL), (LType){DT_I64, 1}); }
+
 LoopStmt *loop_return(LoopCursor *c, LVal code) {
     LoopStmt *s = loop_stmt(c, LOOP_RETURN);
     s->n_args = 1;

@@ -59,6 +59,8 @@ typedef enum LoopKind {
     LOOP_STORE,
     LOOP_CALL,   /* a runtime function (rt.def) */
     LOOP_STATUS, /* ends the call (or the job) with a status if the bool value is false */
+    LOOP_POLL,   /* in a `while` at the top level: whether the caller asks to stop, as i64; an entry
+                    that has one ends where it says, not wherever it would poll */
     LOOP_RETURN, /* at the top level: ends the call with the i32 value unless that is 0 */
     LOOP_YIELD   /* last statement of a body with carried values (while: cond first) */
 } LoopKind;
@@ -180,6 +182,7 @@ LoopStmt *loop_load_lanes(LoopCursor *c, BufId b, const Dim *subs, int lanes, Di
 /* As many lanes as v has, likewise; marks the buffer as written. */
 LoopStmt *loop_store(LoopCursor *c, BufId b, const Dim *subs, LVal v);
 LoopStmt *loop_require(LoopCursor *c, LVal cond, int status); /* LOOP_STATUS */
+LVal loop_poll(LoopCursor *c);
 LoopStmt *loop_return(LoopCursor *c, LVal code);
 /* result.dt == DT_NONE: no result. Buffers that the function writes must be marked by the caller
  * (written). */

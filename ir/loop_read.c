@@ -8,7 +8,7 @@
  *     buf    = "buf" NAME TYPE "=" memory ["at" DIM] ["written"] [span]
  *     memory = "arg" INT | "work" | "job" | "alias" NAME | "const" "[" numbers "]"
  *     stmt   = [values "="] form [span] [body ["else" body]]
- *     form   = ltype NUMBER | "index" ltype DIM ["by" INT]
+ *     form   = "poll" | ltype NUMBER | "index" ltype DIM ["by" INT]
  *            | "load" ltype element access | "store" element "=" value access
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
@@ -357,6 +357,8 @@ static LVal read_value_form(Reader *r) {
         return read_load(r);
     if (text_accept(t, "call"))
         return read_call(r);
+    if (text_accept(t, "poll"))
+        return loop_poll(&r->c);
     if (t->kind == TEXT_WORD && scalar_named(t->str) != SC_NONE)
         return read_let(r);
     LType type = read_ltype(r);

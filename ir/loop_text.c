@@ -213,6 +213,9 @@ static void put_simple(Printer *p, const LoopStmt *s) {
     case LOOP_CALL:
         put_call(p, s);
         break;
+    case LOOP_POLL:
+        sb_put(p->sb, "poll");
+        break;
     case LOOP_STATUS:
         sb_put(p->sb, "require ");
         put_vals(p, s->args, s->n_args);

@@ -319,6 +319,11 @@ static void check_stmt(Verifier *v, const LoopStmt *s, const LoopStmt *owner, bo
     case LOOP_CALL:
         check_call(v, s);
         break;
+    case LOOP_POLL:
+        if (!owner || owner->kind != LOOP_WHILE || v->depth != 1)
+            fail(v, s, "a poll stands in a while at the top level");
+        define(v, s, s->result, s->type);
+        break;
     case LOOP_STATUS:
         check_condition(v, s);
         check_status(v, s, s->status);

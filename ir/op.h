@@ -156,7 +156,7 @@ typedef struct FitAttr {
     Dim rows; /* lsq, lm: residuals that count (n of n - p); else NULL */
 } FitAttr;
 
-enum { FIT_CTL_SIZE = 16, FIT_STATS_SIZE = 2 };
+enum { FIT_CTL_SIZE = 16, FIT_CTL_STOP = 14, FIT_STATS_SIZE = 2 };
 enum { FIT_POINT, FIT_CTL, FIT_STATS, FIT_COV }; /* numbers of results */
 
 typedef struct FitMethodDef {

@@ -72,6 +72,7 @@ static bool body_allows(const Collapse *c, const LoopBody *b) {
             break;
         case LOOP_LET:
         case LOOP_CONST:
+        case LOOP_POLL:
         case LOOP_STATUS:
         case LOOP_RETURN:
         case LOOP_YIELD:

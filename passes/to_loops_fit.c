@@ -83,6 +83,12 @@ static LVal load_ctl(FitEmit *e, int k) {
     return loop_load(&e->lb->c, out(e, FIT_CTL), &at);
 }
 
+/* ctl says whether the caller asks to stop; the optimiser then ends at its best point. */
+static void ask(FitEmit *e) {
+    Dim at = dim_const(ctx_of(e), FIT_CTL_STOP);
+    loop_store(&e->lb->c, out(e, FIT_CTL), &at, loop_poll(&e->lb->c));
+}
+
 static void step_value(FitEmit *e) {
     int first = fit_first(e->attr->method), n = 0;
     BufId bufs[8] = {out(e, FIT_POINT)};
@@ -180,6 +186,7 @@ void lower_fit(LowerBuilder *lb, const Inst *i) {
     LoopBody *outer = c->at;
     LoopStmt *s = loop_while(c, NULL, 0);
     evaluate(&e);
+    ask(&e);
     if (e.method->is_squares)
         step_squares(&e);
     else

@@ -28,6 +28,7 @@ static void note_accesses(Vary *v, const LoopBody *b) {
             break;
         case LOOP_YIELD:
             break;
+        case LOOP_POLL:
         case LOOP_STATUS:
         case LOOP_RETURN:
             v->nest = false;

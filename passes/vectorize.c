@@ -154,6 +154,7 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
         case LOOP_YIELD:
             break;
         case LOOP_CALL:
+        case LOOP_POLL:
         case LOOP_STATUS:
         case LOOP_RETURN:
             cost += 2;

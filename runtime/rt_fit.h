@@ -37,7 +37,8 @@ enum {
     CTL_ITERATIONS, /* accepted steps */
     CTL_PHASE,      /* 0: fresh */
     CTL_EVALUATIONS,
-    CTL_PRIVATE,    /* .. 14: the optimiser's own */
+    CTL_PRIVATE,    /* .. 13: the optimiser's own */
+    CTL_STOP = 14,  /* in, at every call: not 0: end at the best point so far, if not there already */
     CTL_LIMIT = 15, /* in: most evaluations, 0: the default */
     CTL_WORDS
 };
@@ -52,7 +53,8 @@ enum {
     FIT_DIVERGES =
         3, /* u goes to infinity: the mode lies there (separation), or f rises for ever */
     FIT_UNBOUNDED = 4,     /* no mode: f rises without bound towards a finite value, a scale of 0 */
-    FIT_NOT_IDENTIFIED = 5 /* the Hessian is singular at the optimum */
+    FIT_NOT_IDENTIFIED = 5, /* the Hessian is singular at the optimum */
+    FIT_STOPPED = 6         /* CTL_STOP */
 };
 
 /* state: the first words are the caller's to read; then MARKS.. MARKS + p: 1 where the mode is at

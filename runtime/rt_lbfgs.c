@@ -360,6 +360,14 @@ static void begin(Lbfgs *b, const double *f, const double *g) {
     next(b);
 }
 
+/* The best point is that of the line, where there is one above its beginning. */
+static void stop(Lbfgs *b) {
+    bool on_line = b->ctl[CTL_PHASE] == TRIAL && b->s[B_LOW_F] > b->s[STATE_VALUE];
+    for (int64_t i = 0; i < b->p && on_line; i++)
+        b->best[i] += b->s[B_LOW] * b->d[i];
+    finish(b, FIT_STOPPED, -1, false);
+}
+
 void rt_lbfgs(double *u, const double *f, const double *g, const int64_t *ends, double *state,
               int64_t *ctl, int64_t p) {
     Lbfgs b = lbfgs_open(u, ends, state, ctl, p);
@@ -378,6 +386,9 @@ void rt_lbfgs(double *u, const double *f, const double *g, const int64_t *ends, 
         pushed(&b, f, g);
         break;
     default:
+        keep(&b, *f, g);
         ctl[CTL_ACTION] = FIT_DONE;
     }
+    if (ctl[CTL_STOP] && ctl[CTL_ACTION] != FIT_DONE && ctl[CTL_PHASE] != LAST)
+        stop(&b);
 }

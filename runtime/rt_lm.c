@@ -193,6 +193,19 @@ static bool compare(Lm *l, int64_t result, int64_t where) {
     return !first && both && result == FIT_OK && fabs(now - before) <= SAME * before;
 }
 
+/* Ends at the best of the attempts. */
+static void finish(Lm *l, bool is_there) {
+    for (int64_t j = 0; j < l->p; j++) {
+        is_there = is_there && l->u[j] == l->kept[j];
+        l->u[j] = l->kept[j];
+        l->marks[j] = l->kept_marks[j];
+    }
+    rt_fit_done(l->ctl, l->ctl[C_KEPT], l->ctl[C_KEPT_WHERE]);
+    l->ctl[CTL_PHASE] = LAST;
+    if (!is_there)
+        l->ctl[CTL_ACTION] = FIT_EVALUATE;
+}
+
 /* An attempt is over. A minimum well below the start is the answer; else the next attempt, if there
  * is one, or the best of them. */
 static void attempt_ends(Lm *l, int64_t result, int64_t where, bool is_there) {
@@ -207,15 +220,7 @@ static void attempt_ends(Lm *l, int64_t result, int64_t where, bool is_there) {
         ctl[CTL_ACTION] = FIT_EVALUATE;
         return;
     }
-    for (int64_t j = 0; j < p; j++) {
-        is_there = is_there && l->u[j] == l->kept[j];
-        l->u[j] = l->kept[j];
-        l->marks[j] = l->kept_marks[j];
-    }
-    rt_fit_done(ctl, ctl[C_KEPT], ctl[C_KEPT_WHERE]);
-    ctl[CTL_PHASE] = LAST;
-    if (!is_there)
-        ctl[CTL_ACTION] = FIT_EVALUATE;
+    finish(l, is_there);
 }
 
 /* Puts the marked parameters to their very ends, once an attempt, so that the others can be
@@ -374,5 +379,13 @@ void rt_lm(double *u, double *r, const int64_t *ends, double *state, int64_t *ct
     else {
         keep(&l);
         ctl[CTL_ACTION] = FIT_DONE;
+    }
+    if (ctl[CTL_STOP] && ctl[CTL_ACTION] != FIT_DONE && ctl[CTL_PHASE] != LAST) {
+        compare(&l, FIT_STOPPED, -1);
+        if (ctl[C_KEPT] != FIT_OK) {
+            ctl[C_KEPT] = FIT_STOPPED;
+            ctl[C_KEPT_WHERE] = -1;
+        }
+        finish(&l, false);
     }
 }

@@ -495,6 +495,8 @@ void rt_newton(double *u, const double *f, const double *g, const double *h, con
         looked(&n, f, g, h);
     else
         ctl[CTL_ACTION] = FIT_DONE;
+    if (ctl[CTL_STOP] && ctl[CTL_ACTION] != FIT_DONE && ctl[CTL_PHASE] != LAST)
+        finish(&n, FIT_STOPPED, -1, false);
 }
 
 void rt_newton_cov(double *cov, const double *h, const double *state, int64_t p) {

@@ -3,6 +3,7 @@
 #ifndef CNNC_TESTS_FIT_HELPER_H
 #define CNNC_TESTS_FIT_HELPER_H
 
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,6 +34,7 @@ typedef struct FitCase {
     double prior;
     double formals[4];
     FitWay way;
+    int stop_after; /* native code is asked to stop after so many jobs less 1; 0: never */
 } FitCase;
 
 typedef struct FitInfo {
@@ -46,6 +48,7 @@ typedef struct FitAnswer {
     int code;
     double params[FIT_MOST_PARAMS], cov[FIT_MOST_PARAMS * FIT_MOST_PARAMS];
     FitInfo info;
+    int jobs; /* of native code, where FitCase.stop_after is set */
 } FitAnswer;
 
 /* The optimisers of the runtime, for the interpreters. */
@@ -202,9 +205,28 @@ static inline void *fit_memory(Ctx *ctx, DType dt, const double *from, int64_t n
     return p;
 }
 
+/* cnnc_exec of the generated header: jobs on the calling thread, counted. */
+typedef struct FitExec {
+    int threads;
+    void *self;
+    const volatile int *stop;
+    void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg);
+    volatile int asked;
+    int jobs, stop_after;
+} FitExec;
+
+static inline void fit_jobs(void *self, int jobs, void (*job)(void *arg, int k), void *arg) {
+    FitExec *x = self;
+    for (int k = 0; k < jobs; k++) {
+        job(arg, k);
+        x->asked = ++x->jobs >= x->stop_after - 1;
+    }
+}
+
 typedef struct FitArgs {
     LoopArg a[24];
     double hyper[16];
+    FitExec exec;
 } FitArgs;
 
 static inline void fit_args(Ctx *ctx, const FitCase *c, const LoopFunc *f, FitArgs *to,
@@ -216,6 +238,12 @@ static inline void fit_args(Ctx *ctx, const FitCase *c, const LoopFunc *f, FitAr
     memset(&to->hyper[2], 0, 3 * 8);
     memcpy(&to->hyper[5], c->formals, sizeof c->formals);
     *out = (FitAnswer){.info.size = sizeof(FitInfo)};
+    to->exec = (FitExec){.threads = 1,
+                         .self = &to->exec,
+                         .stop = &to->exec.asked,
+                         .run = fit_jobs,
+                         .asked = c->stop_after == 1,
+                         .stop_after = c->stop_after};
     memcpy(out->params, c->start, sizeof out->params);
     for (int k = 0; k < f->dims.n; k++)
         dims[k] = (DimValue){f->dims.p[k], c->dims[k]};
@@ -226,6 +254,9 @@ static inline void fit_args(Ctx *ctx, const FitCase *c, const LoopFunc *f, FitAr
         switch (a->kind) {
         case ARG_HYPER:
             v->p = to->hyper;
+            break;
+        case ARG_EXEC:
+            v->p = c->stop_after ? &to->exec : NULL;
             break;
         case ARG_DIM:
             v->i = c->dims[dim++];
@@ -276,6 +307,7 @@ static inline void fit_compiled(Ctx *ctx, const FitTry *z) {
     for (int k = 0; k < f->entry->args.n; k++)
         memcpy(&native[k], &args.a[k], sizeof native[k]);
     z->native->code = jit_call(j, f->entry->cname, native);
+    z->native->jobs = args.exec.jobs;
     jit_close(j);
 }
 

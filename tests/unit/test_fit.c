@@ -252,6 +252,34 @@ static void dependent_columns_are_named(void **state) {
     assert_true(isnan(native.cov[2 * 3 + 2]));
 }
 
+/* Asked to stop, X_fit returns a positive code with the best point so far: before the first job
+ * that is the start, later something better. */
+static void a_stopped_fit_returns_its_best_point(void **state) {
+    (void)state;
+    FitCase c = {.text = "estimator logit[N] {\n data x: [N]\n data y: bool[N]\n param a: real\n "
+                         "param b: real\n y ~ Bernoulli(logit = a + b * x)\n}\n",
+                 .name = "logit",
+                 .dims = {64},
+                 .way = FIT_WAY_NEWTON};
+    for (int k = 0; k < 64; k++) {
+        c.data[0][k] = k - 32;
+        c.data[1][k] = (k * 7 + 3) % 64 < k;
+    }
+    FitAnswer whole, loops, stopped;
+    c.stop_after = INT_MAX; /* counts the jobs */
+    fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &whole});
+    assert_int_equal(whole.code, 0);
+    for (int half = 0; half < 2; half++) {
+        c.stop_after = half ? whole.jobs / 2 : 1;
+        fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &stopped});
+        assert_int_equal(stopped.code, 6);
+        assert_int_equal(stopped.info.observations, 64);
+        assert_true(isfinite(stopped.cov[3]) && stopped.info.loglik < whole.info.loglik);
+        bool at_start = fabs(stopped.info.loglik + 64 * log(2)) < 1e-12;
+        assert_true(half ? stopped.info.loglik > -64 * log(2) + 1 : at_start);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_coin),
                                        cmocka_unit_test(a_boundary_mode),
@@ -261,6 +289,7 @@ int main(void) {
                                        cmocka_unit_test(a_known_scale),
                                        cmocka_unit_test(a_curve),
                                        cmocka_unit_test(dependent_columns_are_named),
-                                       cmocka_unit_test(separation_names_the_parameter)};
+                                       cmocka_unit_test(separation_names_the_parameter),
+                                       cmocka_unit_test(a_stopped_fit_returns_its_best_point)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

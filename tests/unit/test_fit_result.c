@@ -183,6 +183,21 @@ static void least_squares_are_tested_by_t(void **state) {
     ctx_free(w.ctx);
 }
 
+static void a_stopped_fit_says_so(void **state) {
+    World w;
+    (void)state;
+    set_up(&w);
+    FitResult r = ols(&w);
+    r.status = FIT_STOPPED;
+    StrBuf sb = sb_new(w.s.arena);
+    fit_table(&sb, &r);
+    assert_non_null(strstr(sb.text, "1 iteration, |grad| 3e-15, STOPPED\n"));
+    sb = sb_new(w.s.arena);
+    fit_json(&sb, &r);
+    assert_non_null(strstr(sb.text, "\"converged\":false"));
+    ctx_free(w.ctx);
+}
+
 static void json_has_nulls_and_17_digits(void **state) {
     World w;
     (void)state;
@@ -377,6 +392,7 @@ int main(void) {
         cmocka_unit_test(constrained_elements_count_and_stand_as_they_are_free),
         cmocka_unit_test(intervals_stay_inside_the_kind),
         cmocka_unit_test(least_squares_are_tested_by_t),
+        cmocka_unit_test(a_stopped_fit_says_so),
         cmocka_unit_test(json_has_nulls_and_17_digits),
         cmocka_unit_test(csv_quotes_names_and_leaves_out_what_does_not_exist),
         cmocka_unit_test(tables_hold_large_small_and_missing_numbers),

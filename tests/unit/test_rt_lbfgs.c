@@ -19,12 +19,17 @@ typedef struct Run {
 
 static double hessian[MOST * MOST];
 
+static int64_t stop_at; /* the evaluation after which a run is asked to stop; 0: never */
+static double best_seen;
+
 static void run(Run *r, Evaluate *evaluate, int64_t p) {
     p_of = p;
     memset(r->ctl, 0, CTL_LIMIT * sizeof *r->ctl);
     memset(r->state, 0xff, sizeof r->state);
     do {
         evaluate(r->u, &r->f, r->g, hessian);
+        best_seen = fmax(best_seen, r->f);
+        r->ctl[CTL_STOP] = stop_at && r->ctl[CTL_EVALUATIONS] + 1 >= stop_at;
         rt_lbfgs(r->u, &r->f, r->g, r->ends, r->state, r->ctl, p);
     } while (r->ctl[CTL_ACTION]);
     double f, g[MOST];
@@ -204,6 +209,20 @@ static void the_limit_of_evaluations_holds(void **state) {
     assert_true(r.ctl[CTL_EVALUATIONS] <= 7);
 }
 
+/* Asked to stop, it ends one evaluation later, at the best point that it saw. */
+static void a_stopped_run_ends_at_its_best_point(void **state) {
+    (void)state;
+    for (stop_at = 1; stop_at <= 12; stop_at++) {
+        Run r = {.u = {-1.2, 1e-6}};
+        best_seen = -INFINITY;
+        run(&r, rosenbrock, 2);
+        expect(&r, FIT_STOPPED, -1);
+        assert_true(r.state[STATE_VALUE] == best_seen);
+        assert_true(r.ctl[CTL_EVALUATIONS] <= stop_at + 1);
+    }
+    stop_at = 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quadratics),
@@ -216,6 +235,7 @@ int main(void) {
         cmocka_unit_test(a_density_without_a_bound_has_no_mode),
         cmocka_unit_test(doubtful_cases_have_careful_answers),
         cmocka_unit_test(the_limit_of_evaluations_holds),
+        cmocka_unit_test(a_stopped_run_ends_at_its_best_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,13 +34,18 @@ static double residuals(const double *u, Model *model, const double *y, int64_t 
     return sum;
 }
 
+static int stop_at; /* the evaluation after which a run is asked to stop; 0: never */
+static double least_seen;
+
 static void fit(Fit *f, Model *model, const double *y, int64_t n, int64_t p) {
     double rows[ROWS * Q];
     memset(f->ctl, 0, (sizeof *f->ctl) * CTL_LIMIT);
     memset(f->state, 0xff, sizeof f->state);
     f->evaluations = 0;
     do {
-        residuals(f->u, model, y, n, p, rows);
+        double seen = residuals(f->u, model, y, n, p, rows);
+        least_seen = fmin(least_seen, isfinite(seen) ? seen : INFINITY);
+        f->ctl[CTL_STOP] = stop_at && f->evaluations + 1 >= stop_at;
         memset(f->r, 0, sizeof f->r);
         rt_qr_rows(f->r, rows, n / 2, p + 1);
         rt_qr_rows(f->r, rows + n / 2 * (p + 1), n - n / 2, p + 1);
@@ -323,6 +328,20 @@ static void the_limit_of_evaluations_holds(void **state) {
     assert_true(f.evaluations <= 22);
 }
 
+/* Asked to stop, it ends one evaluation later, at the best point that it saw. */
+static void a_stopped_run_ends_at_its_best_point(void **state) {
+    (void)state;
+    for (stop_at = 1; stop_at <= 20; stop_at++) {
+        Fit f = {.u = {2, 400000, 25000}};
+        least_seen = INFINITY;
+        fit(&f, meyer, meyer_y, 16, 3);
+        expect(&f, FIT_STOPPED, -1);
+        assert_true(f.state[STATE_VALUE] <= least_seen * (1 + 1e-10));
+        assert_true(f.evaluations <= stop_at + 1);
+    }
+    stop_at = 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rosenbrocks_valley),
@@ -337,6 +356,7 @@ int main(void) {
         cmocka_unit_test(a_straight_line),
         cmocka_unit_test(no_parameters),
         cmocka_unit_test(the_limit_of_evaluations_holds),
+        cmocka_unit_test(a_stopped_run_ends_at_its_best_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
