@@ -111,7 +111,7 @@ static void move_params(Check *c) {
 static bool evaluate(Check *c) {
     int status = call_run(&c->call);
     if (status && status != INT32_MIN) {
-        diag_error(c->s->ctx, "E1103", c->f->block->span, "%s: %s", c->f->block->name, call_status(&c->f->p, status));
+        diag_error(c->s->ctx, "E1303", c->f->block->span, "%s: %s", c->f->block->name, call_status(&c->f->p, status));
         session_fail(c->s, EXIT_CHECK);
     }
     return status == 0;
@@ -234,6 +234,11 @@ static void check_estimator(Session *s, Fit *f) {
     const AbiBlock *b = f->block;
     if (!prepare(&c, &d) || !evaluate(&c))
         return;
+    if (!isfinite(c.value)) {
+        diag_error(s->ctx, "E1303", b->span, "%s: the objective is %g at the drawn data and parameters", b->name, c.value);
+        session_fail(s, EXIT_CHECK);
+        return;
+    }
     for (int64_t k = 0; k < f->v.n_params; k++)
         c.grad64[k] = fetch(c.grad, k, b->real);
     double limit = tolerance(b->real);
@@ -246,7 +251,7 @@ static void check_estimator(Session *s, Fit *f) {
         if (n)
             put_worst(&c, &b->params.p[k], &w);
         if (n && !(w.error <= limit)) {
-            diag_error(s->ctx, "E1103", b->params.p[k].span, "the gradient of %s is %.9g, differences give %.9g", element_name(&c, &b->params.p[k], w.at), w.analytic, w.numeric);
+            diag_error(s->ctx, "E1304", b->params.p[k].span, "the gradient of %s is %.9g, differences give %.9g", element_name(&c, &b->params.p[k], w.at), w.analytic, w.numeric);
             session_fail(s, EXIT_CHECK);
         }
         at += n;

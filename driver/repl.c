@@ -20,8 +20,6 @@ static void on_interrupt(int number) {
 
 bool repl_evaluate(Eval *e, const Expr *x, ReplValue *v) {
     Compiled c;
-    if (repl_is_load(x))
-        return repl_load_value(e, x, v);
     return repl_compile(e, repl_ast(e->s, e->ctx, NULL), x, &c) && repl_call(e, &c, v);
 }
 
@@ -141,10 +139,12 @@ static void run_input(void *arg) {
         take_items(e, in.items, text);
         break;
     case REPL_STMT:
-        bind(e, in.stmt);
+        if (repl_take_loads(e, in.stmt->value))
+            bind(e, in.stmt);
         break;
     case REPL_EXPR:
-        answer(e, in.expr);
+        if (repl_take_loads(e, in.expr))
+            answer(e, in.expr);
         break;
     case REPL_ERROR:
         break;
@@ -195,6 +195,7 @@ void repl_protected(ReplSession *s, Eval *e, void (*fn)(void *e)) {
         fputs("error: out of memory\n", stderr);
         s->errors++;
     }
+    repl_drop_loads(s);
     if (e->jit)
         jit_close(e->jit);
     if (e->ctx) {

@@ -41,7 +41,7 @@ Expr *repl_parse(Eval *e, const char *text) {
         return NULL;
     }
     Expr *x = parse_expr_text(e->ctx, ctx_add_file(e->ctx, "input", text, strlen(text)));
-    return diag_any_error(e->ctx) ? NULL : x;
+    return !diag_any_error(e->ctx) && repl_take_loads(e, x) ? x : NULL;
 }
 
 /* --- definitions --- */

@@ -73,6 +73,7 @@ ReplValue *repl_value(const ReplSession *s, const char *name);
 void repl_define(ReplSession *s, Ctx *ctx, const Item *it, const char *text, const char *file);
 /* Copies the value under this name, in place of what has it; text and data are copied. */
 void repl_bind(ReplSession *s, const char *name, const ReplValue *v);
+void repl_drop_value(ReplSession *s, ReplValue *v);
 /* Remembers data for :fit, in place of what has the name. */
 void repl_keep_data(ReplSession *s, const char *name, const char *text);
 /* All definitions parsed in ctx, as one file. extra: one more item, or NULL. */
@@ -109,8 +110,10 @@ void repl_put_value(StrBuf *out, const ReplValue *v);
 /* --- repl_draw.c --- */
 void repl_img(Eval *e, const char *arg);  /* "E [FILE.png]" */
 void repl_plot(Eval *e, const char *arg); /* "E [FILE.svg]" */
-bool repl_is_load(const Expr *x);         /* load("FILE") */
-bool repl_load_value(Eval *e, const Expr *x, ReplValue *v);
+/* --- repl_load.c --- */
+/* Every load("FILE") in x becomes a value of the session, and x names it; false after a diagnostic. */
+bool repl_take_loads(Eval *e, Expr *x);
+void repl_drop_loads(ReplSession *s); /* those values, after the input */
 /* --- repl_fit.c --- */
 void repl_data(Eval *e, const char *line); /* what follows :data */
 void repl_fit(Eval *e, const char *line);

@@ -24,7 +24,7 @@ static void drop_def(ReplSession *s, ReplDef *d) {
     *d = s->defs.p[--s->defs.n];
 }
 
-static void drop_value(ReplSession *s, ReplValue *v) {
+void repl_drop_value(ReplSession *s, ReplValue *v) {
     arena_free(&v->mem);
     *v = s->values.p[--s->values.n];
 }
@@ -45,7 +45,7 @@ void repl_define(ReplSession *s, Ctx *ctx, const Item *it, const char *text, con
     ReplDef *old = *name ? repl_def(s, name) : NULL;
     ReplValue *hidden = d.is_const ? repl_value(s, name) : NULL;
     if (hidden)
-        drop_value(s, hidden);
+        repl_drop_value(s, hidden);
     if (old) { /* keeps its place in the order */
         arena_free(&old->mem);
         *old = d;
@@ -141,7 +141,7 @@ void repl_free(ReplSession *s) {
     while (s->defs.n)
         drop_def(s, &s->defs.p[s->defs.n - 1]);
     while (s->values.n)
-        drop_value(s, &s->values.p[s->values.n - 1]);
+        repl_drop_value(s, &s->values.p[s->values.n - 1]);
     while (s->data.n)
         arena_free(&s->data.p[--s->data.n].mem);
     arena_free(&s->loaded_mem);

@@ -15,7 +15,7 @@ static void run_test(Session *s, Program *p, const LoopFunc *f, int *passed, int
             c.args[k].p = &held[n++];
     int status = call_run(&c);
     if (status) {
-        diag_error(s->ctx, "E1102", f->span, "test \"%s\": %s", f->entry->decl, call_status(p, status));
+        diag_error(s->ctx, "E1301", f->span, "test \"%s\": %s", f->entry->decl, call_status(p, status));
         wrong = 1;
     }
     for (int k = 0, out = 0; k < f->entry->args.n && !status; k++) {
@@ -26,7 +26,7 @@ static void run_test(Session *s, Program *p, const LoopFunc *f, int *passed, int
         unsigned line, col;
         if (sscanf(call_arg_buf(f, k)->name, "%u:%u", &line, &col) == 2)
             at = (Span){f->span.file, line, col, line, col + 6}; /* the word expect */
-        diag_error(s->ctx, "E1102", at, "test \"%s\": this expectation does not hold", f->entry->decl);
+        diag_error(s->ctx, "E1302", at, "test \"%s\": this expectation does not hold", f->entry->decl);
         wrong++;
     }
     *passed += wrong == 0;

@@ -99,7 +99,6 @@ static Value call_reshape(Elab *e, const Expr *x, const Expr **a) {
 static Value call_fill(Elab *e, const Expr *x, const Expr **a) {
     Axis axes[LANG_RANK];
     int rank;
-    (void)x;
     if (!shape_arg(e, a[0], axes, &rank))
         return value_error();
     Value v = elab_expr(e, a[1]);
@@ -110,7 +109,12 @@ static Value call_fill(Elab *e, const Expr *x, const Expr **a) {
                    value_what(e, &v));
         return value_error();
     }
-    return value_node(n ? node_fill(e, n, rank, axes) : NULL);
+    if (!n)
+        return value_error();
+    Node *cell = ARENA_NEW(e->arena, Node); /* what is filled stands where `fill` does, not its scalar */
+    *cell = *n;
+    cell->span = x->span;
+    return value_node(node_fill(e, cell, rank, axes));
 }
 
 static Value call_eye(Elab *e, const Expr *x, const Expr **a) {

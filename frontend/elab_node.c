@@ -4,6 +4,8 @@
 
 #include "frontend/elab.h"
 
+static const int64_t MOST_ELEMENTS = (int64_t)1 << 40;
+
 Value value_error(void) { return (Value){.kind = V_ERROR}; }
 
 Value value_node(Node *n) {
@@ -114,12 +116,24 @@ uint64_t node_dim_open(const Elab *e, Dim d) {
     return open;
 }
 
+/* A tensor that no machine computes is refused where it is written; symbolic extents are checked when called. */
+static void check_size(Elab *e, int rank, const Axis *axes, Span span) {
+    int64_t count = 1, extent;
+    for (int i = 0; i < rank; i++)
+        if (dim_is_const(axes[i].value, &extent) && extent > 1 && __builtin_mul_overflow(count, extent, &count))
+            count = INT64_MAX;
+    if (count > MOST_ELEMENTS && !e->oversized)
+        elab_error(e, "E0603", span, "%s is a shape of more than 2^40 elements", axes_text(e, axes, rank));
+    e->oversized |= count > MOST_ELEMENTS;
+}
+
 Node *node_new(Elab *e, NodeKind kind, DType dt, int rank, const Axis *axes, Span span) {
     Node *n = ARENA_NEW(e->arena, Node);
     n->kind = kind;
     n->dt = dt;
     n->rank = rank;
     n->span = span;
+    check_size(e, rank, axes, span);
     n->axes = rank ? arena_dup(e->arena, axes, (size_t)rank * sizeof *axes) : NULL;
     return n;
 }
