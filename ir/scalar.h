@@ -30,7 +30,8 @@ enum {
     SF_LIBM = 32,   /* native code calls the libm function of the row's name (name + "f" for f32),
                        lane by lane */
     SF_LANES = 64,  /* loop IR only: works across the lanes of one vector */
-    SF_INTERNAL = 128 /* not a name of the language */
+    SF_INTERNAL = 128, /* not a name of the language */
+    SF_SLOW = 256     /* a native row that takes many cycles */
 };
 
 struct Body;

@@ -108,9 +108,7 @@ static bool used_by(const Body *body, int operand) {
     return false;
 }
 
-/* Does the part of the instruction inside the body use operand k? (init and post of a sum stay
- * outside) */
-static bool inside(const Batch *b, int inst, int k) {
+bool batch_inside(const Batch *b, int inst, int k) {
     const Inst *i = b->f->insts.p[inst];
     return b->place[inst] != SUM_OF_ROWS || used_by(&((const Nest *)i->attr)->body, k);
 }
@@ -128,7 +126,7 @@ static void assign_regions(Batch *b) {
                     if (b->f->insts.p[q] == def && b->place[q] == BY_ROW)
                         whole = b->region[q] + 1; /* all of its rows are there after its region */
             after = whole > after ? whole : after;
-            if (inside(b, k, j))
+            if (batch_inside(b, k, j))
                 region = stage > region ? stage : region;
         }
         b->region[k] = b->place[k] == OUTSIDE ? after : region;
@@ -148,6 +146,7 @@ typedef struct BodyMaker {
     int region;
     Func *body;
     DimSym row0, rows;
+    bool repeats; /* it computes again what another region has computed */
     Val *to;     /* by value id of the function: in the body */
     Val *turned; /* likewise: with rows on the first axis */
     VEC(Val) args;
@@ -164,11 +163,18 @@ static Type sliced(const Batch *b, Type t) {
     return type_new(ctx_of(b), t.dt, t.rank, shape);
 }
 
+static void slice_nest(BodyMaker *m, const Inst *i, Place place);
+
 /* The value in the body; operands from outside become params. */
 static Val in_body(BodyMaker *m, Val v) {
     if (m->to[v.id].id)
         return m->to[v.id];
     Batch *b = m->b;
+    if (b->again[v.id]) {
+        m->repeats = true;
+        slice_nest(m, graph_def(b->f, v), BY_ROW);
+        return m->to[v.id];
+    }
     bool cut = batch_has_rows(b, v);
     Type t = graph_type(b->f, v);
     Param p = {
@@ -176,7 +182,7 @@ static Val in_body(BodyMaker *m, Val v) {
     if (!p.name)
         p.name = str_fmt(ctx_of(b), "a%d", m->args.n);
     vec_push(b->r.u->arena, &m->args, v);
-    vec_push(b->r.u->arena, &m->arg_kinds, cut ? BATCH_CUT : BATCH_WHOLE);
+    vec_push(b->r.u->arena, &m->arg_kinds, b->stacked[v.id] ? BATCH_SLICE : cut ? BATCH_CUT : BATCH_WHOLE);
     return m->to[v.id] = graph_param(b->r.m, m->body, p, cut ? sliced(b, t) : t);
 }
 
@@ -291,9 +297,9 @@ static void slice_view(BodyMaker *m, const Inst *i) {
     m->to[i->first.id] = graph_inst(b->r.m, m->body, i->op, &arg, 1, attr, i->span, i->name)->first;
 }
 
-/* Is the value used outside of this region's rows: by a result, outside, or by another region? */
-static bool leaves(const Batch *b, int inst, int region) {
+bool batch_leaves(const Batch *b, int inst) {
     const Inst *i = b->f->insts.p[inst];
+    int region = b->region[inst];
     if (b->place[inst] == SUM_OF_ROWS)
         return true;
     for (int k = 0; k < b->f->results.n; k++)
@@ -303,7 +309,7 @@ static bool leaves(const Batch *b, int inst, int region) {
         const Inst *user = b->f->insts.p[k];
         for (int j = 0; j < user->n_args; j++)
             if (user->args[j].id == i->first.id &&
-                (b->place[k] == OUTSIDE || b->region[k] != region || !inside(b, k, j)))
+                (b->place[k] == OUTSIDE || !batch_inside(b, k, j) || (b->region[k] != region && !b->again[i->first.id])))
                 return true;
     }
     return false;
@@ -378,8 +384,8 @@ static void add_result(BodyMaker *m, int inst) {
         r.name = str_fmt(ctx_of(b), "r%d", m->results.n);
     graph_result(b->r.m, m->body, r);
     vec_push(b->r.u->arena, &m->results, i->first);
-    vec_push(b->r.u->arena, &m->result_kinds,
-             b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : BATCH_CAT);
+    BatchRes kind = b->place[inst] == SUM_OF_ROWS ? BATCH_SUM : b->stacked[i->first.id] ? BATCH_SLICES : BATCH_CAT;
+    vec_push(b->r.u->arena, &m->result_kinds, kind);
 }
 
 /* A name for a dim of a body, which neither a dim nor an index of the function has. */
@@ -437,7 +443,7 @@ static void emit_region(Batch *b, int region) {
             slice_view(&m, i);
     }
     for (int k = 0; k < b->f->insts.n; k++)
-        if (b->place[k] != OUTSIDE && b->region[k] == region && leaves(b, k, region))
+        if (b->place[k] != OUTSIDE && b->region[k] == region && batch_leaves(b, k))
             add_result(&m, k);
     BatchAttr *attr = ARENA_NEW(arena, BatchAttr);
     *attr = (BatchAttr){.body = m.body->id,
@@ -448,7 +454,8 @@ static void emit_region(Batch *b, int region) {
                         .n_results = m.results.n,
                         .args = m.arg_kinds.p,
                         .results = m.result_kinds.p};
-    batch_one(b, region, attr, m.args.p, m.results.p);
+    if (!m.repeats)
+        batch_one(b, region, attr, m.args.p, m.results.p);
     Val *args = ARENA_ARRAY(arena, Val, m.args.n + 1);
     for (int k = 0; k < m.args.n; k++)
         args[k] = rewrite_val(&b->r, m.args.p[k]);
@@ -523,12 +530,15 @@ static void batch_func(Unit *u, Func *f) {
     b.stage = ARENA_ARRAY(u->arena, int, f->vals.n + 1);
     b.masked = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     b.vanishes = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    b.again = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    b.stacked = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     assign_regions(&b);
     if (!b.n_regions)
         return;
     for (int k = 0; k < f->insts.n; k++)
         if (b.place[k] == SUM_OF_ROWS)
             batch_choose_masks(&b, k);
+    batch_choose_stacks(&b);
     bool *done = ARENA_ARRAY(u->arena, bool, f->insts.n + 1);
     for (int region = 0; region < b.n_regions; region++) {
         emit_outside(&b, region, done);

@@ -65,20 +65,19 @@ static bool vanishes_at_zero(const Batch *b, const Inst *i) {
 
 /* ---- which values */
 
-/* Can the rows of v be 0 past the end? With `mark`, they will be. */
-static bool mask_value(Batch *b, Val v, int region, bool mark) {
+bool batch_mask_value(Batch *b, Val v, int region, bool mark) {
     int at = b->f->vals.p[v.id].inst;
     const Inst *def = at < 0 ? NULL : b->f->insts.p[at];
     if (!def || b->place[at] != BY_ROW || b->region[at] != region)
-        return true; /* cut from the whole */
+        return true; /* cut from the whole, or of a stack */
     if (def->op->flags & OPF_VIEW)
-        return mask_value(b, def->args[0], region, mark);
+        return batch_mask_value(b, def->args[0], region, mark);
     if (def->op != &op_nest)
         return false;
     NestOp n = nestop_of(b->f, def);
     bool sum = n.nest.op == NEST_SUM || n.nest.op == NEST_STORE;
     if (!nest_covers(b->r.u->ctx, &n)) /* other cells are those of init, else the neutral element */
-        if (!sum || (n.nest.init >= 0 && !mask_value(b, n.args[n.nest.init], region, mark)))
+        if (!sum || (n.nest.init >= 0 && !batch_mask_value(b, n.args[n.nest.init], region, mark)))
             return false;
     b->masked[v.id] |= mark;
     return true;
@@ -92,7 +91,7 @@ void batch_choose_masks(Batch *b, int inst) {
         for (int k = 0; k < body->n && good; k++) {
             const BodyInst *x = &body->insts[k];
             if (x->kind == BODY_READ && batch_has_rows(b, i->args[x->operand]))
-                good = mask_value(b, i->args[x->operand], b->region[inst], mark);
+                good = batch_mask_value(b, i->args[x->operand], b->region[inst], mark);
         }
     b->vanishes[i->first.id] = good;
 }

@@ -298,7 +298,13 @@ static int64_t rows_below(const OneRow *o, int64_t rows) {
     return below > (double)rows ? rows : (int64_t)below;
 }
 
-static bool is_plain(const Batch *b, int region) {
+static bool is_plain(const Batch *b, int region, const BatchAttr *a) {
+    for (int k = 0; k < a->n_args; k++)
+        if (a->args[k] == BATCH_SLICE)
+            return false;
+    for (int k = 0; k < a->n_results; k++)
+        if (a->results[k] != BATCH_CAT)
+            return false;
     for (int k = 0; k < b->f->insts.n; k++) {
         const Inst *i = b->f->insts.p[k];
         if (b->place[k] != OUTSIDE && b->region[k] == region &&
@@ -309,7 +315,7 @@ static bool is_plain(const Batch *b, int region) {
 }
 
 void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results) {
-    if (!is_plain(b, region))
+    if (!is_plain(b, region, a))
         return;
     const Func *body = graph_func(b->r.m, a->body);
     Func *f =

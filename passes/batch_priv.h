@@ -15,6 +15,8 @@ typedef struct Batch {
     int *region;    /* by instruction: region, or for OUTSIDE the first region that may follow it */
     int *stage;     /* by value: first region whose body may use it */
     bool *masked;   /* by value: 0 in the rows past the end of the slice */
+    bool *stacked;  /* by value: batches alone read it after its region, so it stays in slices */
+    bool *again;    /* by value: regions after its own compute it again */
     bool *vanishes; /* by value, of sums of rows: such rows add 0, no guard is needed */
     int n_regions;
 } Batch;
@@ -24,11 +26,20 @@ bool batch_wants_channels(Ctx *ctx, const Func *f);
 bool batch_has_rows(const Batch *b, Val v);
 DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
 
+/* Does the part of the instruction inside the body use operand k? (init and post of a sum stay outside) */
+bool batch_inside(const Batch *b, int inst, int k);
+/* Is the value used outside of its region's rows: by a result, outside, or by another region? */
+bool batch_leaves(const Batch *b, int inst);
+
 /* Gives the batch of a region a body for one row where that pays; args and results: of the function, as in the batch. */
 void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results);
 
+/* Which values regions compute again, and which stay in slices between regions. They are marked as masked. */
+void batch_choose_stacks(Batch *b);
 /* Can the sum of rows `inst` do without a guard? Then the values it reads are marked as masked. */
 void batch_choose_masks(Batch *b, int inst);
+/* Can the rows of v be 0 past the end? With `mark`, they will be. */
+bool batch_mask_value(Batch *b, Val v, int region, bool mark);
 /* Makes the sliced nest n yield 0 where its row index is not below `rows`. */
 void batch_mask(Ctx *ctx, NestOp *n, DimSym row, DimSym rows);
 /* In a sum over rows alone of a product, the operand that has the fastest axis of the result: with

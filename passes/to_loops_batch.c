@@ -5,6 +5,11 @@
  * of its groups has one. Nothing depends on how many threads run the jobs. */
 #include "passes/to_loops.h"
 
+/* What stands in for one slice of a stack while the body is lowered. */
+typedef struct StackPart {
+    BufId slice, stack;
+} StackPart;
+
 typedef struct BatchEmit {
     LowerBuilder *lb;
     ToLoops *t;
@@ -13,6 +18,7 @@ typedef struct BatchEmit {
     const Func *body;
     BufId *partial; /* by result: [groups, shape...] where summed */
     BufId *outer;   /* by result */
+    VEC(StackPart) parts;
     DimSym group, slice;
     Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
     Dim first;      /* number of the slice within its group */
@@ -146,6 +152,76 @@ static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses)
     return n.nest.op == NEST_SUM && n.nest.init < 0 && !n.nest.post.n && nest_covers(ctx, &n);
 }
 
+/* ---- stacks: a slice of one is no buffer of its own. The body is lowered as if it were; then its
+ * accesses get the number of the slice as their first subscript. */
+
+static BufId part_of_stack(BatchEmit *e, LowerBuilder *inner, Type slice, BufId stack, Str name) {
+    Type t = lower_type(inner, slice);
+    LoopBuf b = *loop_bufp(e->lb->c.f, stack);
+    b.kind = BUF_ALIAS;
+    b.alias = stack;
+    b.offset = NULL;
+    b.name = name;
+    b.rank = t.rank;
+    b.shape = t.shape;
+    StackPart p = {loop_buf(e->lb->c.m, e->lb->c.f, b), stack};
+    vec_push(&ctx_of(e)->perm, &e->parts, p);
+    return p.slice;
+}
+
+/* The stack under the shape of buf, if that is a part or a view of one. */
+static BufId stack_behind(BatchEmit *e, BufId buf) {
+    Ctx *ctx = ctx_of(e);
+    LoopFunc *f = e->lb->c.f;
+    const LoopBuf *b = loop_bufp(f, buf);
+    for (int k = 0; k < e->parts.n; k++)
+        if (e->parts.p[k].slice.id == buf.id)
+            return e->parts.p[k].stack;
+    BufId stack = b->kind == BUF_ALIAS ? stack_behind(e, b->alias) : (BufId){0};
+    if (!stack.id)
+        return stack;
+    LoopBuf view = *b;
+    Dim *shape = ARENA_ARRAY(&ctx->perm, Dim, b->rank + 1);
+    with_group(ctx, loop_bufp(f, stack)->shape[0], b->shape, b->rank, shape);
+    view.alias = stack;
+    view.rank++;
+    view.shape = shape;
+    StackPart p = {buf, loop_buf(e->lb->c.m, f, view)};
+    vec_push(&ctx->perm, &e->parts, p);
+    return p.stack;
+}
+
+static const Dim *in_stack(BatchEmit *e, const Dim *subs, int rank) {
+    Dim *all = ARENA_ARRAY(&ctx_of(e)->perm, Dim, rank + 1);
+    with_group(ctx_of(e), dim_of(ctx_of(e), e->slice), subs, rank, all);
+    return all;
+}
+
+static void access_stack(void *arg, LoopStmt *s) {
+    BatchEmit *e = arg;
+    Arena *arena = &ctx_of(e)->perm;
+    const Dim **subs = s->n_bufs ? ARENA_ARRAY(arena, const Dim *, s->n_bufs) : NULL;
+    for (int k = 0; k < s->n_bufs; k++) {
+        BufId stack = stack_behind(e, s->bufs[k]);
+        int rank = loop_bufp(e->lb->c.f, s->bufs[k])->rank;
+        subs[k] = stack.id ? in_stack(e, s->buf_subs[k], rank) : s->buf_subs[k];
+        s->bufs[k] = stack.id ? stack : s->bufs[k];
+    }
+    if (s->n_bufs)
+        s->buf_subs = subs;
+    BufId stack = s->kind == LOOP_LOAD || s->kind == LOOP_STORE ? stack_behind(e, s->buf) : (BufId){0};
+    if (!stack.id)
+        return;
+    LVal *vals = s->sub_vals ? ARENA_ARRAY(arena, LVal, s->rank + 1) : NULL;
+    for (int k = 0; vals && k < s->rank; k++)
+        vals[k + 1] = s->sub_vals[k];
+    s->subs = in_stack(e, s->subs, s->rank);
+    s->sub_vals = vals;
+    s->buf = stack;
+    s->lane_axis++;
+    s->rank++;
+}
+
 /* ---- the slice */
 
 static void operands(BatchEmit *e, LowerBuilder *inner) {
@@ -155,6 +231,10 @@ static void operands(BatchEmit *e, LowerBuilder *inner) {
         BufId whole = e->lb->buf_of[e->inst->args[k].id];
         if (e->attr->args[k] == BATCH_WHOLE) {
             buf_of[p->val.id] = whole;
+            continue;
+        }
+        if (e->attr->args[k] == BATCH_SLICE) {
+            buf_of[p->val.id] = part_of_stack(e, inner, graph_type(e->body, p->val), whole, p->name);
             continue;
         }
         Type t = lower_type(inner, graph_type(e->body, p->val));
@@ -170,13 +250,15 @@ static void pack_operands(BatchEmit *e, const BufId *buf_of) {
     }
 }
 
-/* Sums whose nests add to this group's partial result directly. */
+/* Sums whose nests add to this group's partial result directly; slices that are computed in their stack. */
 static const Dim *bind_results(BatchEmit *e, LowerBuilder *inner) {
     Ctx *ctx = ctx_of(e);
     Dim *group_of = ARENA_ARRAY(&ctx->perm, Dim, e->body->vals.n);
     int *uses = graph_uses(&ctx->perm, e->body);
     for (int k = 0; k < e->attr->n_results; k++) {
         Val v = e->body->results.p[k].val;
+        if (e->attr->results[k] == BATCH_SLICES)
+            inner->buf_of[v.id] = part_of_stack(e, inner, graph_type(e->body, v), e->outer[k], e->body->results.p[k].name);
         if (e->attr->results[k] != BATCH_SUM || !starts_from_partial(ctx, e->body, v, uses))
             continue;
         inner->buf_of[v.id] = e->partial[k];
@@ -192,7 +274,7 @@ static void slice_results(BatchEmit *e, const BufId *buf_of, const Dim *group_of
         BufId b = buf_of[v.id];
         if (e->attr->results[k] == BATCH_CAT) {
             pack(e, b, e->outer[k], true);
-        } else if (!group_of[v.id]) {
+        } else if (e->attr->results[k] == BATCH_SUM && !group_of[v.id]) {
             const LoopBuf *lb = loop_bufp(e->lb->c.f, b);
             SumCell s = {.from = b,
                          .to = e->partial[k],
@@ -320,6 +402,7 @@ static void group(BatchEmit *e) {
     e->lb->c = inner.c;
     slice_results(e, inner.buf_of, t.group_of);
     loop_end(c, s, outer, NULL);
+    loop_walk(&s->body, access_stack, e);
     e->lb->in_job = false;
 }
 

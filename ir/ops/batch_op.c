@@ -7,6 +7,26 @@ static bool is_row_of(Module *m, Type one, Type whole, bool cut) {
     return type_equal(one, cut ? type_new(m->ctx, whole.dt, whole.rank - 1, whole.shape + 1) : whole);
 }
 
+/* A stack of the slices that a body gives or takes. */
+static Type stack_of(Module *m, Type slice, const BatchAttr *a) {
+    Dim shape[MAX_RANK + 1];
+    shape[0] = dim_ceildiv(m->ctx, a->n, dim_const(m->ctx, a->rows));
+    for (int x = 0; x < slice.rank; x++)
+        shape[x + 1] = slice.shape[x];
+    return type_new(m->ctx, slice.dt, slice.rank + 1, shape);
+}
+
+static const char *operand_type(Module *m, Type whole, Type slice, const BatchAttr *a, int k) {
+    const char *name = graph_func(m, a->body)->name;
+    if (a->args[k] == BATCH_CUT && (whole.rank < 1 || whole.shape[0] != a->n))
+        return type_error(m, "operand %d is cut but its first axis is not the rows", k);
+    if (a->args[k] == BATCH_SLICE && (slice.rank + 1 > MAX_RANK || !type_equal(whole, stack_of(m, slice, a))))
+        return type_error(m, "operand %d is no stack of slices as %s takes them", k, name);
+    if (a->args[k] != BATCH_SLICE && (whole.dt != slice.dt || whole.rank != slice.rank))
+        return type_error(m, "operand %d has another type than in %s", k, name);
+    return NULL;
+}
+
 /* The body for one row takes and gives the same, without rows. */
 static const char *one_type(Module *m, const Func *f, const Val *args, const BatchAttr *a, const Type *out) {
     const Func *one = graph_func(m, a->one);
@@ -35,12 +55,10 @@ static const char *batch_type(Module *m, const Func *f, const Val *args, int n_a
     if (body->dims.n < 2 || a->rows < 1 || a->groups < 1)
         return type_error(m, "%s has no dims of rows", body->name);
     for (int k = 0; k < n_args; k++) {
-        Type whole = graph_type(f, args[k]), slice = graph_type(body, body->params.p[k].val);
-        bool cut = a->args[k] == BATCH_CUT;
-        if (cut && (whole.rank < 1 || whole.shape[0] != a->n))
-            return type_error(m, "operand %d is cut but its first axis is not the rows", k);
-        if (whole.dt != slice.dt || whole.rank != slice.rank)
-            return type_error(m, "operand %d has another type than in %s", k, body->name);
+        Type slice = graph_type(body, body->params.p[k].val);
+        const char *wrong = operand_type(m, graph_type(f, args[k]), slice, a, k);
+        if (wrong)
+            return wrong;
     }
     for (int k = 0; k < a->n_results; k++) {
         Type t = graph_type(body, body->results.p[k].val);
@@ -52,6 +70,11 @@ static const char *batch_type(Module *m, const Func *f, const Val *args, int n_a
                 shape[x] = t.shape[x - 1];
             shape[0] = a->n;
             t = type_new(m->ctx, t.dt, t.rank, shape);
+        }
+        if (a->results[k] == BATCH_SLICES) {
+            if (t.rank + 1 > MAX_RANK)
+                return type_error(m, "result %d has too many axes for a stack of slices", k);
+            t = stack_of(m, t, a);
         }
         out[(*n_out)++] = t;
     }
@@ -87,6 +110,7 @@ static void add_to(Tensor *sum, const Tensor *t) {
     }
 }
 
+/* One of the things that the first axis numbers: a row, or a slice of a stack. */
 static Tensor row_of(const Tensor *t, int64_t row) {
     Tensor r = *t;
     r.rank--;
@@ -96,6 +120,15 @@ static Tensor row_of(const Tensor *t, int64_t row) {
     r.f = t->f ? t->f + row * r.count : NULL;
     r.i = t->i ? t->i + row * r.count : NULL;
     return r;
+}
+
+static void copy_to(const Tensor *to, const Tensor *from) {
+    for (int64_t c = 0; c < to->count; c++) {
+        if (to->f)
+            to->f[c] = from->f[c];
+        else
+            to->i[c] = from->i[c];
+    }
 }
 
 static bool run_row(Interp *in, const Inst *i, const Tensor *const *args, int64_t row, Tensor *out) {
@@ -116,12 +149,7 @@ static bool run_row(Interp *in, const Inst *i, const Tensor *const *args, int64_
         return false;
     for (int k = 0; k < a->n_results; k++) {
         Tensor to = row_of(&out[k], row);
-        for (int64_t c = 0; c < to.count; c++) {
-            if (to.f)
-                to.f[c] = results[k].f[c];
-            else
-                to.i[c] = results[k].i[c];
-        }
+        copy_to(&to, &results[k]);
     }
     return true;
 }
@@ -138,6 +166,10 @@ static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int6
     const Tensor **slice = ARENA_ARRAY(in->arena, const Tensor *, a->n_args + 1);
     for (int k = 0; k < a->n_args; k++) {
         slice[k] = args[k];
+        if (a->args[k] == BATCH_SLICE) {
+            Tensor t = row_of(args[k], row0 / a->rows);
+            slice[k] = arena_dup(in->arena, &t, sizeof t);
+        }
         if (a->args[k] != BATCH_CUT)
             continue;
         int64_t shape[MAX_RANK];
@@ -152,7 +184,10 @@ static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int6
     if (!interp_run(in, body, dims, n, slice, results))
         return false;
     for (int k = 0; k < a->n_results; k++) {
-        if (a->results[k] == BATCH_CAT)
+        Tensor to = a->results[k] == BATCH_SLICES ? row_of(&out[k], row0 / a->rows) : out[k];
+        if (a->results[k] == BATCH_SLICES)
+            copy_to(&to, &results[k]);
+        else if (a->results[k] == BATCH_CAT)
             move_rows(&out[k], &results[k], row0, valid, false);
         else
             add_to(&out[k], &results[k]);
@@ -179,6 +214,19 @@ static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *c
     return in->status == NULL;
 }
 
+static const char *const arg_names[] = {[BATCH_CUT] = "cut", [BATCH_WHOLE] = "whole", [BATCH_SLICE] = "slice"};
+static const char *const result_names[] = {[BATCH_CAT] = "cat", [BATCH_SUM] = "sum", [BATCH_SLICES] = "slices"};
+enum { KINDS = 3 };
+
+static int kind_named(IrReader *r, const char *const *names) {
+    for (int k = 0; k < KINDS; k++)
+        if (text_is(&r->t, names[k])) {
+            text_next(&r->t);
+            return k;
+        }
+    return -1;
+}
+
 static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i) {
     (void)f;
     const BatchAttr *a = i->attr;
@@ -193,10 +241,10 @@ static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *
     }
     sb_put(sb, " args");
     for (int k = 0; k < a->n_args; k++)
-        sb_put(sb, a->args[k] == BATCH_CUT ? " cut" : " whole");
+        sb_printf(sb, " %s", arg_names[a->args[k]]);
     sb_put(sb, " results");
     for (int k = 0; k < a->n_results; k++)
-        sb_put(sb, a->results[k] == BATCH_CAT ? " cat" : " sum");
+        sb_printf(sb, " %s", result_names[a->results[k]]);
     sb_putc(sb, '}');
 }
 
@@ -219,15 +267,11 @@ static const void *batch_read(IrReader *r) {
         a.one = graph_read_func(r);
     }
     text_expect(&r->t, "args");
-    while (text_is(&r->t, "cut") || text_is(&r->t, "whole")) {
-        vec_push(arena, &args, text_is(&r->t, "cut") ? BATCH_CUT : BATCH_WHOLE);
-        text_next(&r->t);
-    }
+    for (int k; (k = kind_named(r, arg_names)) >= 0;)
+        vec_push(arena, &args, (BatchArg)k);
     text_expect(&r->t, "results");
-    while (text_is(&r->t, "cat") || text_is(&r->t, "sum")) {
-        vec_push(arena, &results, text_is(&r->t, "cat") ? BATCH_CAT : BATCH_SUM);
-        text_next(&r->t);
-    }
+    for (int k; (k = kind_named(r, result_names)) >= 0;)
+        vec_push(arena, &results, (BatchRes)k);
     text_expect(&r->t, "}");
     a.args = args.p;
     a.n_args = args.n;

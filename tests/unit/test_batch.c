@@ -112,6 +112,39 @@ static void test_mean_over_rows(void **state) {
     ctx_free(ctx);
 }
 
+/* What regions hand on stays in slices, and what is cheap to compute from it is computed again: of the
+ * product (%3) and of what is computed from it, only the product leaves its region. */
+static void test_stacks(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *head = HEAD(ESTIMATOR("  param \"w\" W f64[4, 3] real @-\n"));
+    const char *body = "  %1: f64[N, 4] = input \"x\" @-\n"
+                       "  %2: f64[4, 3] = param \"w\" tensor 0 @-\n"
+                       "  %3: f64[N, 3] = nest [n, k] += %1[n, i] * %2[i, k] over n<N, k<3, i<4 @-\n"
+                       "  %4: f64[3] = nest [k] += %3[n, k] over n<N, k<3 @-\n"
+                       "  %5: f64[N, 3] = nest [n, k] = max(%3[n, k] - %4[k] OP, 1.0) over n<N, k<3 @-\n"
+                       "  %6: f64[3] = nest [k] += %5[n, k] * %5[n, 2 - k] over n<N, k<3 @-\n"
+                       "  %7: f64[N, 3] = nest [n, k] = max(%5[n, k], %6[k]) over n<N, k<3 @-\n"
+                       "  %8: f64 = nest [] += %7[n, k] * %5[n, k] over n<N, k<3 @-\n"
+                       "  loss \"loss\" %8\n  RESULT\n}\n";
+    const char *text = str_fmt(ctx, "%s%s", head, replaced(ctx, replaced(ctx, body, "OP", ""), "  RESULT\n", ""));
+    const char *got = check_rows(ctx, text, "f", WHOLE, 0);
+    assert_int_equal(count_of(got, "batch{"), 3);
+    assert_int_equal(count_of(got, "slices"), 1);
+    assert_int_equal(count_of(got, "args slice"), 2);
+    assert_non_null(strstr(got, "f64[(N + 15) // 16, 3, 16], "));
+    /* costly: a stack of its own, which is 0 past the end, though exp is not */
+    text = str_fmt(ctx, "%s%s", head, replaced(ctx, replaced(ctx, body, "OP", "+ exp(%1[n, 0] * 0.0)"), "RESULT", "out \"y\" %6"));
+    got = check_rows(ctx, text, "f", WHOLE, 0);
+    assert_int_equal(count_of(got, "slices"), 2);
+    /* a result of the function leaves in rows */
+    text = str_fmt(ctx, "%s%s", head, replaced(ctx, replaced(ctx, body, "OP", ""), "RESULT", "out \"y\" %3"));
+    got = check_rows(ctx, text, "f", WHOLE, 0);
+    assert_int_equal(count_of(got, "slices"), 0);
+    assert_int_equal(count_of(got, " cat"), 1);
+    ctx_free(ctx);
+}
+
 /* Random numbers and values of the row index are those of the whole; a value of all rows leaves the
  * region. */
 static void test_row_numbers(void **state) {
@@ -240,6 +273,7 @@ static void test_few_rows_run_alone(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
                                        cmocka_unit_test(test_mean_over_rows),
+                                       cmocka_unit_test(test_stacks),
                                        cmocka_unit_test(test_row_numbers),
                                        cmocka_unit_test(test_init_and_post),
                                        cmocka_unit_test(test_names_and_defs),
