@@ -521,7 +521,7 @@ static void batch_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
         return;
     DimSym rows = f->entry || is_fit_body(u, f) ? rows_of(u, f) : NULL;
-    if (!rows || batch_wants_channels(u->ctx, f))
+    if (!rows || batch_wants_channels(u->ctx, f) || batch_would_stream(u->ctx, f, u->target))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
     b.r = rewrite_begin(u, f);

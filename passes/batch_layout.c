@@ -7,10 +7,16 @@
  * rows.
  *
  * The second is taken if it fits nearly all of the function's products. Dense layers do not: their
- * tiles would need the rows. */
+ * tiles would need the rows. It is also taken where slices would be bound by memory: each adds its
+ * 16 rows to every sum over the rows, that is reads and writes the gradients of the weights. A dense
+ * layer has 32 operations for the 8 bytes of a float of them; where all do not fit into the
+ * second-level cache, that is too few (784-512-512-10: 15 % of the peak against 50 %). */
 #include "passes/batch_priv.h"
 
-enum { LONG = 32 };
+enum { LONG = 32, SLICE = 16 };
+
+/* Bytes that a core streams past its second-level cache in a cycle, about, on what cnnc runs on. */
+static const double STREAM = 5;
 
 typedef struct Factors {
     const BodyInst *read[2];
@@ -64,6 +70,40 @@ static double work_of(const Nest *n) {
     for (int k = 0; k < n->n_box; k++)
         work *= dim_is_const(n->box[k].extent, &extent) ? (double)extent : 1;
     return work;
+}
+
+/* Bytes of a sum over the rows: what a slice of rows reads, adds to and writes; else 0. Rows are what
+ * is not constant among the extents. */
+static double summed_bytes(Ctx *ctx, const Nest *n, DType dt) {
+    uint64_t out;
+    double cells = 1;
+    bool over_rows = false;
+    if (!nest_outputs(ctx, n, &out))
+        return 0;
+    for (int k = 0; k < n->n_box; k++) {
+        int64_t extent = 1;
+        bool is_const = dim_is_const(n->box[k].extent, &extent);
+        if (out >> k & 1)
+            cells *= is_const ? (double)extent : 0;
+        else
+            over_rows |= !is_const;
+    }
+    return over_rows ? cells * (double)dtype_size(dt) : 0;
+}
+
+bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t) {
+    double bytes = 0, cycles = 0;
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        const Nest *n = i->op == &op_nest ? i->attr : NULL;
+        if (!n || !nest_is_contraction(ctx, n))
+            continue;
+        DType dt = graph_type(f, inst_result(i, 0)).dt;
+        bytes += summed_bytes(ctx, n, dt);
+        /* two multiply-adds of a vector in a cycle */
+        cycles += work_of(n) * SLICE / (2 * target_lanes(t, dt));
+    }
+    return bytes > (double)t->l2_bytes / 2 && 2 * bytes / STREAM > cycles / 2;
 }
 
 bool batch_wants_channels(Ctx *ctx, const Func *f) {

@@ -23,6 +23,8 @@ typedef struct Batch {
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */
 bool batch_wants_channels(Ctx *ctx, const Func *f);
+/* Would slices of rows spend their time reading and writing sums over the rows? */
+bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t);
 bool batch_has_rows(const Batch *b, Val v);
 DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
 

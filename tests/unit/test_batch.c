@@ -270,6 +270,29 @@ static void test_few_rows_run_alone(void **state) {
     ctx_free(ctx);
 }
 
+/* A dense layer whose weights' gradient does not stay in the cache: every slice would read and write all of it. */
+static int slices_of_dense(Ctx *ctx, int in, int out) {
+    const char *text = str_fmt(
+        ctx,
+        HEAD(ESTIMATOR("  param \"w\" W f64[%d, %d] real @-\n")) "  %%1: f64[N, %d] = input \"x\" @-\n"
+        "  %%2: f64[%d, %d] = param \"w\" tensor 0 @-\n"
+        "  %%3: f64[N, %d] = nest [n, k] += %%1[n, i] * %%2[i, k] over n<N, k<%d, i<%d @-\n"
+        "  %%4: f64[%d, %d] = nest [i, k] += %%1[n, i] * %%3[n, k] over n<N, i<%d, k<%d @-\n"
+        "  grad \"w\" %%4 of 1\n}\n",
+        in, out, in, in, out, out, out, in, in, out, in, out);
+    Module *m = must_read(ctx, text);
+    run_passes(ctx, m, "batch");
+    return count_of(graph_text(ctx, m), "batch{");
+}
+
+static void weights_past_the_cache_are_not_sliced(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    assert_int_equal(slices_of_dense(ctx, 64, 32), 1);
+    assert_int_equal(slices_of_dense(ctx, 784, 512), 0);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
                                        cmocka_unit_test(test_mean_over_rows),
@@ -278,6 +301,7 @@ int main(void) {
                                        cmocka_unit_test(test_init_and_post),
                                        cmocka_unit_test(test_names_and_defs),
                                        cmocka_unit_test(test_few_rows_run_alone),
-                                       cmocka_unit_test(test_rows_past_the_end)};
+                                       cmocka_unit_test(test_rows_past_the_end),
+                                       cmocka_unit_test(weights_past_the_cache_are_not_sliced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
