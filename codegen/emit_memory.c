@@ -257,6 +257,8 @@ void emit_load(FnEmit *f, const LoopStmt *s) {
     unsigned align = (unsigned)dtype_size(a.b->dt);
     LLVMTypeRef t = n == 1 ? a.cell : LLVMVectorType(a.cell, (unsigned)n);
     LLVMValueRef v;
+    if (s->again) /* no instruction; LLVM shares no load, and moves none, across it */
+        LLVMBuildFence(f->b, LLVMAtomicOrderingSequentiallyConsistent, true, "");
     if (a.offsets) {
         LLVMTypeRef over[2] = {t, LLVMVectorType(f->e->ptr, (unsigned)n)};
         LLVMValueRef args[3] = {pointers(f, &a), a.mask ? a.mask : all_lanes(f, n), LLVMConstNull(t)};

@@ -139,6 +139,7 @@ static void put_access(Canon *c, const LoopStmt *s) {
     put(c, s->lane_step);
     put_dim(c, s->active);
     put(c, s->checked);
+    put(c, s->again);
     put(c, s->status);
 }
 

@@ -48,8 +48,8 @@ typedef struct LoopBuf {
 } LoopBuf;
 
 typedef enum LoopKind {
-    LOOP_FOR,   /* for index in max(lo) .. min(hi) by step, with carried values; with an operand, only
-                   when that is true */
+    LOOP_FOR, /* for index in max(lo) .. min(hi) by step, with carried values; with an operand, only
+                 when that is true */
     LOOP_WHILE, /* body computes cond; repeats while it is true, with carried values */
     LOOP_IF,    /* then and else bodies; no results */
     LOOP_LET,   /* one scalar.def row on lanes */
@@ -79,7 +79,8 @@ struct LoopStmt {
     /* LET */
     ScalarOp op;
     int n_args; /* LET: operands; STORE: value; YIELD: values; CALL: values; STATUS: the bool; IF:
-                   condition; RETURN: the code; FOR: none, or a bool: no iteration where it is false */
+                   condition; RETURN: the code; FOR: none, or a bool: no iteration where it is false
+                 */
     LVal *args;
     ScalarValue k; /* CONST */
     /* LOAD STORE: buf[subs] (INDEX: subs[0] is the dim). A value in sub_vals[axis] (i64 scalar, or
@@ -94,6 +95,8 @@ struct LoopStmt {
     Dim active;   /* lanes k >= active are off: loads give 0, stores write nothing; NULL: all on */
     bool checked; /* interpreter and -g builds verify subscripts; gathers of user indices: status
                      where outside */
+    bool again;   /* LOAD: what was loaded before is loaded again after this point, not kept: values
+                     that live long would take the registers of a tile */
     int status;   /* STATUS, checked gathers: number in the module's table */
     /* FOR */
     DimSym index;

@@ -14,7 +14,7 @@
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
  *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"]
  *              ["unroll" INT] [STRING]
- *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["else" INT] */
+ *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +129,7 @@ static void read_access(Reader *r, LoopStmt *s) {
     if (text_accept(t, "active"))
         s->active = text_dim(t);
     s->checked = text_accept(t, "checked");
+    s->again = text_accept(t, "again");
     s->status = text_accept(t, "else") ? (int)text_int(t, "a status") : -1;
 }
 

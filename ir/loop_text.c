@@ -113,6 +113,8 @@ static void put_access(Printer *p, const LoopStmt *s) {
     }
     if (s->checked)
         sb_put(p->sb, " checked");
+    if (s->again)
+        sb_put(p->sb, " again");
     if (s->status >= 0)
         sb_printf(p->sb, " else %d", s->status);
 }

@@ -1,9 +1,14 @@
 /* tile: the tile itself: sums in registers, carried through the reductions. */
 #include "passes/tile_emit.h"
 
+/* A short reduction is written out: products of one round of it, at most. Its loop would end so
+ * often that the jumps out of it cost a third of the time of a 3 x 3 convolution. */
+enum { UNROLLED = 256 };
+
 typedef struct Kernel {
     TileEmit *e;
     const TilePiece *p;
+    DimBinding at; /* the innermost reduction where it is written out, else sym is NULL */
     LVal acc[TILE_U][TILE_V];
 } Kernel;
 
@@ -13,12 +18,27 @@ static LType vector_type(const TileEmit *e) { return (LType){e->c->dt, e->s->lan
 
 static Dim row_value(const Kernel *k, int r) { return dim_addk(k->e->c->ctx, k->e->u0, r); }
 
-/* Bindings of v (first lane of vector x) and u (row r). */
-static void bind(const Kernel *k, int r, int x, DimBinding *b) {
+/* Bindings of v (first lane of vector x), u (row r), and a reduction that is written out. */
+static int bind(const Kernel *k, int r, int x, DimBinding *b) {
     const TileEmit *e = k->e;
     b[0] =
         (DimBinding){e->c->out[e->s->v].sym, dim_addk(e->c->ctx, e->v0, (int64_t)x * e->s->lanes)};
     b[1] = (DimBinding){e->c->out[e->s->u].sym, row_value(k, r)};
+    b[2] = k->at;
+    return k->at.sym ? 3 : 2;
+}
+
+/* Subscripts of a packed operand at the current point. */
+static const Dim *packed_subs(const Kernel *k, const Packed *p, Dim block, int64_t at) {
+    const TileEmit *e = k->e;
+    const Dim *subs = tile_packed_subs(e, p, block, at);
+    if (!k->at.sym)
+        return subs;
+    int rank = loop_bufp(e->c->f, p->buf)->rank;
+    Dim *to = arena_dup(e->c->arena, subs, sizeof *to * (size_t)rank);
+    for (int a = 0; a < rank; a++)
+        to[a] = dim_subst(e->c->ctx, to[a], &k->at, 1);
+    return to;
 }
 
 /* Lanes of vector x that exist; NULL: all. */
@@ -30,10 +50,10 @@ static Dim active(const TileEmit *e, int x) {
 }
 
 static LVal load_of(const Kernel *k, const LoopStmt *l, int r, int x, int lanes) {
-    DimBinding b[2];
+    DimBinding b[3];
     TileEmit *e = k->e;
-    bind(k, r, x, b);
-    const Dim *subs = tile_subs(e, l, b, 2);
+    int n = bind(k, r, x, b);
+    const Dim *subs = tile_subs(e, l, b, n);
     if (lanes == 1)
         return loop_load(&e->cur, l->buf, subs);
     int64_t coef = 1;
@@ -50,10 +70,10 @@ static void step(Kernel *k, Rows rows) {
     LVal b[TILE_V];
     for (int x = 0; x < e->s->vectors; x++) {
         int64_t at = (int64_t)x * e->s->lanes;
-        b[x] = loop_load_lanes(&e->cur, e->b.buf,
-                               tile_packed_subs(e, &e->b, dim_of(e->c->ctx, e->vb), at),
-                               e->s->lanes, NULL)
-                   ->result;
+        const Dim *subs = packed_subs(k, &e->b, dim_of(e->c->ctx, e->vb), at);
+        LoopStmt *load = loop_load_lanes(&e->cur, e->b.buf, subs, e->s->lanes, NULL);
+        load->again = x == 0 && k->at.sym; /* neighbouring rounds read the same elements */
+        b[x] = load->result;
     }
     for (int r = 0; r < k->p->rows; r++) {
         if (!(rows >> r & 1))
@@ -61,7 +81,7 @@ static void step(Kernel *k, Rows rows) {
         LVal a;
         if (e->a.buf.id) {
             Dim block = e->ub ? dim_of(e->c->ctx, e->ub) : NULL;
-            const Dim *subs = tile_packed_subs(e, &e->a, block, r);
+            const Dim *subs = packed_subs(k, &e->a, block, r);
             if (k->p->single) { /* the row within its block */
                 Dim in = dim_sub(e->c->ctx, e->u0,
                                  dim_add(e->c->ctx, e->c->out[e->s->u].lo,
@@ -92,11 +112,32 @@ static void step(Kernel *k, Rows rows) {
 
 static void reduce(Kernel *k, int level, Rows rows);
 
+/* The innermost reduction, if it is short. */
+static bool written_out(Kernel *k, int level, const TileBounds *b, Rows rows) {
+    const TileEmit *e = k->e;
+    int64_t lo, hi, products = 0;
+    if (level != e->s->n_inner - 1 || b->n_lo != 1 || b->n_hi != 1 ||
+        !dim_is_const(b->lo[0], &lo) || !dim_is_const(b->hi[0], &hi))
+        return false;
+    for (Rows r = rows; r; r &= r - 1)
+        products += e->s->vectors;
+    if (hi - lo > UNROLLED || (hi - lo) * products > UNROLLED)
+        return false;
+    for (int64_t at = lo; at < hi; at++) {
+        k->at = (DimBinding){e->c->red[e->s->inner[level]].sym, dim_const(e->c->ctx, at)};
+        step(k, rows);
+    }
+    k->at = (DimBinding){0};
+    return true;
+}
+
 /* One loop of a reduction in which these rows take part. */
 static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
     TileEmit *e = k->e;
     LVal carried[TILE_U * TILE_V];
     int n = 0;
+    if (written_out(k, level, b, rows))
+        return;
     for (int r = 0; r < k->p->rows; r++)
         for (int x = 0; x < e->s->vectors; x++)
             if (rows >> r & 1)
@@ -207,15 +248,15 @@ static LVal start(Kernel *k, int r, int x) {
 
 static void finish(Kernel *k, int r, int x) {
     TileEmit *e = k->e;
-    DimBinding b[2];
+    DimBinding b[3];
     if (e->sums.id) {
         loop_store(&e->cur, e->sums, tile_sum_subs(e, row_value(k, r), (int64_t)x * e->s->lanes),
                    k->acc[r][x]);
         return;
     }
-    bind(k, r, x, b);
+    int n = bind(k, r, x, b);
     LoopStmt *s =
-        loop_store(&e->cur, e->c->store->buf, tile_subs(e, e->c->store, b, 2), k->acc[r][x]);
+        loop_store(&e->cur, e->c->store->buf, tile_subs(e, e->c->store, b, n), k->acc[r][x]);
     s->active = active(e, x);
 }
 
