@@ -67,8 +67,8 @@ bool tile_known(const TileEmit *e, DimSym x, int place) {
 
 static Dim blocks_of(const TileEmit *e, TileItem i) {
     const Contraction *c = e->c;
-    if (i.kind == TILE_V_BLOCKS)
-        return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->width));
+    if (i.kind == TILE_V_GROUPS)
+        return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->group_width));
     return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->s->rows));
 }
 
@@ -79,7 +79,7 @@ void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
     if (k == e->s->job && e->part_lo) {
         *lo = e->part_lo;
         *hi = e->part_hi;
-    } else if (i.kind == TILE_V_BLOCKS || i.kind == TILE_U_BLOCKS) {
+    } else if (i.kind == TILE_V_GROUPS || i.kind == TILE_U_BLOCKS) {
         *lo = dim_const(c->ctx, 0);
         *hi = blocks_of(e, i);
     } else {
@@ -87,6 +87,23 @@ void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
         *lo = l->lo;
         *hi = l->hi;
     }
+}
+
+/* The tiles of a block of rows: one for each block of vectors of the group. */
+static void tiles(TileEmit *e, const TilePiece *p) {
+    Ctx *ctx = e->c->ctx;
+    LoopBody *outer = e->cur.at;
+    if (e->s->group == 1) {
+        tile_kernel(e, p);
+        return;
+    }
+    const TileLoop *v = &e->c->out[e->s->v];
+    Dim lo = dim_scale(ctx, dim_of(ctx, e->vg), e->s->group), hi = dim_addk(ctx, lo, e->s->group);
+    Dim all = dim_ceildiv(ctx, v->extent, dim_const(ctx, e->width));
+    bool whole = v->n > 0 && (v->n + e->width - 1) / e->width % e->s->group == 0;
+    LoopStmt *s = tile_loop(e, e->vb, lo, hi, whole ? NULL : all);
+    tile_kernel(e, p);
+    loop_end(&e->cur, s, outer, NULL);
 }
 
 /* Rows of the pieces, as far as they belong to this job. */
@@ -110,10 +127,10 @@ static void pieces(TileEmit *e) {
             DimSym row = tile_fresh(e, "row");
             LoopStmt *r = tile_loop(e, row, dim_const(ctx, 0), p->hi, NULL);
             e->u0 = dim_add(ctx, e->u0, dim_of(ctx, row));
-            tile_kernel(e, p);
+            tiles(e, p);
             loop_end(&e->cur, r, in, NULL);
         } else {
-            tile_kernel(e, p);
+            tiles(e, p);
         }
         loop_end(&e->cur, s, outer, NULL);
     }
@@ -135,7 +152,7 @@ static void level(TileEmit *e, int k) {
         TileItem i = s->items[k];
         Dim lo, hi;
         tile_item_range(e, k, &lo, &hi);
-        DimSym sym = i.kind == TILE_V_BLOCKS ? e->vb
+        DimSym sym = i.kind == TILE_V_GROUPS ? e->vg
                      : i.kind == TILE_RED    ? c->red[i.at].sym
                                              : c->out[i.at].sym;
         LoopStmt *loop = tile_loop(e, sym, lo, hi, NULL);
@@ -166,10 +183,14 @@ static void jobs(TileEmit *e) {
 
 void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
     TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};
+    e.group_width = e.width * s->group;
     e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
     e.vb = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->v].sym->name));
+    e.vg = s->group > 1 ? tile_fresh(&e, str_fmt(c->ctx, "%sg", c->out[s->v].sym->name)) : e.vb;
     e.ub = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->u].sym->name));
     e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
+    e.first_v =
+        dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vg), e.group_width));
     e.from_sums = s->items[s->place_out].kind == TILE_RED;
     if (s->place_b == 0)
         tile_pack(&e, &e.b, 0, true);

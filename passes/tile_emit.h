@@ -16,7 +16,8 @@ typedef struct Packed {
     const LoopStmt *load;
     DimSym along;
     int axis, width;
-    bool by_block;
+    bool by_block; /* it has several blocks */
+    bool by_group; /* those of one group */
     PackMode mode[MAX_RANK];
     TileLoop of[MAX_RANK]; /* PACK_INDEX */
 } Packed;
@@ -25,9 +26,11 @@ typedef struct TileEmit {
     const Contraction *c;
     const Scheme *s;
     LoopCursor cur;
-    DimSym vb, ub;        /* block numbers */
+    DimSym vg, vb, ub;    /* group and block numbers; vg is vb where a group is one block */
     Dim v0, u0;           /* values of v and u at their first element: lo + block * size */
+    Dim first_v;          /* of the group */
     int width;            /* vectors * lanes */
+    int group_width;      /* of a group */
     Dim part_lo, part_hi; /* of the job's item, or NULL */
     Packed b, a;
     BufId sums;     /* [outputs that `place_out` leaves open..., width], or id 0: in the result */

@@ -112,11 +112,12 @@ static void step(Kernel *k, Rows rows) {
 
 static void reduce(Kernel *k, int level, Rows rows);
 
-/* The innermost reduction, if it is short. */
+/* The innermost reduction, if it is short. Not where products wait for their sums: LLVM would move
+ * those of several rounds together, and spill. */
 static bool written_out(Kernel *k, int level, const TileBounds *b, Rows rows) {
     const TileEmit *e = k->e;
     int64_t lo, hi, products = 0;
-    if (level != e->s->n_inner - 1 || b->n_lo != 1 || b->n_hi != 1 ||
+    if (!e->c->fma || level != e->s->n_inner - 1 || b->n_lo != 1 || b->n_hi != 1 ||
         !dim_is_const(b->lo[0], &lo) || !dim_is_const(b->hi[0], &hi))
         return false;
     for (Rows r = rows; r; r &= r - 1)

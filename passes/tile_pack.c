@@ -53,9 +53,11 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
     p->along = c->out[of_b ? e->s->v : e->s->u].sym;
     p->width = of_b ? e->width : e->s->rows;
     p->axis = tile_axis(c, p->load, p->along, &coef);
-    p->by_block = true;
+    bool outside = true; /* of the groups of blocks */
     for (int k = 0; of_b && k < place; k++)
-        p->by_block = p->by_block && e->s->items[k].kind != TILE_V_BLOCKS;
+        outside = outside && e->s->items[k].kind != TILE_V_GROUPS;
+    p->by_group = !outside && e->s->group > 1;
+    p->by_block = outside || p->by_group;
     for (int a = 0; a < p->load->rank; a++) {
         DimSym x = tile_single(c, p->load->subs[a], &coef, &rest);
         const TileLoop *l = x ? loop_of(c, x) : NULL;
@@ -74,6 +76,8 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
 
 static Dim block_base(const TileEmit *e, const Packed *p) {
     bool part = p == &e->a && e->s->job == e->s->n_items - 1;
+    if (p->by_group)
+        return dim_scale(e->c->ctx, dim_of(e->c->ctx, e->vg), e->s->group);
     return part ? e->part_lo : dim_const(e->c->ctx, 0);
 }
 
@@ -82,6 +86,8 @@ static Dim block_room(const TileEmit *e, const Packed *p) {
     Ctx *ctx = e->c->ctx;
     const TileLoop *l = loop_of(e->c, p->along);
     Dim n = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
+    if (p->by_group)
+        return dim_const(ctx, e->s->group);
     bool part = p == &e->a && e->s->job == e->s->n_items - 1;
     return part ? dim_ceildiv(ctx, n, dim_const(ctx, e->s->jobs)) : n;
 }
@@ -113,8 +119,10 @@ const Dim *tile_packed_subs(const TileEmit *e, const Packed *p, Dim block, int64
 typedef struct Copy {
     TileEmit *e;
     Packed *p;
-    DimSym block; /* NULL: the block is known */
-    Dim first;    /* element of the packed index at lane 0 */
+    DimSym block;                      /* NULL: the block is known */
+    Dim block_lo, block_hi, block_end; /* its range: the least of the last two, or NULL */
+    bool rows; /* the packed index is the last axis of what is read: vectors, blocks inside */
+    Dim first; /* element of the packed index at lane 0 */
     Dim to[MAX_RANK + 2], from[MAX_RANK];
     int n_to;
     bool turned; /* whole squares of lanes are there already */
@@ -222,13 +230,41 @@ static void copy_lanes(Copy *y) {
     e->n_names--;
 }
 
+static LoopStmt *open_blocks(Copy *y) {
+    return tile_loop(y->e, y->block, y->block_lo, y->block_hi, y->block_end);
+}
+
+/* A row as vectors: memory is read in its order, and goes to one block after the other. Lanes past
+ * the end are loaded as 0. */
+static void copy_vectors(Copy *y) {
+    TileEmit *e = y->e;
+    Ctx *ctx = e->c->ctx;
+    const TileLoop *l = loop_of(e->c, y->p->along);
+    const LoopStmt *load = y->p->load;
+    int lanes = e->s->lanes, width = y->p->width;
+    bool whole = l->n > 0 && l->n % width == 0;
+    LoopBody *outer = e->cur.at;
+    LoopStmt *s = y->block ? open_blocks(y) : NULL;
+    for (int at = 0; at < width; at += lanes) {
+        int n = width - at < lanes ? width - at : lanes;
+        Dim some = n < lanes ? dim_const(ctx, n) : NULL;
+        DimBinding b = {y->p->along, dim_addk(ctx, y->first, at)};
+        y->from[y->p->axis] = dim_subst(ctx, load->subs[y->p->axis], &b, 1);
+        y->to[y->n_to] = dim_const(ctx, at);
+        Dim left = whole ? some : dim_addk(ctx, dim_sub(ctx, l->hi, y->first), -at);
+        LVal v = loop_load_lanes(&e->cur, load->buf, y->from, lanes, left)->result;
+        loop_store(&e->cur, y->p->buf, y->to, v)->active = some;
+    }
+    if (s)
+        loop_end(&e->cur, s, outer, NULL);
+}
+
 /* Are squares worth it, and are parts of one masked in one direction only? */
 static bool squares_fit(const Copy *y, Dim extent) {
     int lanes = y->e->s->lanes;
     int64_t n;
     bool known = dim_is_const(extent, &n);
-    return y->p->width >= lanes / 2 && (!known || n >= 4) &&
-           (y->p->width % lanes == 0 || (known && n % lanes == 0));
+    return y->p->width >= lanes / 2 && (!known || n >= 4) && (y->p->width % lanes == 0 || known);
 }
 
 static void copy_axes(Copy *y, int axis) {
@@ -245,6 +281,10 @@ static void copy_axes(Copy *y, int axis) {
         y->turned = true;
         copy_axes(y, axis);
         y->turned = false;
+        return;
+    }
+    if (axis == load->rank && y->rows) {
+        copy_vectors(y);
         return;
     }
     if (axis == load->rank) {
@@ -299,24 +339,28 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     int at = e->cur.at->stmts.n;
     layout(e, p, place, of_b);
     make_buffer(e, p, place);
-    Copy y = {.e = e, .p = p};
+    Copy y = {.e = e, .p = p, .first = e->v0};
     const TileLoop *l = loop_of(e->c, p->along);
+    int64_t coef = 0;
+    y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
     if (!p->by_block) {
-        y.first = e->v0;
         copy_axes(&y, 0);
         name_from(e, at);
         return;
     }
     LoopBody *outer = e->cur.at;
-    DimSym block = tile_fresh(e, "block");
-    Dim lo = block_base(e, p), hi = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
+    y.block = tile_fresh(e, "block");
+    y.block_lo = block_base(e, p);
+    y.block_hi = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
     if (p == &e->a && e->s->job == e->s->n_items - 1)
-        hi = e->part_hi;
-    LoopStmt *s = tile_loop(e, block, lo, hi, NULL);
-    y.first = dim_add(ctx, l->lo, dim_scale(ctx, dim_of(ctx, block), p->width));
-    y.to[y.n_to++] = dim_sub(ctx, dim_of(ctx, block), lo);
+        y.block_hi = e->part_hi;
+    y.block_end = p->by_group ? dim_addk(ctx, y.block_lo, e->s->group) : NULL;
+    y.first = dim_add(ctx, l->lo, dim_scale(ctx, dim_of(ctx, y.block), p->width));
+    y.to[y.n_to++] = dim_sub(ctx, dim_of(ctx, y.block), y.block_lo);
+    LoopStmt *s = y.rows ? NULL : open_blocks(&y);
     copy_axes(&y, 0);
-    loop_end(&e->cur, s, outer, NULL);
+    if (s)
+        loop_end(&e->cur, s, outer, NULL);
     e->n_names--;
     name_from(e, at);
 }
@@ -365,12 +409,12 @@ static void open_cells(TileEmit *e, Cells *y) {
     }
     const TileLoop *v = &e->c->out[e->s->v];
     DimSym lane = tile_fresh(e, "lane");
-    bool whole = v->n > 0 && v->n % e->width == 0;
+    bool whole = v->n > 0 && v->n % e->group_width == 0;
     y->lane = dim_of(ctx, lane);
-    y->v = dim_add(ctx, e->v0, y->lane);
+    y->v = dim_add(ctx, e->first_v, y->lane);
     y->bodies[y->n] = e->cur.at;
-    y->loops[y->n++] = tile_loop(e, lane, dim_const(ctx, 0), dim_const(ctx, e->width),
-                                 whole ? NULL : dim_sub(ctx, v->hi, e->v0));
+    y->loops[y->n++] = tile_loop(e, lane, dim_const(ctx, 0), dim_const(ctx, e->group_width),
+                                 whole ? NULL : dim_sub(ctx, v->hi, e->first_v));
 }
 
 static void close_cells(TileEmit *e, Cells *y) {

@@ -10,6 +10,7 @@ enum {
     SYMBOLIC = 16,
     LONG = 256,
     FEW = 16,
+    LEAST_GROUPS = 4,
     LEAST_WORK = 1 << 15,
     LEAST_JOB_WORK = 1 << 18
 };
@@ -220,11 +221,20 @@ static bool all_others_in_both(const Contraction *c, const Scheme *s) {
     return true;
 }
 
+/* How often is something read that `times` loops go through, where so much is in use meanwhile? */
+static double reads(const Target *t, double in_use, double times) {
+    double over = in_use / (0.9 * (double)t->l2_bytes) - 1;
+    return 1 + (times - 1) * (over < 0 ? 0 : over > 1 ? 1 : over);
+}
+
 /* How many of the other outputs stand outside the blocks of vectors? Those inside, and what is left
- * of a factor under those outside, either stay in the cache together or are read again. */
+ * of a factor under those outside, either stay in the cache together or are read again; a packed
+ * factor lies in the order in which it is read. Where it makes little difference they stand
+ * outside, in the order of memory. */
 static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) {
+    enum { FAR_APART = 2 };
     double a = bytes_of(c, c->load[1 - s->b]), b = bytes_of(c, c->load[s->b]);
-    double room = 0.9 * (double)t->l2_bytes, again_b = 1, least = 1e300;
+    double again_b = 1, least = 1e300;
     double w = s->vectors * s->lanes, blocks = guess_long(&c->out[s->v]) / w, slab = b / blocks,
            part = a;
     int best = 0, n = 0;
@@ -232,9 +242,9 @@ static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) 
         if (k == s->v || k == s->u)
             continue;
         double traffic =
-            b * (b + part <= room ? 1 : again_b) + a * (part + slab <= room ? 1 : blocks);
-        if (traffic < 0.8 * least) {
-            least = traffic;
+            b * reads(t, b + part, again_b) + FAR_APART * a * reads(t, part + slab, blocks);
+        if (traffic < 1.2 * least) {
+            least = traffic < least ? traffic : least;
             best = n;
         }
         n++;
@@ -252,7 +262,7 @@ static void order(const Contraction *c, const Target *t, Scheme *s) {
     s->n_items = s->n_inner = 0;
     int n = outside ? 0 : all_others_in_both(c, s) ? TILE_LOOPS : outside_of_v(c, t, s);
     add_others(c, s, 0, n);
-    add_item(s, TILE_V_BLOCKS, s->v);
+    add_item(s, TILE_V_GROUPS, s->v);
     if (outside)
         add_item(s, TILE_RED, 0);
     add_others(c, s, n, TILE_LOOPS);
@@ -262,7 +272,7 @@ static void order(const Contraction *c, const Target *t, Scheme *s) {
 }
 
 static bool b_has(const Contraction *c, const Scheme *s, TileItem i) {
-    if (i.kind == TILE_V_BLOCKS)
+    if (i.kind == TILE_V_GROUPS)
         return true;
     if (i.kind == TILE_U_BLOCKS)
         return false;
@@ -270,7 +280,7 @@ static bool b_has(const Contraction *c, const Scheme *s, TileItem i) {
 }
 
 static bool a_has(const Contraction *c, const Scheme *s, TileItem i) {
-    if (i.kind == TILE_V_BLOCKS || i.kind == TILE_U_BLOCKS)
+    if (i.kind == TILE_V_GROUPS || i.kind == TILE_U_BLOCKS)
         return i.kind == TILE_U_BLOCKS;
     return tile_in(c->load[1 - s->b], i.kind == TILE_RED ? c->red[i.at].sym : c->out[i.at].sym);
 }
@@ -334,11 +344,33 @@ static int64_t blocks_of_v(const Contraction *c, const Scheme *s) {
     return c->out[s->v].n > 0 ? (c->out[s->v].n + w - 1) / w : -1;
 }
 
+static int64_t groups_of_v(const Contraction *c, const Scheme *s) {
+    int64_t n = blocks_of_v(c, s);
+    return n < 0 ? n : (n + s->group - 1) / s->group;
+}
+
+/* A block of rows stays in the first cache while it meets several blocks of vectors, which then
+ * come from the second one: the other factor is gone through so many times less often, and rows of
+ * the result are written in longer runs. */
+static void choose_group(const Contraction *c, const Target *t, Scheme *s) {
+    bool large = bytes_of(c, c->load[1 - s->b]) > (double)t->l2_bytes;
+    int64_t blocks = blocks_of_v(c, s), most = blocks / (large ? 2 : LEAST_GROUPS);
+    double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes;
+    for (int k = 0; k < s->n_inner; k++)
+        bytes *= guess(&c->red[s->inner[k]]);
+    s->group = 1;
+    if (!s->direct_out)
+        return;
+    while ((blocks < 0 || s->group * 2 <= most) && s->group < 16 &&
+           2 * s->group * bytes <= (double)t->l2_bytes / 4)
+        s->group *= 2;
+}
+
 /* Number of blocks of an item; -1: not a constant. */
 static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
     const TileLoop *l = &c->out[s->items[k].at];
-    if (s->items[k].kind == TILE_V_BLOCKS)
-        return blocks_of_v(c, s);
+    if (s->items[k].kind == TILE_V_GROUPS)
+        return groups_of_v(c, s);
     if (s->items[k].kind == TILE_U_BLOCKS)
         return l->n > 0 ? (l->n + s->rows - 1) / s->rows : -1;
     return l->n;
@@ -352,18 +384,19 @@ static void divide(const Contraction *c, Scheme *s, double work) {
         return;
     int64_t best = 1;
     int64_t n_v = item_blocks(c, s, 0);
-    if (s->items[0].kind == TILE_V_BLOCKS && s->n_items > 2 && (n_v >= 2 || n_v < 0)) {
+    if (s->items[0].kind == TILE_V_GROUPS && s->n_items > 2 && (n_v >= 2 || n_v < 0)) {
         s->job = 0;
         best = n_v;
     } else if (item_of(s, TILE_RED) < 0) {
         for (int k = 0; k < s->n_items; k++) {
             bool even = c->out[s->u].n > 0 && c->out[s->u].n % s->rows == 0;
-            if (s->items[k].kind == TILE_V_BLOCKS ||
+            if ((s->items[k].kind == TILE_V_GROUPS && k == 0) ||
                 (s->items[k].kind == TILE_U_BLOCKS && s->job >= 0 && !even))
                 continue;
             int64_t n = item_blocks(c, s, k);
-            if (s->job < 0 ? n != 1
-                           : (best > 0 && best < groups && n > best) || (best < 0 && n >= groups)) {
+            if (s->job < 0
+                    ? n != 1
+                    : (best > 0 && best < groups && n > best) || (best < 0 && n >= LEAST_GROUPS)) {
                 s->job = k;
                 best = n;
             }
@@ -455,7 +488,7 @@ static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *be
             if (c->out[s.v].n < 0)
                 s.cost *= 2; /* it may be short */
             consider_a(c, &s);
-            if (s.items[0].kind == TILE_V_BLOCKS && s.n_items > 2 && blocks_of_v(c, &s) == 1)
+            if (s.items[0].kind == TILE_V_GROUPS && s.n_items > 2 && blocks_of_v(c, &s) == 1)
                 s.cost *= 1.25; /* it cannot be divided into jobs */
             if (s.cost < best->cost * 0.999 && find_pieces(c, &s))
                 *best = s;
@@ -507,6 +540,7 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     double most = (c->fma ? 1.6 : 3.2) * (best->cost < 1e29 && c->out[best->v].n < 0 ? 2 : 1);
     if (best->cost * target_lanes(t, c->dt) > most)
         return false;
+    choose_group(c, t, best);
     divide(c, best, work);
     places(c, t, best);
     return true;

@@ -52,7 +52,7 @@ typedef struct TilePiece {
     bool single;   /* one row at a time, from row lo*U on, hi rows in all */
 } TilePiece;
 
-typedef enum TileKind { TILE_OUT, TILE_RED, TILE_V_BLOCKS, TILE_U_BLOCKS } TileKind;
+typedef enum TileKind { TILE_OUT, TILE_RED, TILE_V_GROUPS, TILE_U_BLOCKS } TileKind;
 typedef struct TileItem {
     TileKind kind;
     int at; /* number of the output or reduction */
@@ -66,7 +66,9 @@ typedef struct Scheme {
     bool pack_a;     /* the other factor, in blocks of u */
     bool direct_out; /* v is contiguous in the result */
     int n_items;
-    TileItem items[TILE_LOOPS + 2]; /* loops around the tile, outermost first; blocks of u last */
+    TileItem items[TILE_LOOPS + 2]; /* loops around the tile, outermost first: groups of blocks of
+                                       vectors among them; blocks of u last */
+    int group;                      /* blocks of vectors that a block of rows meets in turn */
     int n_inner;
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
