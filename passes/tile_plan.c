@@ -229,8 +229,8 @@ static double reads(const Target *t, double in_use, double times) {
 
 /* How many of the other outputs stand outside the blocks of vectors? Those inside, and what is left
  * of a factor under those outside, either stay in the cache together or are read again; a packed
- * factor lies in the order in which it is read. Where it makes little difference they stand
- * outside, in the order of memory. */
+ * factor lies in the order in which it is read. Where it makes little difference the first one
+ * stands outside if not all fits in the cache: that is the order of memory. */
 static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) {
     enum { FAR_APART = 2 };
     double a = bytes_of(c, c->load[1 - s->b]), b = bytes_of(c, c->load[s->b]);
@@ -243,7 +243,8 @@ static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) 
             continue;
         double traffic =
             b * reads(t, b + part, again_b) + FAR_APART * a * reads(t, part + slab, blocks);
-        if (traffic < 1.2 * least) {
+        bool in_order = n == 1 && a + b > (double)t->l2_bytes;
+        if (traffic < (in_order ? 1.2 : 0.8) * least) {
             least = traffic < least ? traffic : least;
             best = n;
         }
@@ -378,7 +379,7 @@ static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
 
 static void divide(const Contraction *c, Scheme *s, double work) {
     int groups = c->f->groups;
-    s->job = -1;
+    s->job = s->few_job = -1;
     s->jobs = 1;
     if (groups < 2 || work < LEAST_JOB_WORK)
         return;
@@ -403,6 +404,13 @@ static void divide(const Contraction *c, Scheme *s, double work) {
         }
     }
     s->jobs = s->job < 0 ? 1 : best > 0 && best < groups ? (int)best : groups;
+    if (s->job > 0 && s->items[s->job].kind == TILE_V_GROUPS && s->items[0].kind == TILE_OUT &&
+        c->out[s->items[0].at].n < 0) { /* each job would go through all of the other factor */
+        s->few_job = s->job;
+        s->few_jobs = s->jobs;
+        s->job = 0;
+        s->jobs = groups;
+    }
 }
 
 /* ---- candidates */

@@ -73,6 +73,8 @@ typedef struct Scheme {
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
     int jobs;
+    int few_job; /* the item instead where the first one, a symbol, has fewer values; or -1 */
+    int few_jobs;
     int n_pieces;
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
