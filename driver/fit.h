@@ -23,8 +23,9 @@ typedef struct Hyper {
 
 typedef struct FitColumn { /* one `data` */
     const AbiData *data;
-    void *cells;      /* in the declared storage; NULL: not given */
-    size_t row_bytes; /* of one row, or of all if it has none */
+    void *cells;       /* in the declared storage; NULL: not given */
+    const Array *from; /* as it was read */
+    size_t row_bytes;  /* of one row, or of all if it has none */
     bool by_row;
 } FitColumn;
 

@@ -42,6 +42,7 @@ static bool bind_column(Session *s, Fit *f, DimEnv *env, const Array *a, FitColu
         (d->bound && !env_eval(s, env, d->bound, d->name, &bound)))
         return false;
     add_columns(s, d, a, &f->labels);
+    c->from = a;
     c->cells = bind_cells(s, d->name, a, d->type.dt, d->kind, bound);
     c->by_row = u->present && d->type.rank && dim_mentions(d->type.shape[0], u->rows);
     c->row_bytes = (size_t)a->count * dtype_size(d->type.dt);

@@ -1,5 +1,6 @@
 /* Exact fits: the compiled entry X_fit is called with the data and a start, and says what it found;
  * everything shown follows from that (fit_result.h). */
+#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -126,8 +127,9 @@ bool exact_run(Exact *x, bool map) {
         session_fail(s, EXIT_STOPPED);
     if (any || stopped(x) || x->silent)
         return any;
-    diag_error(s->ctx, "E1207", f->block->span, "`%s` cannot be fitted: %s", f->block->name,
-               call_status(&f->p, error));
+    x->info = info;
+    exact_doubts(x, diag_error(s->ctx, "E1207", f->block->span, "`%s` cannot be fitted: %s",
+                               f->block->name, call_status(&f->p, error)));
     session_fail(s, EXIT_CHECK);
     return false;
 }
@@ -174,12 +176,23 @@ static void add_notes(Exact *x, FitResult *r) {
     if (x->status == FIT_STOPPED)
         vec_push(a, &r->notes,
                  "stopped before it had converged: this is the best point so far, and no estimate");
+    if (x->info.method == BY_LSQ && x->info.df == 0 && x->n)
+        vec_push(a, &r->notes,
+                 "as many observations as coefficients: no degree of freedom is left for an error");
     for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++)
         if (fit_at_border(&x->elements[k], x->best[k]) ||
             (is_constrained(x->elements[k].kind) && isnan(x->best_cov[k * x->n + k])))
             vec_push(a, &r->notes,
                      str_fmt(x->s->ctx, "%s is at the border of its kind: no standard error",
                              x->elements[k].name));
+    for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++) {
+        double v = x->best_cov[k * x->n + k];
+        if (!x->elements[k].structural && !fit_at_border(&x->elements[k], x->best[k]) &&
+            x->info.s2 != 0 && (isinf(v) || (v >= 0 && v < DBL_MIN)))
+            vec_push(a, &r->notes,
+                     str_fmt(x->s->ctx, "the variance of %s is no double: use another unit",
+                             x->elements[k].name));
+    }
     if (!x->cov && x->n && !x->f->block->is_minimize)
         vec_push(
             a, &r->notes,
@@ -295,22 +308,13 @@ static const char *culprit(const Exact *x, Span *span) {
     return x->elements[x->info.where].name;
 }
 
-static void dependent(Exact *x, Span span, const char *name) {
-    Ctx *ctx = x->s->ctx;
-    const AbiBlock *b = x->f->block;
-    int64_t coefficients = 0;
-    Diag *d = diag_error(ctx, "E1203", span,
+static Diag *dependent(Exact *x, Span span, const char *name) {
+    Diag *d = diag_error(x->s->ctx, "E1203", span,
                          "`%s` is not determined: its column is a combination of the others", name);
-    for (int64_t k = 0; k < x->n; k++)
-        coefficients +=
-            x->elements[k].kind == KIND_REAL &&
-            x->elements[k].tensor == x->elements[x->info.where < 0 ? 0 : x->info.where].tensor;
-    if (x->info.observations < coefficients)
-        diag_note(ctx, d, (Span){0}, "there are %lld observations for %lld coefficients",
-                  (long long)x->info.observations, (long long)coefficients);
-    diag_help(ctx, d,
-              b->has_prior ? "leave the column out, or fit with the prior"
-                           : "leave the column out, or give the coefficients a prior");
+    diag_help(x->s->ctx, d,
+              x->f->block->has_prior ? "leave the column out, or fit with the prior"
+                                     : "leave the column out, or give the coefficients a prior");
+    return d;
 }
 
 /* The column of real data with this last axis that moves the mean most: its spread times the
@@ -351,7 +355,7 @@ static void blame_column(Exact *x) {
     }
 }
 
-static void diverges(Exact *x) {
+static Diag *diverges(Exact *x) {
     Ctx *ctx = x->s->ctx;
     Span span;
     bool minimize = x->f->block->is_minimize;
@@ -359,11 +363,12 @@ static void diverges(Exact *x) {
         blame_column(x);
     const char *name = culprit(x, &span);
     Diag *d = diag_error(ctx, "E1204", span, "`%s` grows without bound%s", name,
-                         minimize ? "" : ": the data are separated, or nearly so");
+                         exact_is_discrete(x) ? ": the data are separated, or nearly so" : "");
     diag_note(ctx, d, (Span){0},
               "the %s for ever in this direction; the best point so far is no estimate",
               minimize ? "objective falls" : "likelihood rises");
     diag_help(ctx, d, "a prior makes the estimate finite: `~ Normal(0, 10)`");
+    return d;
 }
 
 static bool is_prob(const Exact *x) {
@@ -387,10 +392,10 @@ void exact_complain(Exact *x) {
         diag_help(ctx, d, "start nearer (`--start NAME=V`), or try several starts (`--starts=8`)");
         break;
     case FIT_DEPENDENT:
-        dependent(x, span, name);
+        d = dependent(x, span, name);
         break;
     case FIT_SEPARATED:
-        diverges(x);
+        d = diverges(x);
         break;
     case FIT_NO_MODE:
         d = diag_error(ctx, "E1205", span,
@@ -410,6 +415,7 @@ void exact_complain(Exact *x) {
                   "one out");
         break;
     }
+    exact_doubts(x, d);
     session_fail(x->s, EXIT_CHECK);
 }
 

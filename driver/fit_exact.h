@@ -31,6 +31,12 @@ bool exact_has_table(const Exact *x);
 /* Says why a fit that ended early did (a diagnostic, exit status 4). */
 void exact_complain(Exact *x);
 
+/* ---- fit_doubt.c */
+/* Adds what in the data speaks against the fit that the message is about. */
+void exact_doubts(Exact *x, Diag *d);
+/* A likelihood of classes or counts: they can be separated. */
+bool exact_is_discrete(const Exact *x);
+
 /* ---- fit_start.c */
 /* Puts --start into params; false after a usage error. */
 bool start_given(Exact *x);

@@ -6,6 +6,7 @@
  * lies inside the kind. */
 #include "driver/fit_result.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -161,9 +162,11 @@ bool fit_at_border(const FitElement *e, double x) {
     }
 }
 
-static FitRow row_of(const FitElement *e, double x, double variance, double df, double q) {
+static FitRow row_of(const FitElement *e, double x, double variance, double df, double q,
+                     bool perfect) {
     FitRow r = {e->name, x, NAN, NAN, NAN, NAN, NAN};
-    if (!(variance >= 0) || isinf(variance) || fit_at_border(e, x))
+    if (!(variance >= 0) || isinf(variance) || fit_at_border(e, x) ||
+        (variance < DBL_MIN && !perfect)) /* smaller than what a double holds */
         return r;
     r.std_error = sqrt(variance);
     Range i = interval_of(e, x, r.std_error, q);
@@ -185,8 +188,8 @@ void fit_rows(Arena *a, FitResult *r, const FitElement *e, int64_t n, const doub
     r->n_rows = 0;
     for (int64_t k = 0; k < n; k++)
         if (!e[k].structural)
-            rows[r->n_rows++] =
-                row_of(&e[k], params[k], cov ? cov[k * n + k] : NAN, df > 0 ? df : NAN, q);
+            rows[r->n_rows++] = row_of(&e[k], params[k], cov ? cov[k * n + k] : NAN,
+                                       df > 0 ? df : NAN, q, r->info.s2 == 0);
     r->rows = rows;
     r->aic = -2 * r->info.loglik + 2 * (double)r->counted;
     r->bic = -2 * r->info.loglik + log((double)r->info.observations) * (double)r->counted;

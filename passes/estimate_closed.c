@@ -66,6 +66,19 @@ static Val known_cov(const Fit *z, Val cov, Val state) {
     return maker_done(&n, v, 2, i, (Dim[]){z->n_params, z->n_params}, e->span, NULL);
 }
 
+/* Statistics do not know the support: data outside of it have no estimate. */
+static void require_support(Build *e, Val loglik, Val code) {
+    NestMaker n = nest_maker(e->m, e->f, NEST_STORE);
+    int none = body_op2(&n.b, SC_ne, maker_read(&n, code, NULL), body_int(&n.b, DT_I64, 0));
+    int possible =
+        body_op2(&n.b, SC_lt, body_real(&n.b, DT_F64, -INFINITY), maker_read(&n, loglik, NULL));
+    Val ok = maker_done(&n, body_op2(&n.b, SC_or, none, possible), 0, NULL, NULL, e->span, NULL);
+    est_require(
+        e, ok,
+        str_fmt(e->u->ctx, "%s: the likelihood is 0: data outside of its support", e->block->name),
+        e->span);
+}
+
 void est_fit_closed(Build *e, const Parts *p, const Closed *c) {
     Fit z = fit_of(e, -1);
     FitBody body = fit_value_body(&z, p, "body", true);
@@ -90,6 +103,7 @@ void est_fit_closed(Build *e, const Parts *p, const Closed *c) {
     Density d = est_density(&at, p);
     g.loglik = d.loglik;
     g.logprior = d.logprior;
+    require_support(e, g.loglik, g.code);
     fit_results(&z, theta, known_cov(&z, cov, state), &g);
     AbiFit *fit = &e->u->graph->blocks.p[e->f->block]->fit;
     fit->rule = c->rule;

@@ -53,6 +53,10 @@ double rt_fit_norm(const double *x, int64_t n, int64_t stride) {
     return ldexp(sqrt(s), e);
 }
 
+bool rt_fit_squares(double length) {
+    return length == 0 || (length > 0x1p-450 && length < 0x1p500);
+}
+
 void rt_fit_back(const double *r, double *x, int64_t p, int64_t q) {
     for (int64_t i = p - 1; i >= 0; i--) {
         for (int64_t k = i + 1; k < p; k++)

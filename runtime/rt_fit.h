@@ -37,8 +37,9 @@ enum {
     CTL_ITERATIONS, /* accepted steps */
     CTL_PHASE,      /* 0: fresh */
     CTL_EVALUATIONS,
-    CTL_PRIVATE,    /* .. 13: the optimiser's own */
-    CTL_STOP = 14,  /* in, at every call: not 0: end at the best point so far, if not there already */
+    CTL_PRIVATE, /* .. 13: the optimiser's own */
+    CTL_STOP =
+        14, /* in, at every call: not 0: end at the best point so far, if not there already */
     CTL_LIMIT = 15, /* in: most evaluations, 0: the default */
     CTL_WORDS
 };
@@ -52,7 +53,7 @@ enum {
     FIT_DEPENDENT = 2, /* columns; where: the first that depends on those before it */
     FIT_DIVERGES =
         3, /* u goes to infinity: the mode lies there (separation), or f rises for ever */
-    FIT_UNBOUNDED = 4,     /* no mode: f rises without bound towards a finite value, a scale of 0 */
+    FIT_UNBOUNDED = 4, /* no mode: f rises without bound towards a finite value, a scale of 0 */
     FIT_NOT_IDENTIFIED = 5, /* the Hessian is singular at the optimum */
     FIT_STOPPED = 6         /* CTL_STOP */
 };
@@ -109,6 +110,10 @@ double rt_fit_max(const double *x, int64_t n); /* max |x| */
 
 /* The length of n cells `stride` apart, whatever their magnitude. */
 double rt_fit_norm(const double *x, int64_t n, int64_t stride);
+
+/* The square of a length, and small shares of it, are doubles: sums of squares then mean something.
+ */
+bool rt_fit_squares(double length);
 
 /* x = r^-1 x for the first p rows of r, upper triangular with rows of q. */
 void rt_fit_back(const double *r, double *x, int64_t p, int64_t q);

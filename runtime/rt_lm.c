@@ -363,7 +363,7 @@ void rt_lm(double *u, double *r, const int64_t *ends, double *state, int64_t *ct
     if (ctl[CTL_PHASE] == FRESH) {
         for (int64_t i = 0; i < STATE_MARKS + p; i++)
             state[i] = 0;
-        if (!rt_fit_finite(r, l.q * l.q)) {
+        if (!rt_fit_finite(r, l.q * l.q) || !rt_fit_squares(rt_fit_norm(r + p, l.q, l.q))) {
             rt_fit_done(ctl, FIT_NOT_FINITE, -1);
             return;
         }

@@ -160,7 +160,7 @@ static void begin(const Lsq *s, double *u, double *r, double *state, int64_t *ct
     int64_t p = s->p, q = p + 1;
     for (int64_t i = 0; i < STATE_MARKS + 6 * p; i++)
         state[i] = 0;
-    if (!rt_fit_finite(r, q * q)) {
+    if (!rt_fit_finite(r, q * q) || !rt_fit_squares(rt_fit_norm(r + p, q, q))) {
         rt_fit_done(ctl, FIT_NOT_FINITE, -1);
         return;
     }

@@ -189,6 +189,18 @@ static int64_t largest(const Newton *n, const double *x, bool open) {
     return most >= 0.1 * all ? at : -1;
 }
 
+/* The last parameter with half of the largest share of direction x: of columns that depend on each
+ * other the last is the one to leave out. */
+static int64_t last_of(const Newton *n, const double *x) {
+    int64_t at = -1;
+    double most = 0;
+    for (int64_t i = 0; i < n->p; i++)
+        most = fmax(most, fabs(x[i]) * n->most[i]);
+    for (int64_t i = 0; i < n->p; i++)
+        at = most > 0 && fabs(x[i]) * n->most[i] >= 0.5 * most ? i : at;
+    return at;
+}
+
 /* Counts full steps that do not get shorter as those to a regular mode do. */
 static void watch(Newton *n, bool definite) {
     double length = 0, before = 0, along = 0;
@@ -280,7 +292,7 @@ static void look(Newton *n, bool is_there) {
             for (int64_t k = 0; k < p; k++)
                 n->step[k] = way * n->v[k * p + i] / n->d[k];
             if (at == 0)
-                n->ctl[C_WHERE] = largest(n, n->step, false);
+                n->ctl[C_WHERE] = last_of(n, n->step);
         }
     if (at >= flats || at >= LOOKS) {
         finish(n, FIT_NOT_IDENTIFIED, n->ctl[C_WHERE], is_there);

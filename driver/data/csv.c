@@ -132,8 +132,21 @@ typedef struct Columns {
 
 static bool choose_one(Csv *c, const char *const *head, int n_head, const char *name, Columns *r) {
     int at = strcmp(name, "1") == 0 ? -1 : -2;
-    for (int k = 0; k < n_head; k++)
+    for (int k = 0; k < n_head; k++) {
+        if (at >= 0 && strcmp(head[k], name) == 0) {
+            bad(c, 1, "columns %d and %d are both named `%s`", at + 1, k + 1, name);
+            return false;
+        }
         at = strcmp(head[k], name) == 0 ? k : at;
+    }
+    const char *other = n_head == 1 ? strpbrk(head[0], ";\t|") : NULL;
+    if (at == -2 && other) {
+        bad(c, 1,
+            "there is no column `%s`: the header is a single cell with %s in it, and columns are "
+            "separated by commas",
+            name, *other == '\t' ? "tabs" : str_fmt(c->s->ctx, "`%c`", *other));
+        return false;
+    }
     if (at == -2) {
         const char *near = diag_nearest(name, head, n_head);
         bad(c, 1, near ? "there is no column `%s`; did you mean `%s`?" : "there is no column `%s`",

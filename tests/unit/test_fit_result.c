@@ -352,7 +352,7 @@ static void why_a_fit_ended_early(void **state) {
          "`w[months]` is not determined: its column is a combination of the others", NULL},
         {FIT_DEPENDENT, 1, 1, "E1203",
          "`w[months]` is not determined: its column is a combination of the others",
-         "there are 1 observations for 2 coefficients"},
+         "there is 1 observation for 2 coefficients"},
         {FIT_SEPARATED, 0, 9, "E1204",
          "`w[age]` grows without bound: the data are separated, or nearly so", NULL},
         {FIT_NO_MODE, -1, 9, "E1205",
