@@ -23,36 +23,36 @@ void random_philox(uint64_t c[4], uint64_t k[2]) {
     }
 }
 
-static void draw(RandomKey k, uint64_t index, uint64_t words[4]) {
-    words[0] = index;
-    words[1] = k.site;
-    words[2] = k.step;
-    words[3] = 0;
-    random_philox(words, (uint64_t[2]){k.seed, 0});
-}
-
 static double unit(uint64_t word) { return (double)(word >> 11) * 0x1p-53; }
 
+/* Words first .. first + n - 1 of the stream, all of one block. */
+static void draw(RandomKey k, uint64_t first, int n, uint64_t *words) {
+    uint64_t block[4] = {first / 4, k.site, k.step, 0};
+    random_philox(block, (uint64_t[2]){k.seed, 0});
+    for (int j = 0; j < n; j++)
+        words[j] = block[first % 4 + (uint64_t)j];
+}
+
 double random_uniform(RandomKey k, uint64_t index) {
-    uint64_t w[4];
-    draw(k, index, w);
-    return unit(w[0]);
+    uint64_t w;
+    draw(k, index, 1, &w);
+    return unit(w);
 }
 
 double random_uniform32(RandomKey k, uint64_t index) {
-    uint64_t w[4];
-    draw(k, index, w);
-    return (double)(w[0] >> 40) * 0x1p-24;
+    uint64_t w;
+    draw(k, index, 1, &w);
+    return (double)(w >> 40) * 0x1p-24;
 }
 
 double random_normal(RandomKey k, uint64_t index) {
-    uint64_t w[4];
-    draw(k, index, w);
+    uint64_t w[2];
+    draw(k, 2 * index, 2, w);
     return sqrt(-2 * log(1 - unit(w[0]))) * cos(6.283185307179586476925 * unit(w[1]));
 }
 
 int64_t random_int(RandomKey k, uint64_t index, int64_t below) {
-    uint64_t w[4];
-    draw(k, index, w);
-    return (int64_t)mul_high(w[0], (uint64_t)below);
+    uint64_t w;
+    draw(k, index, 1, &w);
+    return (int64_t)mul_high(w, (uint64_t)below);
 }

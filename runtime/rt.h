@@ -11,5 +11,6 @@
 
 /* Philox4x64-10 (Salmon et al., SC 2011): four words from a counter and a key. */
 void rt_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t out[4]);
+double rt_random_at(int64_t seed, int64_t site, int64_t index); /* uniform in [0, 1), of step 0 */
 
 #endif

@@ -3,12 +3,6 @@
  * each row: an init has no work memory. */
 #include "runtime/rt.h"
 
-static double uniform(int64_t seed, int64_t site, int64_t index) {
-    uint64_t counter[4] = {(uint64_t)index, (uint64_t)site, 0, 0}, key[2] = {(uint64_t)seed, 0}, w[4];
-    rt_philox(counter, key, w);
-    return (double)(w[0] >> 11) * 0x1p-53;
-}
-
 #define PICK(name, real)                                                                                               \
     static double nearest_##name(const real *out, int64_t k, const real *row, int64_t d) {                             \
         double best = 0;                                                                                               \
@@ -24,7 +18,7 @@ static double uniform(int64_t seed, int64_t site, int64_t index) {
     }                                                                                                                  \
     void rt_##name(real *out, const real *x, int64_t n, int64_t d, int64_t k, int64_t seed, int64_t site) {             \
         for (int64_t j = 0; j < k && n; j++) {                                                                         \
-            double total = 0, u = uniform(seed, site, j);                                                              \
+            double total = 0, u = rt_random_at(seed, site, j);                                                              \
             for (int64_t r = 0; r < n && j; r++)                                                                       \
                 total += nearest_##name(out, j, x + r * d, d);                                                         \
             int64_t row = (int64_t)(u * (double)n);                                                                    \
