@@ -25,8 +25,27 @@
 #include "passes/pass.h"
 #include "passes/tile_priv.h"
 
+static void make_dense(Unit *u, LoopFunc *f) {
+    LoopBody to = {0};
+    bool any = false;
+    for (int k = 0; k < f->body.stmts.n; k++) {
+        LoopStmt *s = f->body.stmts.p[k];
+        Contraction c;
+        if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
+            tile_dense(&c, &to))
+            any = true;
+        else
+            vec_push(u->arena, &to.stmts, s);
+    }
+    if (!any)
+        return;
+    f->body = to;
+    collapse_loops(u->ctx, u->arena, u->loops, f);
+}
+
 static void tile_func(Unit *u, LoopFunc *f) {
     collapse_loops(u->ctx, u->arena, u->loops, f); /* neighbouring axes: longer vectors and rows */
+    make_dense(u, f);
     LoopBody to = {0};
     bool any = false;
     for (int k = 0; k < f->body.stmts.n; k++) {

@@ -92,6 +92,11 @@ typedef struct TileBounds {
 bool tile_bounds(const Contraction *c, const TileLoop *red, DimSym u, int64_t at, TileBounds *out);
 bool tile_same_bounds(const TileBounds *a, const TileBounds *b);
 
+/* tile_dense.c: appends the nest, with a dense copy in place of what two of its loops walk over
+ * sparsely, and the copying. May take a constant fill of the result off the end of `to`. False:
+ * nothing was done. */
+bool tile_dense(const Contraction *c, LoopBody *to);
+
 /* Appends the loops to `to`. */
 void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to);
 
