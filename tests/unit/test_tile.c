@@ -149,6 +149,33 @@ static void convolutions(void **state) {
           PARTS("sums[", "a.p[i, j, 0]"));
 }
 
+static void strides(void **state) {
+    (void)state;
+    /* a factor of which every other element is read is copied, and two loops become one */
+    check("buf a f32[M, 20, 10, 10] = arg 2 at 0\nbuf b f32[33, 20] = arg 3 at 0\n"
+          "buf out f32[M, 33, 5, 5] = arg 4 at 0 written",
+          "for n in 0..M {\nfor o in 0..33 {\nfor i in 0..5 {\nfor j in 0..5 {\n" SUM(
+              "n, o, i, j", "n, k, 2*i, 2*j", "o, k") "}\n}\n}\n}",
+          PARTS("f32[M, 20, 5, 5] = work", "f32[M, 33, 25] = alias out"));
+    /* along reductions */
+    check("buf a f32[M, 40, 10, 10] = arg 2 at 0\nbuf b f32[M, 36, 5, 5] = arg 3 at 0\n"
+          "buf out f32[36, 40] = arg 4 at 0 written",
+          "for o in 0..36 {\nfor c in 0..40 {\n%1 = f32 0.0\n%2 = for n in 0..1 with %3 = %1 {\n"
+          "%4 = for i in 0..5 with %5 = %3 {\n%6 = for j in 0..5 with %7 = %5 {\n" POINT(
+              "o, c", "n, c, 2*i, 2*j", "n, o, i, j") "}\n}",
+          PARTS("f32[1, 40, 5, 5] = work", "in 0..25"));
+    /* a result between whose cells a constant stands */
+    check("buf a f32[M, 40, 5, 5] = arg 2 at 0\nbuf b f32[40, 20] = arg 3 at 0\n"
+          "buf out f32[M, 20, 10, 10] = arg 4 at 0 written",
+          "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..10 {\nfor j in 0..10 {\n%1 = f32 0.5\n"
+          "store out[n, o, i, j] = %1\n}\n}\n}\n}\n"
+          "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..5 {\nfor j in 0..5 {\n"
+          "%2 = load f32 out[n, o, 2*i, 2*j]\n%3 = for k in 0..40 with %4 = %2 {\n"
+          "%5 = load f32 a[n, k, i, j]\n%6 = load f32 b[k, o]\n%7 = fma(%5, %6, %4)\nyield %7\n}\n"
+          "store out[n, o, 2*i, 2*j] = %3\n}\n}\n}\n}",
+          PARTS("f32[M, 20, 5, 5] = work", "f32x16 0.5"));
+}
+
 static void what_is_no_contraction(void **state) {
     (void)state;
     /* little work; a product that is not summed by itself; the result among the factors */
@@ -168,9 +195,8 @@ static void what_is_no_contraction(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_of_matrices),
-        cmocka_unit_test(starts_and_epilogues),
-        cmocka_unit_test(convolutions),
+        cmocka_unit_test(products_of_matrices),   cmocka_unit_test(starts_and_epilogues),
+        cmocka_unit_test(convolutions),           cmocka_unit_test(strides),
         cmocka_unit_test(what_is_no_contraction),
     };
     return cmocka_run_group_tests_name("tile", tests, NULL, NULL);
