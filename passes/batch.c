@@ -8,8 +8,8 @@
  *   %s: f64 = nest += %y[j, n] over n<16 j<4
  *
  * Rows past the end of the last slice add 0 to sums, or are left out of them by a guard
- * (batch_mask.c). The rows are the estimator's batch dim, else the symbolic first axis of an input
- * of rank 2 or more. An instruction belongs to a region if its row index stands alone on the first
+ * (batch_mask.c). The rows are the estimator's batch dim, else that symbolic first axis of an input
+ * of rank 2 or more whose slices do most of the products. An instruction belongs to a region if its row index stands alone on the first
  * axis of everything with rows that it touches; a sum over rows that rows depend on again ends the
  * region. What does not fit stays outside, over all rows. */
 #include "ir/build.h"
@@ -449,7 +449,7 @@ static void emit_region(Batch *b, int region) {
     *attr = (BatchAttr){.body = m.body->id,
                         .n = b->n,
                         .rows = b->r.u->rows,
-                        .groups = b->r.u->groups,
+                        .groups = b->groups,
                         .n_args = m.args.n,
                         .n_results = m.results.n,
                         .args = m.arg_kinds.p,
@@ -474,6 +474,25 @@ static bool is_contraction(Ctx *ctx, const Func *f) {
     return false;
 }
 
+/* Products of the contractions that slices of the rows can do; unknown extents count as 64. */
+static double work_placed(Unit *u, const Func *f, DimSym rows) {
+    Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows), .r = {.u = u}};
+    double work = 0;
+    for (int k = 0; k < f->insts.n; k++) {
+        const Nest *n = f->insts.p[k]->op == &op_nest ? f->insts.p[k]->attr : NULL;
+        if (!n || !nest_is_contraction(u->ctx, n) || place_nest(&b, f->insts.p[k]) == OUTSIDE)
+            continue;
+        double points = 1;
+        int64_t extent;
+        for (int j = 0; j < n->n_box; j++)
+            points *= dim_is_const(n->box[j].extent, &extent) ? (double)extent : 64;
+        work += points;
+    }
+    return work;
+}
+
+/* The batch dim of the estimator; else, among the symbolic first axes of arguments, the one whose
+ * slices do most of the products, the first of equals. */
 static DimSym rows_of(Unit *u, const Func *f) {
     const AbiBlock *block = f->block >= 0 ? u->graph->blocks.p[f->block] : NULL;
     DimSym rows = block && block->using_.present ? block->using_.rows : NULL;
@@ -483,12 +502,18 @@ static DimSym rows_of(Unit *u, const Func *f) {
             return f->dims.p[k];
     if (!is_contraction(u->ctx, f))
         return NULL;
+    double most = -1;
     for (int k = 0; k < f->params.n; k++) {
         Type t = graph_type(f, f->params.p[k].val);
-        if (f->params.p[k].role == ROLE_INPUT && t.rank >= 2 && dim_as_symbol(t.shape[0]))
-            return dim_as_symbol(t.shape[0]);
+        Role role = f->params.p[k].role; /* of an entry, or of a row's body */
+        DimSym s = t.rank >= 2 ? dim_as_symbol(t.shape[0]) : NULL;
+        double placed = s && (role == ROLE_INPUT || role == ROLE_LOCAL) ? work_placed(u, f, s) : -1;
+        if (placed > most) {
+            rows = s;
+            most = placed;
+        }
     }
-    return NULL;
+    return rows;
 }
 
 /* Instructions outside that wait for regions before `region` only. */
@@ -503,6 +528,19 @@ static void emit_outside(Batch *b, int region, bool *done) {
             done[k] = true;
         }
     }
+}
+
+/* Is f the body of a loop over single rows, which has rows of its own? (peel.c) */
+static bool is_row_body(const Unit *u, const Func *f) {
+    for (int k = 0; k < u->graph->funcs.n; k++) {
+        const Func *g = u->graph->funcs.p[k];
+        for (int j = 0; g && j < g->insts.n; j++) {
+            const BatchAttr *a = g->insts.p[j]->op == &op_batch ? g->insts.p[j]->attr : NULL;
+            if (a && a->rows == 1 && a->body.id == f->id.id)
+                return true;
+        }
+    }
+    return false;
 }
 
 /* Bodies of fits run as entries do; those of batches are slices already. */
@@ -520,10 +558,12 @@ static bool is_fit_body(const Unit *u, const Func *f) {
 static void batch_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
         return;
-    DimSym rows = f->entry || is_fit_body(u, f) ? rows_of(u, f) : NULL;
+    bool row_body = is_row_body(u, f);
+    DimSym rows = f->entry || row_body || is_fit_body(u, f) ? rows_of(u, f) : NULL;
     if (!rows || batch_wants_channels(u->ctx, f) || batch_would_stream(u->ctx, f, u->target))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
+    b.groups = row_body ? 1 : u->groups; /* a job starts no jobs */
     b.r = rewrite_begin(u, f);
     b.place = ARENA_ARRAY(u->arena, Place, f->insts.n + 1);
     b.region = ARENA_ARRAY(u->arena, int, f->insts.n + 1);

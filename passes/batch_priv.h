@@ -19,6 +19,7 @@ typedef struct Batch {
     bool *again;    /* by value: regions after its own compute it again */
     bool *vanishes; /* by value, of sums of rows: such rows add 0, no guard is needed */
     int n_regions;
+    int groups;     /* jobs */
 } Batch;
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */

@@ -33,7 +33,7 @@ static bool same_inst(Unit *u, const Func *f, const Inst *a, const Inst *b) {
     return same_attr(u, f, a, b);
 }
 
-static void cse_func(Unit *u, Func *f) {
+void merge_equal(Unit *u, Func *f) {
     Rewrite r = rewrite_begin(u, f);
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
@@ -52,4 +52,4 @@ static void cse_func(Unit *u, Func *f) {
     drop_dead(u, graph_func(u->graph, f->id));
 }
 
-void pass_cse(Unit *u) { each_func(u, cse_func); }
+void pass_cse(Unit *u) { each_func(u, merge_equal); }

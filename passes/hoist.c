@@ -7,7 +7,7 @@
  *
  * Costly is what machines have no instruction for. All points of the smaller box are computed, so
  * its reads must lie inside whatever the conditions around them say. */
-#include "passes/rewrite.h"
+#include "passes/peel_priv.h"
 
 enum { MOST_INDICES = 64 };
 
@@ -18,6 +18,7 @@ typedef struct Hoist {
     uint64_t *mask; /* by body instruction: the indices it depends on */
     bool *costly;   /* contains a row that is not native */
     bool *inside;   /* its reads lie inside their operands */
+    bool *factor;   /* a factor of the product that the nest sums, computed by some operation */
 } Hoist;
 
 static uint64_t indices_in(const Nest *n, Dim d) {
@@ -75,7 +76,8 @@ static bool repeats(const Hoist *h, int k) {
 }
 
 static bool movable(const Hoist *h, const Body *b, int k) {
-    return b->insts[k].kind == BODY_OP && h->costly[k] && h->inside[k] && repeats(h, k);
+    return b->insts[k].kind == BODY_OP && (h->costly[k] || h->factor[k]) && h->inside[k] &&
+           repeats(h, k);
 }
 
 /* Movable, and used by something that is not. */
@@ -113,7 +115,13 @@ static Val produce(Rewrite *r, const Hoist *h, int k, Dim *map, int *rank) {
     return nestop_emit(r->m, r->to, &p);
 }
 
-static bool hoist_parts(Rewrite *r, NestOp *n) {
+static void note_factors(Hoist *h, const Body *b) {
+    const BodyInst *last = &b->insts[b->n - 1];
+    for (int a = 0; last->kind == BODY_OP && last->op == SC_mul && a < 2; a++)
+        h->factor[last->args[a]] = true;
+}
+
+static bool hoist_parts(Rewrite *r, NestOp *n, bool factors) {
     Ctx *ctx = r->u->ctx;
     const Body *b = &n->nest.body;
     Hoist h = {ctx,
@@ -121,11 +129,14 @@ static bool hoist_parts(Rewrite *r, NestOp *n) {
                r->to,
                ARENA_ARRAY(r->u->arena, uint64_t, b->n + 1),
                ARENA_ARRAY(r->u->arena, bool, b->n + 1),
+               ARENA_ARRAY(r->u->arena, bool, b->n + 1),
                ARENA_ARRAY(r->u->arena, bool, b->n + 1)};
     bool *move = ARENA_ARRAY(r->u->arena, bool, b->n + 1), any = false;
     if (n->nest.n_box > MOST_INDICES)
         return false;
     note(&h, b);
+    if (factors)
+        note_factors(&h, b);
     for (int k = 0; k < b->n; k++)
         any |= move[k] = moves(&h, b, k);
     if (!any)
@@ -156,6 +167,10 @@ static bool hoist_parts(Rewrite *r, NestOp *n) {
     return true;
 }
 
+bool hoist_factors(Rewrite *r, NestOp *n) {
+    return nest_is_contraction(r->u->ctx, &n->nest) && hoist_parts(r, n, true);
+}
+
 static void hoist_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it has no memory for more values */
         return;
@@ -167,7 +182,7 @@ static void hoist_func(Unit *u, Func *f) {
             continue;
         }
         NestOp n = rewrite_nestop(&r, i);
-        hoist_parts(&r, &n);
+        hoist_parts(&r, &n, false);
         r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
     }
     rewrite_end(&r);

@@ -164,6 +164,12 @@ static int64_t trip_of(Ctx *ctx, const Kernel *n, int sum) {
     return most;
 }
 
+/* A sum over an extent that is known at run time only. */
+static bool is_open(const LoopStmt *s) {
+    return s->step == 1 && !s->n_args && s->n_lo == 1 && s->n_hi == 1 && dim_is_const(s->lo[0], NULL) &&
+           !dim_is_const(s->hi[0], NULL);
+}
+
 static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
     const BlockNest *nest = &n->nest;
     for (int k = 0; k < nest->n_outs; k++) {
@@ -179,7 +185,8 @@ static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
     for (int j = 0; j < nest->n_sums; j++)
         n->trip[j] = trip_of(ctx, n, j);
     for (int k = 0; k < nest->n_outs; k++) { /* code for the rest is worth it for long sums */
-        n->open[k] = n->open[k] && n->trip[nest->n_sums - 1] >= LEAST_OPEN;
+        int64_t trip = n->trip[nest->n_sums - 1];
+        n->open[k] = n->open[k] && (trip >= LEAST_OPEN || is_open(nest->sums[nest->n_sums - 1]));
         n->may[k] = n->may[k] || n->open[k];
     }
 }
@@ -304,7 +311,7 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
 static bool factor_allowed(const Kernel *n, int level, int by) {
     int64_t e = n->extent[level];
     if (n->open[level])
-        return by == 2 || by == 3 || by == 4 || by == 6;
+        return by == 2 || by == 3 || by == 4 || by == 6 || by == 8;
     if (by > e || by >= MOST_COPIES)
         return false;
     if (e % by == 0)

@@ -29,6 +29,8 @@ void each_func(Unit *u, void (*fn)(Unit *u, Func *f));
 
 /* Drops instructions that no result and no effect needs (dce.c). */
 void drop_dead(Unit *u, Func *f);
+/* Computes equal pure instructions once (cse.c). */
+void merge_equal(Unit *u, Func *f);
 /* Points of a nest's box. */
 Dim nest_points(Ctx *ctx, const Nest *n);
 

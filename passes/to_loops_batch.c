@@ -286,6 +286,12 @@ static void slice_results(BatchEmit *e, const BufId *buf_of, const Dim *group_of
     }
 }
 
+/* The only partial result of one group is the whole one. */
+static bool is_whole(const BatchEmit *e, int k) {
+    const LoopBuf *b = loop_bufp(e->lb->c.f, e->outer[k]);
+    return e->attr->groups == 1 && (b->kind == BUF_WORK || b->kind == BUF_JOB);
+}
+
 static void make_partials(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     e->partial = ARENA_ARRAY(&ctx->perm, BufId, e->attr->n_results + 1);
@@ -298,6 +304,16 @@ static void make_partials(BatchEmit *e) {
         Dim *shape = ARENA_ARRAY(&ctx->perm, Dim, t.rank + 1);
         with_group(ctx, dim_const(ctx, e->attr->groups), t.shape, t.rank, shape);
         Str name = e->body->results.p[k].name;
+        LoopBuf b = *loop_bufp(e->lb->c.f, e->outer[k]);
+        if (is_whole(e, k)) {
+            b.kind = BUF_ALIAS;
+            b.alias = e->outer[k];
+            b.offset = NULL;
+            b.rank = t.rank + 1;
+            b.shape = shape;
+            e->partial[k] = loop_buf(e->lb->c.m, e->lb->c.f, b);
+            continue;
+        }
         e->partial[k] = lower_new_buf(e->lb, (Type){t.dt, t.rank + 1, shape}, name, e->inst->span);
     }
 }
@@ -352,7 +368,7 @@ static void add_groups(BatchEmit *e) {
     int64_t half = lower_half(e);
     Dim more = dim_floordiv(ctx, dim_addk(ctx, slices_of(e), -1), dim_const(ctx, half));
     for (int k = 0; k < e->attr->n_results; k++) {
-        if (e->attr->results[k] != BATCH_SUM)
+        if (e->attr->results[k] != BATCH_SUM || is_whole(e, k))
             continue;
         const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
         SumCell s = {.from = e->partial[k],
@@ -377,17 +393,21 @@ static void group(BatchEmit *e) {
     e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
     e->left = dim_sub(ctx, n, e->row0);
     ToLoops t = *e->t;
-    DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, 2);
-    bind[0] = (DimBinding){e->body->dims.p[e->body->dims.n - 2], e->row0};
-    bind[1] = (DimBinding){e->body->dims.p[e->body->dims.n - 1], e->left};
+    int outside = e->lb->n_bindings; /* a batch inside a row of another one */
+    DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, outside + 2);
+    for (int k = 0; k < outside; k++)
+        bind[k] = e->lb->bindings[k];
+    bind[outside] = (DimBinding){e->body->dims.p[e->body->dims.n - 2], e->row0};
+    bind[outside + 1] = (DimBinding){e->body->dims.p[e->body->dims.n - 1], e->left};
     LowerBuilder inner = *e->lb;
     inner.bindings = bind;
-    inner.n_bindings = 2;
+    inner.n_bindings = outside + 2;
     inner.func = e->body;
     inner.pass = &t;
     inner.in_job = true;
     inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n);
     e->t = &t;
+    bool in_job = e->lb->in_job;
     e->lb->in_job = true;
     zero_partials(e, lo);
     operands(e, &inner);
@@ -403,7 +423,7 @@ static void group(BatchEmit *e) {
     slice_results(e, inner.buf_of, t.group_of);
     loop_end(c, s, outer, NULL);
     loop_walk(&s->body, access_stack, e);
-    e->lb->in_job = false;
+    e->lb->in_job = in_job;
 }
 
 /* ---- a few rows */
@@ -479,7 +499,7 @@ static LoopStmt *open_groups(BatchEmit *e) {
     if (e->attr->one.id)
         hi[1] = dim_mul(ctx, hi[0], enough(ctx, lower_dim(e->lb, e->attr->n), e->attr->below));
     LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
-    s->parallel = true;
+    s->parallel = !e->lb->in_job; /* jobs start no jobs */
     return s;
 }
 
@@ -490,8 +510,8 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
                    .t = t,
                    .inst = i,
                    .attr = i->attr,
-                   .group = nest_index(ctx, "group"),
-                   .slice = nest_index(ctx, "slice")};
+                   .group = nest_index(ctx, lb->in_job ? "part" : "group"),
+                   .slice = nest_index(ctx, lb->in_job ? "piece" : "slice")};
     e.body = graph_func(lb->graph, e.attr->body);
     make_partials(&e);
     if (e.attr->one.id)

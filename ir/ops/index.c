@@ -202,14 +202,31 @@ static void gather_lower(LowerBuilder *lb, const Inst *i) {
     close_all(lb, &l);
 }
 
+/* Does the value, made by an instruction or shown by a view of one, have no use but this one? Then
+ * its memory may take the sum. */
+static bool is_spare(LowerBuilder *lb, Val v) {
+    int *uses = graph_uses(&lb->c.m->ctx->perm, lb->func);
+    const Inst *def = graph_def(lb->func, v);
+    while (def && (def->op->flags & OPF_VIEW) && uses[v.id] == 1) {
+        v = def->args[0];
+        def = graph_def(lb->func, v);
+    }
+    const LoopBuf *b = loop_bufp(lb->c.f, loop_storage(lb->c.f, lower_buf(lb, v))->id);
+    return def && uses[v.id] == 1 && (b->kind == BUF_WORK || b->kind == BUF_JOB);
+}
+
 static void scatter_lower(LowerBuilder *lb, const Inst *i) {
     Dim cell[MAX_RANK], dense[2 * MAX_RANK];
     Nested l = {.n = 0};
     Type x = graph_type(lb->func, i->args[0]);
+    bool bound = lb->buf_of[i->first.id].id || (lb->same_as && lb->same_as[i->first.id].id);
+    if (!bound && is_spare(lb, i->args[0]))
+        lb->buf_of[i->first.id] = lower_buf(lb, i->args[0]);
     BufId out = lower_result(lb, i, 0);
-    for (int k = 0; k < x.rank; k++)
+    for (int k = 0; k < x.rank && out.id != lower_buf(lb, i->args[0]).id; k++)
         cell[k] = open_axis(lb, &l, x.shape[k]);
-    loop_store(&lb->c, out, cell, loop_load(&lb->c, lower_buf(lb, i->args[0]), cell));
+    if (l.n)
+        loop_store(&lb->c, out, cell, loop_load(&lb->c, lower_buf(lb, i->args[0]), cell));
     close_all(lb, &l);
     LVal sub = open_cells(lb, i, &l, cell, dense);
     LVal add[2];

@@ -1,0 +1,135 @@
+/* factor: a sum over an index that one factor alone has is taken before the product.
+ *
+ *   %m = nest [k, j] += %g[n, k, i] * %q[k, i, j] over n<N k<K i<D j<D
+ * becomes
+ *   %s = nest [k, i] += %g[n, k, i] over n<N k<K i<D
+ *   %m = nest [k, j] += %s[k, i] * %q[k, i, j] over k<K i<D j<D
+ *
+ * so that N*K*D*D products become N*K*D sums and K*D*D products. Taken where the product is still a
+ * sum of its own and the first sum has fewer indices than the nest had. It leaves guarded nests and
+ * sums of anything but a product alone. */
+#include "passes/rewrite.h"
+
+enum { MOST_INDICES = 64 };
+
+/* By body instruction: the indices it depends on. */
+static uint64_t *indices_of(Arena *arena, const Nest *n) {
+    uint64_t *mask = ARENA_ARRAY(arena, uint64_t, n->body.n + 1);
+    for (int k = 0; k < n->body.n; k++) {
+        const BodyInst *i = &n->body.insts[k];
+        for (int j = 0; j < n->n_box; j++) {
+            uint64_t bit = (uint64_t)1 << j;
+            for (int a = 0; i->kind == BODY_READ && a < i->rank; a++)
+                mask[k] |= dim_mentions(i->map[a], n->box[j].sym) ? bit : 0;
+            if (i->kind == BODY_INDEX && dim_mentions(i->dim, n->box[j].sym))
+                mask[k] |= bit;
+        }
+        for (int a = 0; i->kind == BODY_OP && a < scalar_def(i->op)->arity; a++)
+            mask[k] |= mask[i->args[a]];
+    }
+    return mask;
+}
+
+static int count(uint64_t m) {
+    int n = 0;
+    for (; m; m &= m - 1)
+        n++;
+    return n;
+}
+
+/* The sum of factor `part` over the indices `gone`, with the indices of `kept` as its axes. */
+static Val first_sum(Rewrite *r, const NestOp *n, int part, uint64_t gone, uint64_t kept,
+                     Dim *map) {
+    Ctx *ctx = r->u->ctx;
+    int n_box = 0, rank = 0;
+    NestOp s = {.n_args = n->n_args, .args = n->args, .span = n->span, .name = n->name};
+    NestIndex *box = ARENA_ARRAY(&ctx->perm, NestIndex, n->nest.n_box);
+    Dim *shape = ARENA_ARRAY(&ctx->perm, Dim, n->nest.n_box + 1);
+    for (int j = 0; j < n->nest.n_box; j++) {
+        if (!((gone | kept) >> j & 1))
+            continue;
+        box[n_box++] = n->nest.box[j];
+        if (!(kept >> j & 1))
+            continue;
+        map[rank] = dim_of(ctx, n->nest.box[j].sym);
+        shape[rank++] = n->nest.box[j].extent;
+    }
+    BodyBuilder b = body_new(ctx);
+    Body factor = {part + 1, n->nest.body.insts};
+    s.nest = (Nest){.op = NEST_SUM, .n_box = n_box, .box = box, .rank = rank, .init = -1};
+    s.nest.map = arena_dup(&ctx->perm, map, sizeof *map * (size_t)(rank + 1));
+    s.nest.body = body_done(&b, body_import(&b, &factor, NULL, 0, NULL));
+    s.type = type_new(ctx, n->nest.body.insts[part].dt, rank, shape);
+    s = nestop_compact(ctx, &s);
+    return nestop_emit(r->m, r->to, &s);
+}
+
+/* Which factor (0 or 1) has indices to sum alone; -1: none. */
+static int split_of(Ctx *ctx, const NestOp *n, const uint64_t *mask, uint64_t *gone) {
+    const Body *b = &n->nest.body;
+    const BodyInst *last = &b->insts[b->n - 1];
+    uint64_t out;
+    if (n->nest.op != NEST_SUM || n->nest.n_guards || n->nest.n_box > MOST_INDICES ||
+        last->kind != BODY_OP || last->op != SC_mul || !nest_outputs(ctx, &n->nest, &out))
+        return -1;
+    for (int f = 0; f < 2; f++) {
+        uint64_t mine = mask[last->args[f]], other = mask[last->args[1 - f]];
+        *gone = mine & ~other & ~out;
+        bool product = (mine & other & ~out) != 0 && (other & ~mine) != 0;
+        if (*gone && product && count(mine) < n->nest.n_box)
+            return f;
+    }
+    return -1;
+}
+
+static bool factor_sum(Rewrite *r, NestOp *n) {
+    Ctx *ctx = r->u->ctx;
+    const Body *b = &n->nest.body;
+    const uint64_t *mask = indices_of(r->u->arena, &n->nest);
+    uint64_t gone;
+    int f = split_of(ctx, n, mask, &gone);
+    if (f < 0)
+        return false;
+    int part = b->insts[b->n - 1].args[f], other = b->insts[b->n - 1].args[1 - f];
+    uint64_t kept = mask[part] & ~gone;
+    Dim *map = ARENA_ARRAY(&ctx->perm, Dim, n->nest.n_box + 1);
+    Val *args = ARENA_ARRAY(r->u->arena, Val, n->n_args + 1);
+    for (int k = 0; k < n->n_args; k++)
+        args[k] = n->args[k];
+    args[n->n_args] = first_sum(r, n, part, gone, kept, map);
+    BodyBuilder to = body_new(ctx);
+    Body rest = {other + 1, b->insts};
+    int x = body_read(&to, b->insts[part].dt, n->n_args, count(kept), map),
+        y = body_import(&to, &rest, NULL, 0, NULL);
+    n->nest.body = body_done(&to, body_op2(&to, SC_mul, x, y));
+    NestIndex *box = ARENA_ARRAY(&ctx->perm, NestIndex, n->nest.n_box);
+    int n_box = 0;
+    for (int j = 0; j < n->nest.n_box; j++)
+        if (!(gone >> j & 1))
+            box[n_box++] = n->nest.box[j];
+    n->nest.box = box;
+    n->nest.n_box = n_box;
+    n->args = args;
+    n->n_args++;
+    *n = nestop_compact(ctx, n);
+    return true;
+}
+
+static void factor_func(Unit *u, Func *f) {
+    if (f->entry && f->entry->kind == ENTRY_INIT) /* it has no memory for more values */
+        return;
+    Rewrite r = rewrite_begin(u, f);
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        if (i->op != &op_nest) {
+            rewrite_copy(&r, i);
+            continue;
+        }
+        NestOp n = rewrite_nestop(&r, i);
+        factor_sum(&r, &n);
+        r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
+    }
+    rewrite_end(&r);
+}
+
+void pass_factor(Unit *u) { each_func(u, factor_func); }
