@@ -122,6 +122,9 @@ LLVMValueRef emit_scalar(FnEmit *f, const LoopStmt *s, const LLVMValueRef *args,
 LLVMValueRef emit_splat(FnEmit *f, LLVMValueRef v, int lanes);
 LLVMValueRef emit_constant(const Emit *e, LType t, ScalarValue k);
 
+/* emit_row.c: a row that has an expansion, on scalars of dt */
+LLVMValueRef emit_row(FnEmit *f, ScalarOp op, LLVMValueRef *args, DType dt);
+
 /* emit_memory.c */
 LLVMValueRef emit_base(FnEmit *f, BufId id);
 void emit_load(FnEmit *f, const LoopStmt *s);

@@ -163,7 +163,7 @@ static void emit_let(FnEmit *f, const LoopStmt *s) {
         args[k] = f->vals[s->args[k].id];
         t = loop_type(f->f, s->args[k]); /* of the last operand: select's first is a bool */
     }
-    f->vals[s->result.id] = emit_scalar(f, s, args, t);
+    f->vals[s->result.id] = scalar_def(s->op)->expand ? emit_row(f, s->op, args, t.dt) : emit_scalar(f, s, args, t);
 }
 
 static void emit_status(FnEmit *f, const LoopStmt *s) {

@@ -52,7 +52,7 @@ typedef enum LoopKind {
                  when that is true */
     LOOP_WHILE, /* body computes cond; repeats while it is true, with carried values */
     LOOP_IF,    /* then and else bodies; no results */
-    LOOP_LET,   /* one scalar.def row on lanes */
+    LOOP_LET,   /* one scalar.def row on lanes; one that has an expansion is a call of that, on a scalar */
     LOOP_CONST, /* a constant in every lane */
     LOOP_INDEX, /* the value of a dim (i64); lanes > 1: value + lane * lane_step */
     LOOP_LOAD,

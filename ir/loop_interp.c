@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ir/loop.h"
+#include "ir/target.h"
 
 /* A dim ready for evaluation: constant + sum of coef * slot; other dims are evaluated as they are.
  */
@@ -32,6 +33,10 @@ typedef struct Interp {
     DimCode **codes; /* a hash table by dim */
     size_t n_codes, cap_codes;
     ScalarValue **vals; /* by value id: its lanes */
+    struct RowCode {    /* by row: its expansion in f32 and f64, once it is called */
+        Body body;
+        ScalarValue *vals;
+    } (*rows)[2];
     ScalarValue *temp;  /* see temporary */
     int n_temp;
     char **mem; /* by buffer id: its first byte */
@@ -168,6 +173,28 @@ static void zip(Interp *in, const LoopStmt *s, ScalarValue *out) {
     }
 }
 
+/* A row that is no instruction: its expansion, as native code has it. */
+static ScalarValue call_row(Interp *in, ScalarOp op, DType dt, const ScalarValue *args) {
+    struct RowCode *code = &in->rows[op][dt == DT_F64];
+    if (!code->vals) {
+        code->body = body_of_row(in->ctx, op, dt, in->m->target->fma);
+        code->vals = ARENA_ARRAY(in->arena, ScalarValue, code->body.n);
+    }
+    const Body *row = &code->body;
+    ScalarValue *v = code->vals;
+    for (int k = 0; k < row->n; k++) {
+        const BodyInst *i = &row->insts[k];
+        int n = i->kind == BODY_OP ? scalar_def(i->op)->arity : 0;
+        ScalarValue a[3];
+        for (int j = 0; j < n; j++)
+            a[j] = v[i->args[j]];
+        v[k] = i->kind == BODY_READ ? args[i->operand] : i->k;
+        if (n)
+            v[k] = loop_eval_row(in->flush, i->op, row->insts[i->args[n - 1]].dt, i->dt, a, n);
+    }
+    return v[row->n - 1];
+}
+
 static void exec_let(Interp *in, const LoopStmt *s) {
     ScalarValue *out = in->vals[s->result.id];
     LType from = loop_type(in->f, s->args[s->n_args - 1]);
@@ -183,8 +210,9 @@ static void exec_let(Interp *in, const LoopStmt *s) {
         ScalarValue args[3];
         for (int k = 0; k < s->n_args; k++)
             args[k] = in->vals[s->args[k].id][s->op == SC_splat ? 0 : lane];
-        out[lane] = s->op == SC_splat
-                        ? args[0]
+        out[lane] = s->op == SC_splat ? args[0]
+                    : scalar_def(s->op)->expand
+                        ? call_row(in, s->op, from.dt, args)
                         : loop_eval_row(in->flush, s->op, from.dt, s->type.dt, args, s->n_args);
     }
 }
@@ -621,6 +649,7 @@ static bool check_call(Interp *in) {
 static void start(Interp *in) {
     const LoopFunc *f = in->f;
     in->vals = ARENA_ARRAY(in->arena, ScalarValue *, f->vals.n);
+    in->rows = arena_array(in->arena, SC_COUNT, sizeof *in->rows);
     for (int k = 1; k < f->vals.n; k++)
         in->vals[k] =
             ARENA_ARRAY(in->arena, ScalarValue, f->vals.p[k].lanes > 1 ? f->vals.p[k].lanes : 1);

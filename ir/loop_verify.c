@@ -136,6 +136,8 @@ static void check_let(Verifier *v, const LoopStmt *s) {
     }
     if (!(d->flags & class_of(last.dt)))
         fail(v, s, "`%s` is not defined on %s", d->name, dtype_name(last.dt));
+    if (d->expand && last.lanes != 1)
+        fail(v, s, "`%s` takes scalars: it is no instruction", d->name);
     if (s->op == SC_bitcast && dtype_size(last.dt) != dtype_size(s->type.dt))
         fail(v, s, "a bitcast keeps the size");
     if (s->op == SC_splat) {

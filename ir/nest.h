@@ -91,6 +91,11 @@ DType body_type(const BodyBuilder *b, int a);
 int body_import(BodyBuilder *b, const Body *from, const DimBinding *bindings, int n_bindings, const int *operand_map);
 /* The finished body: the instructions that `result` needs, `result` last. */
 Body body_done(BodyBuilder *b, int result);
+/* With what the machine lacks expanded: fma becomes mul and add where it has none; with `rows` also the rows that have an
+ * expansion, down to native ones (exp becomes a polynomial). */
+Body body_expand(Ctx *ctx, const Body *b, bool has_fma, bool rows);
+/* A row that has an expansion as a body: its operands are reads of rank 0. */
+Body body_of_row(Ctx *ctx, ScalarOp op, DType dt, bool has_fma);
 
 DimSym nest_index(Ctx *ctx, const char *name);
 /* A fresh name for an index beside those of box (base, base1, base2, ...). */

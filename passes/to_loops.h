@@ -17,10 +17,6 @@ typedef struct ToLoops {
     Dim first; /* 0 in the slice that starts such a sum */
 } ToLoops;
 
-/* body: the rows that the target lacks are expanded (exp -> polynomial; fma -> mul, add without
- * FMA). */
-Body lower_expand_body(Ctx *ctx, const Body *b, const Target *target);
-
 /* Emits a body at a point of the loops; acc: value of BODY_ACC. Reads below a select are clamped
  * into their operand where the facts do not prove them inside, because both arms are computed. */
 typedef struct BodyEmit {

@@ -1,53 +1,6 @@
 /* to_loops: scalar bodies. */
 #include "passes/to_loops.h"
 
-/* ---- expansion */
-
-static bool needs_expansion(const BodyInst *i, const Target *t) {
-    if (i->kind != BODY_OP)
-        return false;
-    return scalar_def(i->op)->expand || (i->op == SC_fma && !t->fma);
-}
-
-/* One round; expansions may use expandable rows themselves (sigmoid: exp). */
-static Body expand_once(Ctx *ctx, const Body *b, const Target *t) {
-    BodyBuilder out = body_new(ctx);
-    int *to = ARENA_ARRAY(&ctx->perm, int, b->n);
-    for (int k = 0; k < b->n; k++) {
-        const BodyInst *i = &b->insts[k];
-        int a[3] = {0, 0, 0};
-        int arity = i->kind == BODY_OP ? scalar_def(i->op)->arity : 0;
-        for (int j = 0; j < arity; j++)
-            a[j] = to[i->args[j]];
-        if (!needs_expansion(i, t)) {
-            BodyInst copy = *i;
-            for (int j = 0; j < arity; j++)
-                copy.args[j] = a[j];
-            vec_push(&ctx->perm, &out.insts, copy);
-            to[k] = out.insts.n - 1;
-        } else if (i->op == SC_fma) {
-            to[k] = body_op2(&out, SC_add, body_op2(&out, SC_mul, a[0], a[1]), a[2]);
-        } else {
-            to[k] = scalar_def(i->op)->expand(&out, i->dt, a);
-        }
-    }
-    return body_done(&out, to[b->n - 1]);
-}
-
-Body lower_expand_body(Ctx *ctx, const Body *b, const Target *target) {
-    Body r = *b;
-    for (bool again = r.n > 0; again;) {
-        again = false;
-        for (int k = 0; k < r.n; k++)
-            again |= needs_expansion(&r.insts[k], target);
-        if (again)
-            r = expand_once(ctx, &r, target);
-    }
-    return r;
-}
-
-/* ---- emission */
-
 static Ctx *ctx_of(const BodyEmit *e) { return e->lb->c.m->ctx; }
 
 /* Instructions that are computed at every point, not only in an arm of a select. */

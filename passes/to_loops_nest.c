@@ -273,7 +273,7 @@ static void find_when(NestEmit *e) {
     BodyBuilder term = body_new(ctx);
     Body up_to = {last->args[1] + 1, b->insts};
     Body alone = body_done(&term, body_import(&term, &up_to, NULL, 0, NULL));
-    e->expr = lower_expand_body(ctx, &alone, e->body.lb->target);
+    e->expr = body_expand(ctx, &alone, e->body.lb->target->fma, true);
 }
 
 /* Without indices of one value (which no guard mentions): a loop of one iteration would hide from
@@ -309,14 +309,15 @@ void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId
     e.at = cell_subs(ctx, n, group);
     e.grouped = group != NULL;
     e.accumulate = group || (init.id && init.id == out.id);
-    e.expr = lower_expand_body(ctx, &n->body, lb->target);
-    e.post = lower_expand_body(ctx, &n->post, lb->target);
     e.dt =
         n->op == NEST_ARGMAX ? DT_I32 : body_result_type(&n->body); /* post may have another type */
     e.name = op->name;
     uint64_t outputs = 0;
     e.settled = nest_outputs(ctx, n, &outputs);
     int *order = loop_order(ctx, n, e.settled ? outputs : 0, &e.n_outputs);
+    /* What no loop of the nest repeats stays a call: code that runs once is not worth its compile time. */
+    e.expr = body_expand(ctx, &n->body, lb->target->fma, n->n_box > 0);
+    e.post = body_expand(ctx, &n->post, lb->target->fma, e.n_outputs > 0);
     bool never = false;
     e.limits = nest_limits(ctx, n, order, &never);
     e.n_limits = n->n_box;

@@ -20,7 +20,7 @@ static void note_accesses(Vary *v, const LoopBody *b) {
             v->plain = v->plain && scalar && s->status < 0 && !s->active;
             break;
         case LOOP_LET:
-            v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES);
+            v->plain = v->plain && scalar && !(scalar_def(s->op)->flags & SF_LANES) && !scalar_def(s->op)->expand;
             break;
         case LOOP_CONST:
         case LOOP_INDEX:

@@ -62,6 +62,23 @@ static void equal_loops_are_one_kernel(void **state) {
     expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\n", false, 1, 0);
 }
 
+/* What runs once calls the expansion of lgamma and exp, which is a function; a loop has it inside. */
+static void expansions_outside_loops_are_functions(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, "def f(a: real, b: real) -> real = lgamma(a) + lgamma(b) - lgamma(a + b) + exp(a)\n"
+                                  "def g(a: real) -> real = lgamma(a) * 2\n"
+                                  "def h[N](x: [N]) -> [N] = exp(x)\n");
+    CodegenOptions o = {.level = 2};
+    size_t len;
+    const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
+    assert_int_equal(count(ll, "define internal float @cnnc.lgamma.f32"), 1);
+    assert_int_equal(count(ll, "define internal float @cnnc.exp.f32"), 1);
+    assert_int_equal(count(ll, "call float @cnnc.lgamma.f32"), 4);
+    assert_int_equal(count(ll, "call float @cnnc.exp.f32"), 1);
+    ctx_free(ctx);
+}
+
 static void other_loops_are_not(void **state) {
     (void)state;
     /* a constant, an extent, an operation, an operand */
@@ -158,6 +175,7 @@ static void objects_do_not_depend_on_threads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_loops_are_one_kernel),
+        cmocka_unit_test(expansions_outside_loops_are_functions),
         cmocka_unit_test(other_loops_are_not),
         cmocka_unit_test(lines_keep_kernels_apart),
         cmocka_unit_test(operations_are_counted),
