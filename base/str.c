@@ -64,7 +64,7 @@ StrBuf sb_new(Arena *arena) {
     return (StrBuf){.arena = arena, .text = arena_alloc(arena, 64), .cap = 64};
 }
 
-static void reserve(StrBuf *sb, size_t more) {
+void sb_reserve(StrBuf *sb, size_t more) {
     if (sb->cap - sb->len > more)
         return;
     size_t cap = 2 * sb->cap > sb->len + more + 1 ? 2 * sb->cap : sb->len + more + 1;
@@ -73,7 +73,7 @@ static void reserve(StrBuf *sb, size_t more) {
 }
 
 void sb_putn(StrBuf *sb, const char *s, size_t len) {
-    reserve(sb, len);
+    sb_reserve(sb, len);
     memcpy(sb->text + sb->len, s, len);
     sb->len += len;
     sb->text[sb->len] = 0;
@@ -87,7 +87,7 @@ void sb_vprintf(StrBuf *sb, const char *fmt, va_list ap) {
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
     if (n > 0) {
-        reserve(sb, (size_t)n);
+        sb_reserve(sb, (size_t)n);
         vsnprintf(sb->text + sb->len, (size_t)n + 1, fmt, again);
         sb->len += (size_t)n;
     }

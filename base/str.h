@@ -17,6 +17,7 @@ typedef struct StrBuf {
 } StrBuf;
 
 StrBuf sb_new(Arena *arena);
+void sb_reserve(StrBuf *sb, size_t more); /* memory for so many more characters */
 void sb_put(StrBuf *sb, const char *s);
 void sb_putn(StrBuf *sb, const char *s, size_t len);
 void sb_putc(StrBuf *sb, char c);

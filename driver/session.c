@@ -49,6 +49,9 @@ char *session_read(Session *s, const char *path, size_t *len) {
         return NULL;
     }
     StrBuf sb = sb_new(s->arena);
+    static const size_t most = (size_t)1 << 40;
+    if (f != stdin && S_ISREG(st.st_mode) && st.st_size > 0 && (size_t)st.st_size < most)
+        sb_reserve(&sb, (size_t)st.st_size + 1);
     char block[65536];
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
         sb_putn(&sb, block, n);
@@ -198,6 +201,9 @@ static const char *load_import(Ctx *ctx, void *self, const char *path, Span span
         return NULL;
     }
     StrBuf sb = sb_new(s->arena);
+    static const size_t most = (size_t)1 << 40;
+    if (f != stdin && S_ISREG(st.st_mode) && st.st_size > 0 && (size_t)st.st_size < most)
+        sb_reserve(&sb, (size_t)st.st_size + 1);
     char block[65536];
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
         sb_putn(&sb, block, n);

@@ -34,6 +34,7 @@ typedef struct Session {
     Define *defines;
     int n_defines;
     unsigned skip_entries; /* Unit.skip_entries: what the verb does not call */
+    struct Table *tables;  /* csv files that were read (data/array.c) */
 } Session;
 
 /* A whole number that an int64_t holds: only these are converted. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MOST_BITS = 40 };
 
@@ -156,13 +157,45 @@ static const char *split_columns(Session *s, const char *text, const char **colu
     return csv ? str_intern(s->ctx, text, (size_t)(csv - text) + 4) : text;
 }
 
+/* The text of a csv file; several columns' arguments read it once. A file that has changed in
+ * between, or is no regular one, is read again. */
+typedef struct Table {
+    const char *path;
+    char *bytes;
+    size_t len;
+    struct stat st;
+    struct Table *next;
+} Table;
+
+static bool same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static char *table_read(Session *s, const char *path, size_t *len) {
+    struct stat st;
+    bool regular = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    for (Table *t = s->tables; t && regular; t = t->next)
+        if (strcmp(t->path, path) == 0 && same_file(&t->st, &st)) {
+            *len = t->len;
+            return t->bytes;
+        }
+    char *bytes = session_read(s, path, len);
+    if (!bytes || !regular)
+        return bytes;
+    Table *t = ARENA_NEW(s->arena, Table);
+    *t = (Table){path, bytes, *len, st, s->tables};
+    s->tables = t;
+    return bytes;
+}
+
 Array *data_load(Session *s, const char *text) {
     const char *columns;
     size_t len;
     if (is_literal(text))
         return literal_read(s, text);
     const char *path = split_columns(s, text, &columns);
-    char *bytes = session_read(s, path, &len);
+    char *bytes = ends(path, ".csv") ? table_read(s, path, &len) : session_read(s, path, &len);
     if (!bytes)
         return NULL;
     if (ends(path, ".npy"))

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "driver/bind.h"
@@ -107,6 +108,31 @@ static void dims_in_formulas_are_checked_when_they_are_known(void **state) {
                             array_new(&w.s, CELL_F64, 2, bad, "a")));
     assert_false(bind_shape(&w.s, &e, "x", type_new(ctx, DT_F64, 1, twice),
                             array_new(&w.s, CELL_F64, 1, odd, "a")));
+    tear_down(&w);
+}
+
+/* Short decimals take a path of their own: the number is that of strtod to the bit. */
+static void csv_numbers_are_exact(void **state) {
+    static const char *const texts[] = {
+        "0", "-0", "+7", "5.", ".5", "-.25", "0.1", "123456.789012", "9007199254740991",
+        "9007199254740992", "9007199254740993", "1234567890123456789", "12345678901234567890",
+        "0.3e1", "1e22", "1e23", "-1E-22", "1e-23", "4.35", "2.2250738585072011e-308", "1e400",
+        "179769313486231580793e289", "0.000001", "100e-2", "00012.50", "6.02214076e+23",
+        "0.1e1000000000000"};
+    World w;
+    (void)state;
+    set_up(&w);
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        Array *a = csv(&w, str_fmt(w.s.ctx, "x\n%s\n", texts[k]), NULL);
+        double v = a ? array_get(a, 0) : NAN, want = strtod(texts[k], NULL);
+        if (!a || memcmp(&v, &want, sizeof v) != 0)
+            fail_msg("%s: %.17g, not %.17g", texts[k], v, want);
+    }
+    static const char *const wrong[] = {".", "-", "1e", "1e+", "1.2.3", "0x10", "1 2", "12a", "e5"};
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        Array *a = csv(&w, str_fmt(w.s.ctx, "x\n%s\n", wrong[k]), NULL);
+        assert_true(a && a->texts && strcmp(a->texts[0], wrong[k]) == 0);
+    }
     tear_down(&w);
 }
 
@@ -250,7 +276,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(axes_of_length_one_may_be_left_out_on_both_sides),
         cmocka_unit_test(dims_in_formulas_are_checked_when_they_are_known),
-        cmocka_unit_test(csv_cells),
+        cmocka_unit_test(csv_cells), cmocka_unit_test(csv_numbers_are_exact),
         cmocka_unit_test(rows_with_missing_cells_are_dropped_from_all_data),
         cmocka_unit_test(texts_become_labels_that_later_data_keep),
         cmocka_unit_test(numbers_bind_one_more_than_the_greatest),
