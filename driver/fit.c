@@ -107,7 +107,9 @@ void command_fit(Session *s) {
     Fit f;
     SESSION_SKIP(ENTRY_FORWARD, ENTRY_LOSS_GRAD, ENTRY_PREDICT, ENTRY_GRAD);
     signal(SIGINT, on_interrupt);
-    if (fit_open(s, &f, &stop_flag)) {
+    f = (Fit){0};
+    bool can = (!s->o.save || session_can_write(s, s->o.save)) && (!s->o.resume || session_can_write(s, s->o.resume));
+    if (can && fit_open(s, &f, &stop_flag)) {
         if (f.block->using_.present)
             fit_train(s, &f);
         else

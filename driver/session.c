@@ -103,10 +103,36 @@ static void sync_folder(const char *path) {
     }
 }
 
+/* The special file itself, or a new file beside `path` that takes its place when it is whole. */
+static int open_for(Session *s, const char *path, bool special, const char **name) {
+    *name = special ? path : str_fmt(s->ctx, "%s.%ld.tmp", path, (long)getpid());
+    return special ? open(*name, O_WRONLY | O_CLOEXEC) : open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
+static void cannot_write(Session *s, const char *path, int why) {
+    session_file_error(s, nowhere, "cannot write `%s`: %s", path, strerror(why));
+}
+
+bool session_can_write(Session *s, const char *path) {
+    const char *name;
+    bool special = session_is_special(path);
+    if (special && access(path, W_OK) == 0 && strncmp(path, "/dev/", 5) == 0)
+        return true; /* opening one may have an effect */
+    int fd = open_for(s, path, special, &name);
+    if (fd < 0) {
+        cannot_write(s, path, errno);
+        return false;
+    }
+    close(fd);
+    if (!special)
+        unlink(name);
+    return true;
+}
+
 bool session_write(Session *s, const char *path, const char *data, size_t len) {
+    const char *name;
     bool special = session_is_special(path), ok = false;
-    const char *name = special ? path : str_fmt(s->ctx, "%s.%ld.tmp", path, (long)getpid());
-    int fd = special ? open(name, O_WRONLY | O_CLOEXEC) : open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open_for(s, path, special, &name);
     if (fd >= 0) {
         ok = write_all(fd, data, len) && (special || fsync(fd) == 0);
         int why = errno;
@@ -121,7 +147,7 @@ bool session_write(Session *s, const char *path, const char *data, size_t len) {
     int why = errno;
     if (!special && fd >= 0)
         unlink(name);
-    session_file_error(s, nowhere, "cannot write `%s`: %s", path, strerror(why));
+    cannot_write(s, path, why);
     return false;
 }
 

@@ -51,6 +51,8 @@ char *session_read(Session *s, const char *path, size_t *len);
 /* Writes under a temporary name, syncs and renames; false after an error: nothing is left behind. */
 bool session_is_special(const char *path); /* a device or pipe: written as it is */
 bool session_write(Session *s, const char *path, const char *data, size_t len);
+/* Asked before long work whose result goes there; false: said why not. */
+bool session_can_write(Session *s, const char *path);
 
 /* Each step is NULL after errors. */
 AstFile *session_parse(Session *s, const char *path);
