@@ -195,6 +195,11 @@ static void put_last(Training *t, double seconds) {
         report_text(&sb, "", &t->best_report);
         report_text(&sb, "test ", &t->best_test);
         sb_putc(&sb, '\n');
+        if (*f->p.stop)
+            sb_printf(&sb, "stopped in epoch %lld%s\n", (long long)f->hyper.epoch + 1,
+                      !s->o.save      ? ""
+                      : t->held.rows ? "; the best epoch so far is saved"
+                                     : "; what it had learned is saved");
     }
     fwrite(sb.text, 1, sb.len, stdout);
 }
