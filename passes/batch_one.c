@@ -10,7 +10,8 @@
  * f32[6, 28, 28] = nest += %p[c, i + a, j + b] * %w[o, c, a, b]
  *
  * Borders are copied with their zeros, because bounds that depend on the vector's index would keep
- * it from being one. */
+ * it from being one. Where another axis of a convolution fills the vectors better than the last (16
+ * channels of 10 x 10 pixels), the result is computed with that axis last (batch_turn.c). */
 #include "ir/build.h"
 #include "passes/batch_priv.h"
 
@@ -18,7 +19,9 @@ typedef struct OneRow {
     Batch *b;
     Func *f;
     DimSym row0;
-    Val *to; /* by value id of the function */
+    Val *to;    /* by value id of the function */
+    Val *back;  /* likewise: the value as the function has it, where to[] is turned */
+    int *moved; /* likewise: 1 + the axis that stands last in to[]; 0: none */
 } OneRow;
 
 static Ctx *ctx_of(const OneRow *o) { return o->b->r.u->ctx; }
@@ -218,12 +221,46 @@ static Val emit_row(OneRow *o, NestOp *n) {
     return apply_rest(o, n, &post, cut, nestop_emit(o->b->r.m, o->f, n));
 }
 
+/* The value with its axes in the order of the function. */
+static Val in_order(OneRow *o, Val v) {
+    if (!o->moved[v.id])
+        return o->to[v.id];
+    if (!o->back[v.id].id)
+        o->back[v.id] = turn_back(o->b->r.m, o->f, o->to[v.id], o->moved[v.id] - 1, graph_def(o->b->f, v));
+    return o->back[v.id];
+}
+
+/* Operands whose axes are in another order: read in that order, or (contractions, which want their last axes) put back. The
+ * axis of the result that such an order of an operand suggests, or -1. */
+static int read_turned(OneRow *o, const Inst *i, NestOp *n, bool keep) {
+    int axis = -1;
+    Body *bodies[2] = {&n->nest.body, &n->nest.post};
+    for (int j = 0; j < 2; j++) {
+        if (!bodies[j]->n)
+            continue;
+        BodyInst *insts = arena_dup(o->b->r.u->arena, bodies[j]->insts, sizeof *insts * (size_t)bodies[j]->n);
+        for (int k = 0; k < bodies[j]->n && keep; k++) {
+            int moved = insts[k].kind == BODY_READ ? o->moved[i->args[insts[k].operand].id] : 0;
+            if (!moved)
+                continue;
+            for (int a = 0; a + 1 < n->nest.rank; a++)
+                axis = dim_as_symbol(insts[k].map[moved - 1]) && n->nest.map[a] == insts[k].map[moved - 1] ? a : axis;
+            insts[k].map = turn_dims(o->b->r.u->arena, insts[k].map, insts[k].rank, moved - 1);
+        }
+        bodies[j]->insts = insts;
+    }
+    Val *args = ARENA_ARRAY(o->b->r.u->arena, Val, n->n_args + 1);
+    for (int k = 0; k < n->n_args; k++)
+        args[k] = keep ? o->to[i->args[k].id] : in_order(o, i->args[k]);
+    n->args = args;
+    return axis;
+}
+
 static void row_nest(OneRow *o, const Inst *i) {
     Arena *arena = o->b->r.u->arena;
     NestOp n = nestop_of(o->b->f, i);
     DimSym row = batch_row_index(o->b, &n.nest);
     NestIndex *box = ARENA_ARRAY(arena, NestIndex, n.nest.n_box);
-    Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
     int n_box = 0;
     for (int k = 0; k < n.nest.n_box; k++)
         if (n.nest.box[k].sym != row)
@@ -235,15 +272,27 @@ static void row_nest(OneRow *o, const Inst *i) {
     n.nest.map++;
     n.nest.rank--;
     n.type = without_rows(o, n.type);
-    for (int k = 0; k < n.n_args; k++)
-        args[k] = o->to[n.args[k].id];
-    n.args = args;
-    pad(o, &n);
+    NestOp plain = n;
+    batch_drop_mask(o->b, i, &plain);
+    int factor, axis = turn_axis(o->b, &plain, &factor);
+    n = axis >= 0 ? plain : n;
+    bool contraction = nest_is_contraction(ctx_of(o), &n.nest);
+    int like = read_turned(o, i, &n, axis >= 0 || !contraction);
+    if (axis >= 0)
+        turn_factor(o->b->r.m, o->f, &n, factor, n.nest.map[axis]);
+    else if (!contraction && n.nest.init < 0)
+        axis = like;
+    if (axis >= 0) {
+        turn_result(ctx_of(o), &n, axis);
+        o->moved[i->first.id] = axis + 1;
+    } else {
+        pad(o, &n);
+    }
     o->to[i->first.id] = emit_row(o, &n);
 }
 
 static void row_view(OneRow *o, const Inst *i) {
-    Val arg = o->to[i->args[0].id];
+    Val arg = in_order(o, i->args[0]);
     ReshapeAttr *r = ARENA_NEW(o->b->r.u->arena, ReshapeAttr);
     r->type = without_rows(o, graph_type(o->b->f, i->first));
     o->to[i->first.id] = graph_inst(o->b->r.m, o->f, i->op, &arg, 1, r, i->span, i->name)->first;
@@ -323,7 +372,9 @@ void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *r
     OneRow o = {.b = b,
                 .f = f,
                 .row0 = body->dims.p[body->dims.n - 2],
-                .to = ARENA_ARRAY(b->r.u->arena, Val, b->f->vals.n + 1)};
+                .to = ARENA_ARRAY(b->r.u->arena, Val, b->f->vals.n + 1),
+                .back = ARENA_ARRAY(b->r.u->arena, Val, b->f->vals.n + 1),
+                .moved = ARENA_ARRAY(b->r.u->arena, int, b->f->vals.n + 1)};
     f->real = body->real;
     f->block = body->block;
     for (int k = 0; k < body->dims.n; k++)
@@ -340,7 +391,7 @@ void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *r
     }
     for (int k = 0; k < a->n_results; k++) {
         Result r = body->results.p[k];
-        r.val = o.to[results[k].id];
+        r.val = in_order(&o, results[k]);
         graph_result(b->r.m, f, r);
     }
     int64_t below = rows_below(&o, a->rows);

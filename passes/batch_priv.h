@@ -37,6 +37,17 @@ bool batch_leaves(const Batch *b, int inst);
 /* Gives the batch of a region a body for one row where that pays; args and results: of the function, as in the batch. */
 void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results);
 
+/* batch_turn.c. The axis of the result that fills the vectors of one row better than the last, the factor (of the body's two)
+ * that has it, or -1. n: without the axis of rows, its operands still those of the function. */
+int turn_axis(const Batch *b, const NestOp *n, int *factor);
+/* Drops select(mask, x * w, 0) where w is a product with that mask: w is 0 there. */
+void batch_drop_mask(const Batch *b, const Inst *i, NestOp *n);
+/* The factor is read from a copy whose axis of the index is last. */
+void turn_factor(Module *m, Func *f, NestOp *n, int factor, Dim index);
+void turn_result(Ctx *ctx, NestOp *n, int axis); /* its axis goes last */
+Val turn_back(Module *m, Func *f, Val v, int axis, const Inst *of); /* v's last axis becomes `axis` again */
+const Dim *turn_dims(Arena *arena, const Dim *d, int rank, int axis); /* that one last */
+
 /* Which values regions compute again, and which stay in slices between regions. They are marked as masked. */
 void batch_choose_stacks(Batch *b);
 /* Can the sum of rows `inst` do without a guard? Then the values it reads are marked as masked. */

@@ -253,6 +253,23 @@ static void test_rows_past_the_end(void **state) {
     ctx_free(ctx);
 }
 
+/* For one row, an axis that fills the vectors better than the last goes last, in the result and in a copy of the factor. */
+static void test_other_axis_takes_the_lanes(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *conv = "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n  entry def \"f\" @- {\n  }\n"
+                       "  %1: f64[N, 2, 10, 11] = input \"x\" @-\n  %2: f64[16, 2, 3] = input \"w\" @-\n"
+                       "  %3: f64[N, 16, 10, 9] = nest [n, o, i, j] += %1[n, c, i, j + a] * %2[o, c, a] over n<N, o<16, i<10, j<9, c<2, a<3 @-\n"
+                       "  %4: f64[N, 16, 10, 9] = nest [n, o, i, j] = max(%3[n, o, i, j], 0.0) over n<N, o<16, i<10, j<9 @-\n"
+                       "  %5: f64[N, 2, 10] = nest [n, k, i] += %4[n, o, i, 2 * k] * %2[o, k, 1] over n<N, k<2, o<16, i<10 @-\n"
+                       "  out \"y\" %4\n  out \"z\" %5\n}\n";
+    const char *text = check_rows(ctx, conv, "f", WHOLE, 0);
+    assert_int_equal(count_of(text, "f64[2, 3, 16] = nest [i1, i2, i] = %2[i, i1, i2]"), 1);
+    assert_int_equal(count_of(text, "f64[10, 9, 16] = nest [i, j, o] += %1[c, i, a + j] * %3[c, a, o]"), 1);
+    assert_int_equal(count_of(text, "f64[16, 10, 9] = nest [i2, i, i1] = "), 1); /* put back once for both */
+    ctx_free(ctx);
+}
+
 /* A region that only writes rows has a body for one row, without the axis of rows and with its borders copied; the reference
  * runs it for few rows. One that sums rows has none, nor one whose row has nothing for the lanes. */
 static void test_few_rows_run_alone(void **state) {
@@ -301,6 +318,7 @@ int main(void) {
                                        cmocka_unit_test(test_init_and_post),
                                        cmocka_unit_test(test_names_and_defs),
                                        cmocka_unit_test(test_few_rows_run_alone),
+                                       cmocka_unit_test(test_other_axis_takes_the_lanes),
                                        cmocka_unit_test(test_rows_past_the_end),
                                        cmocka_unit_test(weights_past_the_cache_are_not_sliced)};
     return cmocka_run_group_tests(tests, NULL, NULL);

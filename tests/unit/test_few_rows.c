@@ -115,8 +115,38 @@ static void strides(void **state) {
     }
 }
 
+/* 16 channels of 7 x 9 pixels: the channels take the lanes, and what follows reads them so; the last product needs the order
+ * of the source again. The mask is dropped, because the factor is 0 outside it. */
+static void channels_take_the_lanes(void **state) {
+    (void)state;
+    static const char text[] = "const t: bool[2, 16] = mask(\"X.XX.XX.XXX..X.X\", \"XX.XX.X.X.X.XXXX\")\n"
+                               "def f[N](x: [N, 2, 9, 11], w: [16, 2, 3, 3], v: [192, 7]) -> [N, 7] {\n"
+                               "  m = for o < 16, c < 2, i < 3, j < 3 => w[o, c, i, j] * t[c, o]\n"
+                               "  a = max(conv2d(x, m, [1, 1], [0, 0, 0, 0], [1, 1]), 1)\n"
+                               "  b = maxpool(a, 2, 2)\n"
+                               "  return flatten(b) @ v\n}\n";
+    static float x[MOST * IN], w[16 * 2 * 3 * 3], v[192 * OUT], all[MOST * OUT], few[MOST * OUT];
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, text, codegen_host(ctx));
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o);
+    const AbiEntry *e = m->funcs.p[0]->entry;
+    fill(x, MOST * IN, 7);
+    fill(w, 16 * 2 * 3 * 3, 8);
+    fill(v, 192 * OUT, 9);
+    call(j, e, MOST, x, w, v, all);
+    for (int n = 1; n <= 3; n++) {
+        memset(few, 0xff, sizeof few);
+        call(j, e, n, x, w, v, few);
+        assert_memory_equal(few, all, (size_t)(n * OUT) * sizeof *few);
+    }
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
-                                       cmocka_unit_test(strides)};
+                                       cmocka_unit_test(strides),
+                                       cmocka_unit_test(channels_take_the_lanes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
