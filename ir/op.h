@@ -154,9 +154,10 @@ typedef struct FitAttr {
     FuncId body;
     FitMethod method;
     Dim rows; /* lsq, lm: residuals that count (n of n - p); else NULL */
+    int64_t limit; /* most evaluations; 0: the optimiser's own */
 } FitAttr;
 
-enum { FIT_CTL_SIZE = 16, FIT_CTL_STOP = 14, FIT_STATS_SIZE = 2 };
+enum { FIT_CTL_SIZE = 16, FIT_CTL_STOP = 14, FIT_CTL_LIMIT = 15, FIT_STATS_SIZE = 2 };
 enum { FIT_POINT, FIT_CTL, FIT_STATS, FIT_COV }; /* numbers of results */
 
 typedef struct FitMethodDef {

@@ -207,7 +207,8 @@ FitBody fit_value_body(const Fit *z, const Parts *p, const char *suffix, bool he
     return r;
 }
 
-const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows, Val u) {
+static const Inst *optimise_within(const Fit *z, const Func *f, FitMethod method, Dim rows, Val u,
+                                   int64_t limit) {
     Build *e = z->e;
     Val *args = ARENA_ARRAY(e->u->arena, Val, f->params.n + 2);
     args[0] = u;
@@ -215,8 +216,12 @@ const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows
     for (int k = 1; k < f->params.n; k++)
         args[k + 1] = est_need_param(e, &f->params.p[k], graph_type(f, f->params.p[k].val));
     FitAttr *attr = ARENA_NEW(e->u->arena, FitAttr);
-    *attr = (FitAttr){.body = f->id, .method = method, .rows = rows};
+    *attr = (FitAttr){.body = f->id, .method = method, .rows = rows, .limit = limit};
     return graph_inst(e->m, e->f, &op_fit, args, f->params.n + 1, attr, e->span, NULL);
+}
+
+const Inst *fit_optimise(const Fit *z, const Func *f, FitMethod method, Dim rows, Val u) {
+    return optimise_within(z, f, method, rows, u, 0);
 }
 
 /* ---- the covariance on the declared scale: J C J' */
@@ -399,6 +404,34 @@ static Val at_ends(const Fit *z, Val u, Val cov, Val code) {
                       NULL);
 }
 
+enum { MOST_AT_MODE = 30 }; /* evaluations of the Hessian after L-BFGS */
+
+/* x where L-BFGS ended for good (at infinity, without bound), else y: what Newton's
+ * method says at its point. */
+static Val unless_final(const Fit *z, Val code, Val x, Val y) {
+    enum { DIVERGES = 3, UNBOUNDED = 4 };
+    static const int64_t final[] = {DIVERGES, UNBOUNDED};
+    NestMaker n = nest_maker(z->e->m, z->e->f, NEST_STORE);
+    int c = maker_read(&n, code, NULL), r = maker_read(&n, y, NULL);
+    for (size_t k = 0; k < sizeof final / sizeof *final; k++)
+        r = body_op3(&n.b, SC_select, body_op2(&n.b, SC_eq, c, body_int(&n.b, DT_I64, final[k])),
+                     maker_read(&n, x, NULL), r);
+    return maker_done(&n, r, 0, NULL, NULL, z->e->span, NULL);
+}
+
+/* The figures of L-BFGS, corrected by Newton's method from its point. */
+static void judge_mode(const Fit *z, Figures *g, const Inst *newton) {
+    Build *e = z->e;
+    Val ctl = inst_result(newton, FIT_CTL), code = g->code;
+    g->where = unless_final(z, code, g->where, fit_where(z, fit_element(e, ctl, 2)));
+    Val result = fit_element(e, ctl, 1); /* -1, no finite Hessian: 1, not converged */
+    result = graph_map(e->m, e->f, SC_abs, &result, 1, e->span, NULL);
+    g->code = unless_final(z, code, code, result);
+    g->grad_norm = fit_element(e, inst_result(newton, FIT_STATS), 1);
+    g->iterations = graph_map(e->m, e->f, SC_add, (Val[]){g->iterations, fit_element(e, ctl, 3)}, 2,
+                              e->span, NULL);
+}
+
 static void fit_value(Fit *z, const Parts *p, bool newton) {
     Build *e = z->e;
     FitMethod method = newton ? FIT_NEWTON : FIT_LBFGS;
@@ -411,11 +444,13 @@ static void fit_value(Fit *z, const Parts *p, bool newton) {
     fit_require_start(z, g.code);
     g.where = fit_where(z, fit_element(e, ctl, 2));
     g.grad_norm = fit_element(e, inst_result(i, FIT_STATS), 1);
-    if (!newton) { /* the Hessian is computed once, at the optimum */
+    if (!newton) { /* a few steps with the Hessian, which the covariance needs anyway */
         body = fit_value_body(z, p, "hessian", true);
-        best = fit_optimise(z, body.f, FIT_AT, NULL, u);
+        best = optimise_within(z, body.f, FIT_NEWTON, NULL, u, MOST_AT_MODE);
+        u = inst_result(best, FIT_POINT);
+        judge_mode(z, &g, best);
     }
-    int first = fit_first(newton ? method : FIT_AT);
+    int first = fit_first(FIT_NEWTON);
     if (body.loglik >= 0)
         g.loglik = inst_result(best, first + body.loglik);
     if (body.logprior >= 0)

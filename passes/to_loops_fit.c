@@ -138,11 +138,13 @@ static void covariance(FitEmit *e) {
     if (e->method->is_squares) {
         BufId one = scratch(e, "unit", 0, NULL);
         loop_store(&e->lb->c, one, NULL, loop_real(&e->lb->c, (LType){DT_F64, 1}, 1));
-        call(e, e->method->cov, (BufId[]){out(e, FIT_COV), e->triangle, e->state, one}, 4, &e->p, 1);
+        call(e, e->method->cov, (BufId[]){out(e, FIT_COV), e->triangle, e->state, one}, 4, &e->p,
+             1);
         return;
     }
-    call(e, e->method->cov, (BufId[]){out(e, FIT_COV), out(e, first + e->method->n_results - 1), e->state}, 3,
-         &e->p, 1);
+    call(e, e->method->cov,
+         (BufId[]){out(e, FIT_COV), out(e, first + e->method->n_results - 1), e->state}, 3, &e->p,
+         1);
 }
 
 static void figures(FitEmit *e) {
@@ -161,6 +163,11 @@ static void prepare(FitEmit *e) {
     e->state = scratch(e, "state", 1, &size);
     lower_copy(lb, out(e, FIT_POINT), lower_buf(lb, e->inst->args[0]));
     lower_fill(lb, out(e, FIT_CTL), (ScalarValue){0});
+    if (e->attr->limit) {
+        Dim at = dim_const(ctx, FIT_CTL_LIMIT);
+        loop_store(&lb->c, out(e, FIT_CTL), &at,
+                   loop_int(&lb->c, (LType){DT_I64, 1}, e->attr->limit));
+    }
     e->inner = *lb;
     e->inner.func = e->body;
     e->inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n + 1);

@@ -24,7 +24,11 @@
 /* Where the end itself is out of reach, this much closer, if f is not noise there: e^-40 and so on.
  */
 static const double pushes[] = {FIT_END, 40, 20, 10};
-#define GONE 36   /* u of a parameter that is within e^-36 of its end */
+#define GONE 36    /* u of a parameter that is within e^-36 of its end */
+#define BACKWARD 1 /* how far back towards 0 a flat direction is followed: all of the way */
+#define VISIBLE                                                                                    \
+    1e-3          /* standard errors that a parameter is off 0, below which its place is doubted */
+#define LOSS 1e-3 /* of f, on the way back to 0: far more than VISIBLE allows a parabola */
 #define GOING 0.5 /* the mark of a parameter whose end is tried */
 enum { PUSHES = sizeof pushes / sizeof *pushes };
 
@@ -34,7 +38,7 @@ enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 2000 };
 
 enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
 enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_PUSH, C_LOOK };
-enum { FRESH, TRIAL, PROBE, PUSH, LOOK, LAST };
+enum { FRESH, TRIAL, PROBE, PUSH, LOOK, BACK, FORTH, DOUBT, LAST };
 
 /* The state by name. D, best, gradient, step, last: p each; the best point's -h, and two matrices
  * to work in. */
@@ -280,6 +284,44 @@ static int64_t unbounded(const Newton *n) {
     return -1;
 }
 
+/* What of the best point lies along the flat directions, times `way`, from there: evaluated next.
+ * Where there is nothing, the flat directions are not identified. */
+static void along_flats(Newton *n, double way, int64_t phase, bool is_there) {
+    int64_t p = n->p;
+    double top = fmax(fabs(n->w[0]), fabs(n->w[p - 1]));
+    for (int64_t k = 0; k < p; k++)
+        n->step[k] = 0;
+    for (int64_t i = 0; i < p; i++) {
+        double part = 0;
+        if (fabs(n->w[i]) > REGION_FLAT * top)
+            continue;
+        for (int64_t k = 0; k < p; k++)
+            part += n->v[k * p + i] * n->d[k] * n->best[k];
+        for (int64_t k = 0; k < p; k++)
+            n->step[k] += way * part * n->v[k * p + i] / n->d[k];
+    }
+    if (!(rt_fit_max(n->step, p) > 0) || !rt_fit_finite(n->step, p)) {
+        finish(n, FIT_NOT_IDENTIFIED, n->ctl[C_WHERE], is_there);
+        return;
+    }
+    try_step(n);
+    n->ctl[CTL_PHASE] = phase;
+}
+
+/* A flat direction along which f falls towards 0 and not the other way leads to a mode at infinity;
+ * where f is the same on both sides, the data do not determine it. */
+static void went_along(Newton *n, const double *f) {
+    double off = *f - n->s[STATE_VALUE], room = 1e-10 * fmax(1, fabs(n->s[STATE_VALUE]));
+    int64_t where = largest(n, n->step, true);
+    bool falls = isfinite(*f) && off < -room;
+    if (n->ctl[CTL_PHASE] == BACK && falls && where >= 0)
+        along_flats(n, BACKWARD, FORTH, false);
+    else if (n->ctl[CTL_PHASE] == FORTH && isfinite(*f) && !falls)
+        finish(n, FIT_DIVERGES, where, false);
+    else
+        finish(n, FIT_NOT_IDENTIFIED, n->ctl[C_WHERE], false);
+}
+
 /* The mode but for flat directions: where f rises along one of them, either way, it was no mode (a
  * degenerate saddle: the components of a mixture that are equal). w and v are those of find_step.
  */
@@ -295,12 +337,39 @@ static void look(Newton *n, bool is_there) {
                 n->ctl[C_WHERE] = last_of(n, n->step);
         }
     if (at >= flats || at >= LOOKS) {
-        finish(n, FIT_NOT_IDENTIFIED, n->ctl[C_WHERE], is_there);
+        along_flats(n, -BACKWARD, BACK, is_there);
         return;
     }
     n->ctl[C_LOOK]++;
     try_step(n);
     n->ctl[CTL_PHASE] = LOOK;
+}
+
+/* A parameter many of its own sizes wide, as its curvature has it: what f loses on the way back to
+ * 0 would be nothing. It is far out where f is flat, or in truth 0; f tells which. */
+static void conclude(Newton *n, bool is_there) {
+    bool any = false;
+    n->ctl[C_WHERE] = -1;
+    for (int64_t i = 0; i < n->p; i++) {
+        double size = fabs(n->best[i]), z = size * sqrt(fabs(n->h[i * n->p + i]));
+        bool moved = size * n->most[i] > VISIBLE || fabs(n->start[i]) > 0.5 * size;
+        bool open = (n->ends[i] & (n->best[i] < 0 ? 1 : 2)) == 0;
+        bool doubtful = n->marks[i] == 0 && open && z < VISIBLE && moved && size > 0;
+        n->step[i] = doubtful ? -n->best[i] : 0;
+        n->ctl[C_WHERE] = doubtful && !any ? i : n->ctl[C_WHERE];
+        any = any || doubtful;
+    }
+    if (!any) {
+        finish(n, FIT_OK, -1, is_there);
+        return;
+    }
+    try_step(n);
+    n->ctl[CTL_PHASE] = DOUBT;
+}
+
+static void doubted(Newton *n, const double *f) {
+    bool falls = isfinite(*f) && *f - n->s[STATE_VALUE] < -LOSS;
+    finish(n, falls ? FIT_DIVERGES : FIT_OK, falls ? n->ctl[C_WHERE] : -1, false);
 }
 
 /* What to do at a new best point; `is_there`: the last evaluation was there. */
@@ -329,7 +398,7 @@ static void next(Newton *n, bool is_there) {
     } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS) {
         finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), is_there);
     } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
-        finish(n, FIT_OK, -1, is_there);
+        conclude(n, is_there);
     } else if (!rt_fit_finite(n->step, n->p)) {
         finish(n, FIT_NOT_CONVERGED, -1, is_there);
     } else {
@@ -476,6 +545,8 @@ static void begin(Newton *n, const double *f, const double *g, const double *h) 
     for (int64_t i = 0; i < STATE_MARKS + 11 * p; i++)
         n->s[i] = 0;
     n->s[STATE_VALUE] = *f;
+    for (int64_t i = 0; i < p; i++) /* another optimiser may have left it there */
+        n->marks[i] = fabs(n->u[i]) == FIT_END && (n->ends[i] & (n->u[i] < 0 ? 1 : 2)) != 0;
     if (!is_finite(n, f, g, h)) {
         rt_fit_done(n->ctl, FIT_NOT_FINITE, -1);
         return;
@@ -505,6 +576,10 @@ void rt_newton(double *u, const double *f, const double *g, const double *h, con
         pushed(&n, f, g, h);
     else if (ctl[CTL_PHASE] == LOOK)
         looked(&n, f, g, h);
+    else if (ctl[CTL_PHASE] == BACK || ctl[CTL_PHASE] == FORTH)
+        went_along(&n, f);
+    else if (ctl[CTL_PHASE] == DOUBT)
+        doubted(&n, f);
     else
         ctl[CTL_ACTION] = FIT_DONE;
     if (ctl[CTL_STOP] && ctl[CTL_ACTION] != FIT_DONE && ctl[CTL_PHASE] != LAST)

@@ -169,6 +169,7 @@ static bool fit_eval(Interp *in, const Func *f, const Inst *i, const Tensor *con
     z.r = ARENA_ARRAY(in->arena, double, (z.p + 1) * (z.p + 1));
     z.u = out[FIT_POINT].f;
     z.ctl = out[FIT_CTL].i;
+    z.ctl[FIT_CTL_LIMIT] = a->limit;
     z.ends = args[1];
     memcpy(z.u, args[0]->f, (size_t)z.p * sizeof *z.u);
     z.args = ARENA_ARRAY(in->arena, const Tensor *, i->n_args);
@@ -193,6 +194,8 @@ static void fit_print(StrBuf *sb, const Module *m, const Func *f, const Inst *i)
         sb_put(sb, " rows ");
         dim_print(sb, a->rows);
     }
+    if (a->limit)
+        sb_printf(sb, " limit %lld", (long long)a->limit);
     sb_putc(sb, '}');
 }
 
@@ -208,6 +211,8 @@ static const void *fit_read(IrReader *r) {
     a.body = graph_read_func(r);
     if (text_accept(&r->t, "rows"))
         a.rows = text_dim(&r->t);
+    if (text_accept(&r->t, "limit"))
+        a.limit = text_int(&r->t, "a number of evaluations");
     text_expect(&r->t, "}");
     return ATTR_COPY(r->t.ctx, &a);
 }

@@ -58,6 +58,8 @@ static bool fit_runtime(void *self, Str callee, void *const *b, const ScalarValu
 #define IS(name) (strcmp(callee, name) == 0)
     if (IS("newton"))
         rt_newton(b[0], b[1], b[2], b[3], b[4], b[5], b[6], a[0].i);
+    else if (IS("lbfgs"))
+        rt_lbfgs(b[0], b[1], b[2], b[3], b[4], b[5], a[0].i);
     else if (IS("at"))
         rt_at(b[0], b[1], b[2], b[3], b[4], b[5], b[6], a[0].i);
     else if (IS("newton_cov"))

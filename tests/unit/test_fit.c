@@ -252,6 +252,64 @@ static void dependent_columns_are_named(void **state) {
     assert_true(isnan(native.cov[2 * 3 + 2]));
 }
 
+static const char CURVE[] =
+    "estimator logit[N] {\n data x: [N]\n data y: bool[N]\n param a: real\n "
+    "param b: real\n y ~ Bernoulli(logit = a + b * x)\n}\n";
+
+/* L-BFGS ends where Newton's method does, and is as sure of it. */
+static void lbfgs_ends_where_newton_does(void **state) {
+    (void)state;
+    FitCase c = {.text = CURVE,
+                 .name = "logit",
+                 .dims = {8},
+                 .data = {{-3, -2, -1, 0, 1, 2, 3, 4}, {0, 0, 1, 0, 1, 0, 1, 1}},
+                 .way = FIT_WAY_NEWTON};
+    FitAnswer newton = fit_all_ways(&c), lbfgs;
+    c.way = FIT_WAY_LBFGS;
+    lbfgs = fit_all_ways(&c);
+    assert_int_equal(lbfgs.code, 0);
+    assert_int_equal(lbfgs.info.method, 4);
+    for (int k = 0; k < 4; k++) {
+        fit_close("an estimate", lbfgs.params[k], newton.params[k], 1e-12);
+        fit_close("a covariance", lbfgs.cov[k], newton.cov[k], 1e-10);
+    }
+}
+
+static void lbfgs_tells_separation(void **state) {
+    (void)state;
+    FitCase c = {.text = CURVE,
+                 .name = "logit",
+                 .dims = {8},
+                 .data = {{-30, -20, -10, 0, 0, 20, 30, 40}, {0, 0, 0, 0, 1, 1, 1, 1}},
+                 .way = FIT_WAY_LBFGS};
+    FitAnswer loops, native;
+    fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
+    fit_same(&native, &loops, 0);
+    assert_int_equal(native.code, 3);
+    assert_int_equal(native.info.where, 1);
+}
+
+static void lbfgs_at_a_boundary_and_without_a_mode(void **state) {
+    (void)state;
+    FitCase c = coin(0);
+    FitAnswer loops, native;
+    c.way = FIT_WAY_LBFGS;
+    for (int k = 0; k < 10; k++)
+        c.data[0][k] = 1;
+    fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
+    assert_int_equal(native.code, 0);
+    assert_true(native.params[0] == 1 && isnan(native.cov[0]));
+    c = (FitCase){.text = "estimator twice[N] {\n data y: [N]\n param a: real\n param b: real\n"
+                          " y ~ StudentT(4, a + b, 1)\n}\n",
+                  .name = "twice",
+                  .dims = {4},
+                  .data = {{1, 2, 3, 5}},
+                  .way = FIT_WAY_LBFGS};
+    fit_try(&(FitTry){.c = &c, .loops = &loops, .native = &native});
+    assert_int_equal(native.code, 5);
+    assert_int_equal(native.info.where, 1);
+}
+
 /* Asked to stop, X_fit returns a positive code with the best point so far: before the first job
  * that is the start, later something better. */
 static void a_stopped_fit_returns_its_best_point(void **state) {
@@ -290,6 +348,9 @@ int main(void) {
                                        cmocka_unit_test(a_curve),
                                        cmocka_unit_test(dependent_columns_are_named),
                                        cmocka_unit_test(separation_names_the_parameter),
+                                       cmocka_unit_test(lbfgs_ends_where_newton_does),
+                                       cmocka_unit_test(lbfgs_tells_separation),
+                                       cmocka_unit_test(lbfgs_at_a_boundary_and_without_a_mode),
                                        cmocka_unit_test(a_stopped_fit_returns_its_best_point)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

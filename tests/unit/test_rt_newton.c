@@ -318,6 +318,39 @@ static void the_limit_of_evaluations_holds(void **state) {
     assert_true(count <= 4);
 }
 
+/* log sigmoid(u0 + u1) - (u0 - u1)^2 / 2: no mode, u0 + u1 -> inf */
+static void a_ramp(const double *u, double *f, double *g, double *h) {
+    double s = u[0] + u[1], d = u[0] - u[1], q = 1 / (1 + exp(s)), c = q * (1 - q);
+    *f = -log1p(exp(-s)) - d * d / 2;
+    g[0] = q - d;
+    g[1] = q + d;
+    h[0] = h[3] = -c - 1;
+    h[1] = h[2] = -c + 1;
+}
+
+/* log sigmoid(u0) - u1^2 / 2 */
+static void a_lone_ramp(const double *u, double *f, double *g, double *h) {
+    double q = 1 / (1 + exp(u[0]));
+    *f = -log1p(exp(-u[0])) - u[1] * u[1] / 2;
+    g[0] = q;
+    g[1] = -u[1];
+    h[0] = -q * (1 - q);
+    h[1] = h[2] = 0;
+    h[3] = -1;
+}
+
+/* A start so far out that f is flat there, as another optimiser may leave it. */
+static void a_flat_start_is_no_mode(void **state) {
+    (void)state;
+    for (double far = 5; far < 700; far *= 1.3) {
+        Run both = {.u = {far, far}}, alone = {.u = {far, 0.5}};
+        run(&both, a_ramp, 2);
+        assert_int_equal(both.ctl[CTL_RESULT], FIT_DIVERGES);
+        run(&alone, a_lone_ramp, 2);
+        expect(&alone, FIT_DIVERGES, 0);
+    }
+}
+
 /* Asked to stop, it ends one evaluation later, at the best point that it saw. */
 static void a_stopped_run_ends_at_its_best_point(void **state) {
     (void)state;
@@ -353,6 +386,7 @@ int main(void) {
         cmocka_unit_test(an_end_is_reached_exactly),
         cmocka_unit_test(an_end_is_reached_before_the_others_arrive),
         cmocka_unit_test(the_limit_of_evaluations_holds),
+        cmocka_unit_test(a_flat_start_is_no_mode),
         cmocka_unit_test(a_stopped_run_ends_at_its_best_point),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
