@@ -22,15 +22,18 @@ execute_process(COMMAND ${LLVM_CONFIG} --link-static --system-libs ${llvm_parts}
                 OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 separate_arguments(llvm_archives)
 separate_arguments(llvm_system)
-foreach(lib ${llvm_system}) # some are there without their development package
-  string(REGEX REPLACE "^-l" "" name ${lib})
-  find_library(llvm_lib_${name} NAMES ${name} lib${name}.so.1 lib${name}.so.2)
+foreach(lib ${llvm_system}) # some are there without their development package; z3 is a path
+  get_filename_component(name ${lib} NAME)
+  string(REGEX REPLACE "^(-l|lib)" "" name ${name})
+  string(REGEX REPLACE "\\.so$" "" name ${name})
+  find_library(llvm_lib_${name} NAMES ${name} lib${name}.so.1 lib${name}.so.2 lib${name}.so.4)
   if(llvm_lib_${name})
     list(APPEND llvm_archives ${llvm_lib_${name}})
   endif()
 endforeach()
+find_library(llvm_cxx NAMES stdc++ libstdc++.so.6) # the shared library needs it, a C compiler alone has no link to it
 include(CheckCSourceCompiles)
-set(CMAKE_REQUIRED_LIBRARIES -Wl,--as-needed ${llvm_archives} stdc++ m Threads::Threads)
+set(CMAKE_REQUIRED_LIBRARIES -Wl,--as-needed ${llvm_archives} ${llvm_cxx} m Threads::Threads)
 if(CNNC_STATIC_LLVM AND llvm_missing EQUAL 0)
   check_c_source_compiles("void *LLVMCreatePerfJITEventListener(void); void LLVMInitializeX86TargetInfo(void); void *LLVMOrcCreateLLJIT(void);
     int main(void) { LLVMInitializeX86TargetInfo(); return !LLVMCreatePerfJITEventListener() + !LLVMOrcCreateLLJIT; }" CNNC_LLVM_ARCHIVES)
