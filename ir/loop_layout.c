@@ -27,12 +27,14 @@ static Dim iterations(Ctx *ctx, const LoopStmt *s) {
     return dim_ceildiv(ctx, dim_sub(ctx, hi, lo), dim_const(ctx, s->step));
 }
 
-static Dim most_jobs(Ctx *ctx, const LoopFunc *f) {
-    Dim jobs = dim_const(ctx, 0);
+/* At least `jobs`, and those of any parallel loop: it stands at the top, or in `while` or `if`. */
+static Dim most_jobs(Ctx *ctx, const LoopBody *b, Dim jobs) {
     DimFacts none = {0};
-    for (int k = 0; k < f->body.stmts.n; k++) {
-        const LoopStmt *s = f->body.stmts.p[k];
-        if (s->kind != LOOP_FOR || !s->parallel)
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        if (s->kind == LOOP_WHILE || s->kind == LOOP_IF)
+            jobs = most_jobs(ctx, &s->orelse, most_jobs(ctx, &s->body, jobs));
+        if (!jobs || s->kind != LOOP_FOR || !s->parallel)
             continue;
         Dim n = iterations(ctx, s);
         if (!n || dim_prove_nonneg(ctx, &none, dim_sub(ctx, jobs, n)))
@@ -45,7 +47,7 @@ static Dim most_jobs(Ctx *ctx, const LoopFunc *f) {
 void loop_set_work(LoopModule *m, LoopFunc *f, Dim fixed, Dim job) {
     Ctx *ctx = m->ctx;
     Dim total = job && dim_is_zero(job) ? fixed : NULL;
-    f->jobs = most_jobs(ctx, f);
+    f->jobs = most_jobs(ctx, &f->body, dim_const(ctx, 0));
     if (!total && fixed && job && f->jobs)
         total = dim_add(ctx, fixed, dim_mul(ctx, f->jobs, job));
     if (total && !dim_is_zero(total))

@@ -43,6 +43,36 @@ static void make_dense(Unit *u, LoopFunc *f) {
     collapse_loops(u->ctx, u->arena, u->loops, f);
 }
 
+/* Few images and many have tiles of their own: with few, a factor that all images share is used
+ * little.
+ */
+static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
+    enum { LIKELY = 16 };
+    Scheme many, few;
+    c->rows = LIKELY;
+    c->outside = -1;
+    c->few = NULL;
+    if (!tile_choose(c, u->target, &many))
+        return false;
+    Dim rows = tile_rows(c, &many);
+    c->rows = 1;
+    c->outside = many.items[0].at;
+    if (!rows || !tile_choose(c, u->target, &few)) {
+        tile_emit(c, &many, to);
+        return true;
+    }
+    LoopCursor cur = {.m = c->m, .f = c->f, .at = to, .span = c->root->span};
+    LoopStmt *s = loop_if(&cur, loop_let(&cur, SC_le,
+                                         (LVal[]){loop_int(&cur, (LType){DT_I64, 1}, c->f->groups),
+                                                  loop_index(&cur, rows, 1, 0)},
+                                         2, DT_NONE));
+    tile_emit(c, &many, &s->body);
+    c->few = rows;
+    tile_emit(c, &few, &s->orelse);
+    loop_end(&cur, s, to, NULL);
+    return true;
+}
+
 static void tile_func(Unit *u, LoopFunc *f) {
     collapse_loops(u->ctx, u->arena, u->loops, f); /* neighbouring axes: longer vectors and rows */
     make_dense(u, f);
@@ -51,14 +81,11 @@ static void tile_func(Unit *u, LoopFunc *f) {
     for (int k = 0; k < f->body.stmts.n; k++) {
         LoopStmt *s = f->body.stmts.p[k];
         Contraction c;
-        Scheme scheme;
         if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
-            tile_choose(&c, u->target, &scheme)) {
-            tile_emit(&c, &scheme, &to);
+            tile_nest(u, &c, &to))
             any = true;
-        } else {
+        else
             vec_push(u->arena, &to.stmts, s);
-        }
     }
     if (any)
         f->body = to;

@@ -37,11 +37,15 @@ LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2) {
 }
 
 BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job) {
+    Dim to[MAX_RANK + 2];
+    for (int a = 0; a < rank; a++) /* there are fewer than `groups` rows */
+        to[a] = e->c->few && shape[a] == e->c->few ? dim_const(e->c->ctx, e->c->f->groups - 1)
+                                                   : shape[a];
     LoopBuf b = {.name = str_of(e->c->ctx, name),
                  .kind = in_job && e->s->job >= 0 ? BUF_JOB : BUF_WORK,
                  .dt = e->c->dt,
                  .rank = rank,
-                 .shape = shape,
+                 .shape = to,
                  .arg = -1,
                  .span = e->c->root->span};
     return loop_buf(e->c->m, e->c->f, b);
@@ -163,17 +167,15 @@ static void level(TileEmit *e, int k) {
         tile_finish_sums(e);
 }
 
-/* Job k has blocks (k*n) // jobs .. ((k + 1)*n) // jobs of its item. most: another bound, or NULL.
- */
-static void jobs(TileEmit *e, Dim most) {
+/* Job k has blocks (k*n) // jobs .. ((k + 1)*n) // jobs of its item. */
+static void jobs(TileEmit *e) {
     Ctx *ctx = e->c->ctx;
     LoopBody *outer = e->cur.at;
     DimSym job = tile_fresh(e, "job");
     Dim lo, hi, n, jobs = dim_const(ctx, e->s->jobs);
-    e->part_lo = e->part_hi = NULL;
     tile_item_range(e, e->s->job, &lo, &hi);
     n = dim_sub(ctx, hi, lo);
-    LoopStmt *s = tile_loop(e, job, dim_const(ctx, 0), jobs, most);
+    LoopStmt *s = tile_loop(e, job, dim_const(ctx, 0), jobs, NULL);
     s->parallel = true;
     s->name = tile_name(e);
     Dim first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
@@ -181,24 +183,6 @@ static void jobs(TileEmit *e, Dim most) {
     e->part_hi = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, next, n), jobs));
     level(e, 0);
     loop_end(&e->cur, s, outer, NULL);
-}
-
-/* Where the first item is a symbol: jobs of its values if there are that many, else those of
- * another item. One of the two loops is empty. */
-static void jobs_or_few(TileEmit *e) {
-    Ctx *ctx = e->c->ctx;
-    const Scheme *s = e->s;
-    Dim n = e->c->out[s->items[0].at].extent;
-    Dim enough = dim_floordiv(ctx, n, dim_const(ctx, s->jobs)); /* 0: too few */
-    int names = e->n_names;
-    Scheme few = *s;
-    jobs(e, dim_scale(ctx, enough, s->jobs));
-    e->n_names = names;
-    few.job = s->few_job;
-    few.jobs = s->few_jobs;
-    e->s = &few;
-    jobs(e, dim_addk(ctx, dim_scale(ctx, enough, -few.jobs), few.jobs));
-    e->s = s;
 }
 
 void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
@@ -216,10 +200,8 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
         tile_pack(&e, &e.b, 0, true);
     if (s->pack_a && !s->a_in_job)
         tile_pack(&e, &e.a, 0, false);
-    if (s->job >= 0 && s->few_job >= 0)
-        jobs_or_few(&e);
-    else if (s->job >= 0)
-        jobs(&e, NULL);
+    if (s->job >= 0)
+        jobs(&e);
     else
         level(&e, 0);
 }

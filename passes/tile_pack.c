@@ -300,7 +300,8 @@ static void copy_axes(Copy *y, int axis) {
     LoopBody *outer = e->cur.at;
     bool by_index = y->p->mode[axis] == PACK_INDEX;
     DimSym t = tile_fresh(e, by_index ? y->p->of[axis].sym->name : "at");
-    Dim at = dim_of(ctx, t), extent = loop_bufp(e->c->f, y->p->buf)->shape[y->n_to];
+    Dim at = dim_of(ctx, t);
+    Dim extent = by_index ? y->p->of[axis].extent : loop_bufp(e->c->f, y->p->buf)->shape[y->n_to];
     y->from[axis] = at;
     if (by_index) {
         DimBinding b = {y->p->of[axis].sym, dim_add(ctx, at, y->p->of[axis].lo)};

@@ -7,7 +7,6 @@
 
 enum {
     LATENCY = 4,
-    SYMBOLIC = 16,
     LONG = 256,
     FEW = 16,
     LEAST_GROUPS = 4,
@@ -15,15 +14,17 @@ enum {
     LEAST_JOB_WORK = 1 << 18
 };
 
-static double guess(const TileLoop *l) { return l->n > 0 ? (double)l->n : SYMBOLIC; }
+static double guess(const Contraction *c, const TileLoop *l) {
+    return l->n > 0 ? (double)l->n : c->rows;
+}
 
 /* Of an output that takes the vectors or the rows of tiles: as in a product of large matrices. */
 static double guess_long(const TileLoop *l) { return l->n > 0 ? (double)l->n : LONG; }
 
-static double product(const TileLoop *l, int n) {
+static double product(const Contraction *c, const TileLoop *l, int n) {
     double p = 1;
     for (int k = 0; k < n; k++)
-        p *= guess(&l[k]);
+        p *= guess(c, &l[k]);
     return p;
 }
 
@@ -180,7 +181,7 @@ static double bytes_of(const Contraction *c, const LoopStmt *factor) {
     double bytes = (double)dtype_size(b->dt);
     int64_t n;
     for (int a = 0; a < b->rank; a++)
-        bytes *= dim_is_const(b->shape[a], &n) ? (double)n : SYMBOLIC;
+        bytes *= dim_is_const(b->shape[a], &n) ? (double)n : c->rows;
     return bytes;
 }
 
@@ -207,9 +208,9 @@ static bool hoists(const Contraction *c, const Target *t, const Scheme *s) {
     for (int k = 1; k < c->n_red; k++)
         if (c->red[k].n < 0)
             return false;
-    if (product(c->red + 1, c->n_red - 1) < ENOUGH)
+    if (product(c, c->red + 1, c->n_red - 1) < ENOUGH)
         return false;
-    double slab = (double)dtype_size(c->dt) * s->vectors * s->lanes * product(c->red, c->n_red);
+    double slab = (double)dtype_size(c->dt) * s->vectors * s->lanes * product(c, c->red, c->n_red);
     return first->n < 0 || slab > (double)t->l2_bytes / 4;
 }
 
@@ -243,7 +244,7 @@ static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) 
             continue;
         double traffic =
             b * reads(t, b + part, again_b) + FAR_APART * a * reads(t, part + slab, blocks);
-        bool in_order = n == 1 && a + b > (double)t->l2_bytes;
+        bool in_order = n == 1 && c->rows > 1 && a + b > (double)t->l2_bytes;
         if (traffic < (in_order ? 1.2 : 0.8) * least) {
             least = traffic < least ? traffic : least;
             best = n;
@@ -251,7 +252,7 @@ static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) 
         n++;
         if (k == c->n_out)
             break;
-        double extent = guess(&c->out[k]);
+        double extent = guess(c, &c->out[k]);
         again_b *= tile_in(c->load[s->b], c->out[k].sym) ? 1 : extent;
         part /= tile_in(c->load[1 - s->b], c->out[k].sym) ? extent : 1;
     }
@@ -298,7 +299,7 @@ static void widen_sums(const Contraction *c, const Target *t, Scheme *s) {
     double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes * guess_long(&c->out[s->u]);
     while (s->place_out > 0 && s->items[s->place_out - 1].kind == TILE_OUT) {
         const TileLoop *l = &c->out[s->items[s->place_out - 1].at];
-        bytes *= guess(l);
+        bytes *= guess(c, l);
         if (l->n < 0 || bytes > 0.75 * (double)t->l1_bytes || s->job == s->place_out - 1)
             return;
         s->place_out--;
@@ -353,12 +354,11 @@ static int64_t groups_of_v(const Contraction *c, const Scheme *s) {
 /* A block of rows stays in the first cache while it meets several blocks of vectors, which then
  * come from the second one: the other factor is gone through so many times less often, and rows of
  * the result are written in longer runs. */
-static void choose_group(const Contraction *c, const Target *t, Scheme *s) {
-    bool large = bytes_of(c, c->load[1 - s->b]) > (double)t->l2_bytes;
-    int64_t blocks = blocks_of_v(c, s), most = blocks / (large ? 2 : LEAST_GROUPS);
+static void choose_group(const Contraction *c, const Target *t, Scheme *s, int64_t least) {
+    int64_t blocks = blocks_of_v(c, s), most = blocks / least;
     double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes;
     for (int k = 0; k < s->n_inner; k++)
-        bytes *= guess(&c->red[s->inner[k]]);
+        bytes *= guess(c, &c->red[s->inner[k]]);
     s->group = 1;
     if (!s->direct_out)
         return;
@@ -377,9 +377,14 @@ static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
     return l->n;
 }
 
+Dim tile_rows(const Contraction *c, const Scheme *s) {
+    const TileLoop *l = &c->out[s->items[0].at];
+    return s->items[0].kind == TILE_OUT && l->n < 0 && c->f->groups > 1 ? l->extent : NULL;
+}
+
 static void divide(const Contraction *c, Scheme *s, double work) {
     int groups = c->f->groups;
-    s->job = s->few_job = -1;
+    s->job = -1;
     s->jobs = 1;
     if (groups < 2 || work < LEAST_JOB_WORK)
         return;
@@ -390,24 +395,22 @@ static void divide(const Contraction *c, Scheme *s, double work) {
         best = n_v;
     } else if (item_of(s, TILE_RED) < 0) {
         for (int k = 0; k < s->n_items; k++) {
-            bool even = c->out[s->u].n > 0 && c->out[s->u].n % s->rows == 0;
+            bool even = s->direct_out || (c->out[s->u].n > 0 && c->out[s->u].n % s->rows == 0);
             if ((s->items[k].kind == TILE_V_GROUPS && k == 0) ||
                 (s->items[k].kind == TILE_U_BLOCKS && s->job >= 0 && !even))
                 continue;
             int64_t n = item_blocks(c, s, k);
-            if (s->job < 0
-                    ? n != 1
-                    : (best > 0 && best < groups && n > best) || (best < 0 && n >= LEAST_GROUPS)) {
+            if (s->job < 0 ? n != 1
+                           : (best > 0 && best < LEAST_GROUPS && n > best) ||
+                                 (best < 0 && n >= LEAST_GROUPS)) {
                 s->job = k;
                 best = n;
             }
         }
     }
     s->jobs = s->job < 0 ? 1 : best > 0 && best < groups ? (int)best : groups;
-    if (s->job > 0 && s->items[s->job].kind == TILE_V_GROUPS && s->items[0].kind == TILE_OUT &&
-        c->out[s->items[0].at].n < 0) { /* each job would go through all of the other factor */
-        s->few_job = s->job;
-        s->few_jobs = s->jobs;
+    if (c->rows > 1 &&
+        tile_rows(c, s)) { /* else each job would go through all of the other factor */
         s->job = 0;
         s->jobs = groups;
     }
@@ -451,18 +454,19 @@ static double per_product(const Contraction *c, const Scheme *s, const LoopStmt 
     for (int k = 0; k < c->n_out; k++) {
         bool of_tile = k == s->v || k == s->u;
         if (!tile_in(factor, c->out[k].sym))
-            n /= of_tile ? guess_long(&c->out[k]) : guess(&c->out[k]);
+            n /= of_tile ? guess_long(&c->out[k]) : guess(c, &c->out[k]);
     }
     for (int k = 0; k < c->n_red; k++)
-        n /= tile_in(factor, c->red[k].sym) ? 1 : guess(&c->red[k]);
+        n /= tile_in(factor, c->red[k].sym) ? 1 : guess(c, &c->red[k]);
     return n;
 }
 
-static double packing_cost(const Contraction *c, const Scheme *s) {
+static double packing_cost(const Contraction *c, const Target *t, const Scheme *s) {
     const LoopStmt *b = c->load[s->b];
     int64_t coef;
     bool contiguous = tile_axis(c, b, c->out[s->v].sym, &coef) == b->rank - 1 && coef == 1;
-    return per_product(c, s, b) * (contiguous ? 0.2 : 0.5) +
+    double turned = bytes_of(c, b) > (double)t->l2_bytes ? 1.0 : 0.5; /* cycles for an element */
+    return per_product(c, s, b) * (contiguous ? 0.2 : turned) +
            (s->direct_out ? 0.0 : 0.5 * per_product(c, s, c->store));
 }
 
@@ -492,7 +496,7 @@ static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *be
                 continue;
             order(c, t, &s);
             s.cost = tile_cost(c, &s) / (guess_long(&c->out[s.u]) * guess_long(&c->out[s.v]));
-            s.cost += packing_cost(c, &s);
+            s.cost += packing_cost(c, t, &s);
             if (c->out[s.v].n < 0)
                 s.cost *= 2; /* it may be short */
             consider_a(c, &s);
@@ -528,7 +532,7 @@ static bool factors_depend(const Contraction *c) {
 }
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
-    double work = product(c->red, c->n_red);
+    double work = product(c, c->red, c->n_red);
     for (int k = 0; k < c->n_out; k++)
         work *= guess_long(&c->out[k]);
     *best = (Scheme){.cost = 1e30};
@@ -537,10 +541,10 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     for (int b = 0; b < 2; b++)
         for (int v = 0; v < c->n_out; v++) {
             Scheme s = {.v = v, .b = b, .lanes = target_lanes(t, c->dt)};
-            if (!may_be_vector(c, b, v, &s.direct_out))
+            if (v == c->outside || !may_be_vector(c, b, v, &s.direct_out))
                 continue;
             for (s.u = 0; s.u < c->n_out; s.u++)
-                if (tile_in(c->load[1 - b], c->out[s.u].sym) &&
+                if (s.u != c->outside && tile_in(c->load[1 - b], c->out[s.u].sym) &&
                     !tile_in(c->load[b], c->out[s.u].sym))
                     consider(c, t, s, best);
         }
@@ -548,8 +552,13 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     double most = (c->fma ? 1.6 : 3.2) * (best->cost < 1e29 && c->out[best->v].n < 0 ? 2 : 1);
     if (best->cost * target_lanes(t, c->dt) > most)
         return false;
-    choose_group(c, t, best);
+    choose_group(c, t, best, 1);
     divide(c, best, work);
+    if (best->job >= 0 && best->items[best->job].kind == TILE_V_GROUPS) { /* they are the jobs */
+        bool large = bytes_of(c, c->load[1 - best->b]) > (double)t->l2_bytes;
+        choose_group(c, t, best, large ? 2 : LEAST_GROUPS);
+        divide(c, best, work);
+    }
     places(c, t, best);
     return true;
 }

@@ -33,6 +33,9 @@ typedef struct Contraction {
     LVal sum;              /* what it reads as the finished sum */
     DType dt;
     bool fma;
+    double rows; /* as many values has an index whose extent is a symbol, likely */
+    Dim few;     /* fewer values than f->groups has the index of this extent; or NULL */
+    int outside; /* an output that has few values and stays outside the tile, or -1 */
 } Contraction;
 
 /* False: s is no nest that can be tiled. */
@@ -73,8 +76,6 @@ typedef struct Scheme {
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
     int jobs;
-    int few_job; /* the item instead where the first one, a symbol, has fewer values; or -1 */
-    int few_jobs;
     int n_pieces;
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
@@ -83,6 +84,8 @@ typedef struct Scheme {
 } Scheme;
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
+/* The extent of the outermost loop, if it is an output whose extent is not known; else NULL. */
+Dim tile_rows(const Contraction *c, const Scheme *s);
 /* Bounds of an inner reduction where u is the constant `at` (or as it stands: at < 0), constants
  * folded into one. */
 typedef struct TileBounds {

@@ -176,6 +176,28 @@ static void strides(void **state) {
           PARTS("f32[M, 20, 5, 5] = work", "f32x16 0.5"));
 }
 
+/* Memory of jobs was too small where their loop stands in a condition. */
+static void jobs_in_a_condition_have_memory(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *text =
+        program(ctx,
+                "buf a f32[M, 20, 9216] = arg 2 at 0\nbuf b f32[64, 20] = arg 3 at 0\n"
+                "buf out f32[M, 64, 9216] = arg 4 at 0 written",
+                "for n in 0..M {\nfor o in 0..64 {\nfor i in 0..9216 {\n" SUM("n, o, i", "n, k, i",
+                                                                             "o, k") "}\n}\n}");
+    LoopModule *m = must_read_loops(ctx, text);
+    tile_loops(ctx, m);
+    const char *got = loops_text(ctx, m);
+    assert_non_null(strstr(got, "\n  if %"));
+    assert_non_null(strstr(got, "= job"));
+    loop_assign_offsets(m);
+    int64_t jobs = 0;
+    assert_true(dim_is_const(m->funcs.p[0]->jobs, &jobs));
+    assert_int_equal(jobs, 8);
+    ctx_free(ctx);
+}
+
 static void what_is_no_contraction(void **state) {
     (void)state;
     /* little work; a product that is not summed by itself; the result among the factors */
@@ -195,8 +217,11 @@ static void what_is_no_contraction(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_of_matrices),   cmocka_unit_test(starts_and_epilogues),
-        cmocka_unit_test(convolutions),           cmocka_unit_test(strides),
+        cmocka_unit_test(products_of_matrices),
+        cmocka_unit_test(starts_and_epilogues),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(strides),
+        cmocka_unit_test(jobs_in_a_condition_have_memory),
         cmocka_unit_test(what_is_no_contraction),
     };
     return cmocka_run_group_tests_name("tile", tests, NULL, NULL);
