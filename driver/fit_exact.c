@@ -83,8 +83,9 @@ bool exact_run(Exact *x, bool map) {
     Fit *f = x->f;
     const LoopFunc *entry = program_entry(&f->p, ENTRY_FIT, f->block->name);
     if (!entry) {
-        session_usage(s, "`%s` has nothing to fit: neither a likelihood nor `minimize`",
-                      f->block->name);
+        session_usage(s, "`%s` has nothing to fit: %s", f->block->name,
+                      f->block->params.n ? "neither a likelihood nor `minimize`"
+                                         : "it has no parameters");
         return false;
     }
     Call c = call_new(&f->p, entry, &f->env);

@@ -119,6 +119,36 @@ static bool axes_known(Elab *e, const TypeExpr *t, Span at) {
     return true;
 }
 
+/* A derivative with respect to `name` somewhere in x. */
+static bool is_differentiated(const Expr *x, Str name) {
+    static const char *const forms[] = {"grad", "vjp", "jvp", "hessian"};
+    if (!x)
+        return false;
+    if (x->kind == EXPR_CALL && x->path.n == 1 && x->n_args > 1) {
+        const Expr *w = x->args[1].value;
+        for (size_t k = 0; k < sizeof forms / sizeof *forms; k++)
+            if (strcmp(x->path.names[0].text, forms[k]) == 0 && w->kind == EXPR_NAME &&
+                w->path.n == 1 && w->path.names[0].text == name)
+                return true;
+    }
+    bool any = is_differentiated(x->x, name) || is_differentiated(x->y, name) ||
+               is_differentiated(x->z, name);
+    for (int i = 0; i < x->n_items && !any; i++)
+        any = is_differentiated(x->items[i], name);
+    for (int i = 0; i < x->n_args && !any; i++)
+        any = is_differentiated(x->args[i].value, name);
+    for (int i = 0; i < x->n_subs && !any; i++)
+        any = is_differentiated(x->subs[i].lo, name) || is_differentiated(x->subs[i].hi, name);
+    return any;
+}
+
+static bool body_differentiates(const Item *item, Str name) {
+    for (int i = 0; i < item->n_body; i++)
+        if (is_differentiated(item->body[i]->value, name))
+            return true;
+    return false;
+}
+
 static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
     Declared d = {0};
     if (v.kind == V_ERROR)
@@ -147,10 +177,13 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
         bind_int(e, f, v);
         return true;
     }
+    bool wrt = body_differentiates(e->frame->item, f->name.text);
+    if (v.kind == V_REAL && wrt) /* a number, too, is something to differentiate by */
+        v = value_node(node_of(e, &v, e->real));
     if (v.kind == V_NODE)
         v.node = gen_settle(e, v.node);
     /* A tensor of reals stands as a value of its own: the body may differentiate by it. */
-    if (v.kind == V_NODE && v.node->rank && dtype_is_real(v.node->dt) && !v.node->open)
+    if (v.kind == V_NODE && (v.node->rank || wrt) && dtype_is_real(v.node->dt) && !v.node->open)
         v.node = gen_leaf(e, v.node);
     Binding *b = elab_bind(e, f->name, B_FORMAL, v);
     if (v.kind == V_NODE)

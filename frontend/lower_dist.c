@@ -177,9 +177,7 @@ static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
     bool ok = s < SUPPORT_BOOL ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
     if (!ok)
         elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
-                   s < SUPPORT_BOOL    ? "reals"
-                   : s == SUPPORT_BOOL ? "bool"
-                                       : "int or index",
+                   s == SUPPORT_BOOL ? "bool" : "int or index",
                    value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
     return ok;
 }
@@ -201,9 +199,11 @@ static bool classes_fit(Elab *e, const Node *x, const DistValue *d, Span at) {
             n = dim_addk(e->ctx, n, 1);
         if (n == x->bound || !dim_is_const(n, NULL) || !dim_is_const(x->bound, NULL))
             continue;
-        Diag *g = elab_error(e, "E0446", at, "the left side is of kind index(%s), and %s has %s classes",
-                             dim_text(e->ctx, x->bound), d->name, dim_text(e->ctx, n));
-        diag_label(e->ctx, g, elab_span(e, d->args[k].span), "of shape %s", axes_text(e, p->axes, p->rank));
+        Diag *g =
+            elab_error(e, "E0446", at, "the left side is of kind index(%s), and %s has %s classes",
+                       dim_text(e->ctx, x->bound), d->name, dim_text(e->ctx, n));
+        diag_label(e->ctx, g, elab_span(e, d->args[k].span), "of shape %s",
+                   axes_text(e, p->axes, p->rank));
         return false;
     }
     return true;
@@ -394,16 +394,57 @@ static Node *minus_rows(Elab *e, Node *u, Node *m, Span at) {
     return op2(e, SC_sub, u, repeated(e, m, u->axes[u->rank - 1], 0), at);
 }
 
+static Node *with_name(Elab *e, Node *n, int axis, Dim name) {
+    Axis axes[LANG_RANK + 2];
+    n = gen_leaf(e, n);
+    axes_copy(axes, n->axes, n->rank);
+    axes[axis].name = name;
+    return node_leaf(e, n->val, axes, n->span);
+}
+
+/* Weights and parameters of literals have numbers for axes: those that stand for the components,
+ * the last of a parameter's own, get one name, that of a declared dim if any of them has it. */
+static Node *name_components(Elab *e, Node *w, const DistValue *d, const DistValue **named) {
+    Axis k = w->axes[w->rank - 1];
+    DistValue *to = arena_dup(e->arena, d, sizeof *d);
+    Node *p[8] = {NULL};
+    int at[8] = {0};
+    Dim name = k.name;
+    *named = d;
+    for (int i = 0; d->def && i < d->n_args; i++) {
+        Node *n = d->args[i].kind == V_NODE || d->args[i].kind == V_LIST
+                      ? node_of(e, &d->args[i], e->real)
+                      : NULL;
+        at[i] = n ? n->rank - dist_tail(d->def, d->form, i) - 1 : -1;
+        if (at[i] < 0 || n->open || n->axes[at[i]].value != k.value)
+            continue;
+        p[i] = n;
+        if (dim_is_const(name, NULL))
+            name = n->axes[at[i]].name;
+    }
+    if (!dim_is_const(k.value, NULL)) /* without literals names are as they are declared */
+        return w;
+    if (dim_is_const(name, NULL))
+        name = dim_of(e->ctx, dim_symbol_new(e->ctx, str_of(e->ctx, "K"), 1, false));
+    for (int i = 0; i < 8; i++)
+        if (p[i] && dim_is_const(p[i]->axes[at[i]].name, NULL))
+            to->args[i] = value_node(with_name(e, p[i], at[i], name));
+    *named = to;
+    return dim_is_const(k.name, NULL) ? with_name(e, w, w->rank - 1, name) : w;
+}
+
 /* log sum_k w_k exp(sum over the other axes of the log density of component k) */
 static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at) {
+    const DistValue *inner = d->inner;
     Node *w = mixture_weights(e, x, d, at);
     int behind = vector_draws(d);
+    w = w ? name_components(e, w, inner, &inner) : NULL;
     Node *terms =
-        w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1], behind), d->inner, at) : NULL;
+        w ? lower_density(e, repeated(e, x, w->axes[w->rank - 1], behind), inner, at) : NULL;
     if (!terms)
         return NULL;
-    unsigned inner = ((1u << (x->rank - behind)) - 1) & ~1u;
-    terms = reduced(e, NEST_SUM, terms, inner, at);
+    unsigned others = ((1u << (x->rank - behind)) - 1) & ~1u;
+    terms = reduced(e, NEST_SUM, terms, others, at);
     Value lw = value_node(w);
     lw = elab_scalar_call(e, SC_log, &lw, 1, at, at);
     Node *u = op2(e, SC_add, terms, lw.node, at);
@@ -423,10 +464,12 @@ static Node *mixture_density(Elab *e, Node *x, const DistValue *d, Span at) {
 }
 
 static Node *mixture_mean(Elab *e, Node *x, const DistValue *d, Span at) {
+    const DistValue *inner = d->inner;
     Node *w = mixture_weights(e, x, d, at);
     int place = draws_rank(x, d);
+    w = w ? name_components(e, w, inner, &inner) : NULL;
     Axis k = w ? w->axes[w->rank - 1] : (Axis){0};
-    Node *m = w ? lower_dist_mean(e, repeated(e, x, k, x->rank - place), d->inner, at) : NULL;
+    Node *m = w ? lower_dist_mean(e, repeated(e, x, k, x->rank - place), inner, at) : NULL;
     if (!m || m->rank != x->rank + 1)
         return NULL;
     for (int i = 0; i <= x->rank; i++)
@@ -472,6 +515,8 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
         Value r = n ? elab_binary(e, OP_MUL, d->args[0], value_node(n), at, at) : value_error();
         return r.kind == V_NODE ? r.node : NULL;
     }
+    if (d->def->support < SUPPORT_BOOL && !dtype_is_real(x->dt))
+        x = node_cast(e, e->real, x); /* bool -> int -> real widen */
     if (!kind_of_x(e, x, d, at) || !classes_fit(e, x, d, at))
         return NULL;
     if (vector_draws(d) && !x->rank) {
