@@ -15,6 +15,7 @@ typedef struct ToLoops {
      * has a leading axis of groups), else NULL. */
     const Dim *group_of;
     Dim first; /* 0 in the slice that starts such a sum */
+    int64_t part; /* batches run this part of each group's slices alone (16: the first sixteenth); 0: all */
 } ToLoops;
 
 /* Emits a body at a point of the loops; acc: value of BODY_ACC. Reads below a select are clamped

@@ -388,7 +388,8 @@ static void group(BatchEmit *e) {
     Dim n = lower_dim(e->lb, e->attr->n), rows = dim_const(ctx, e->attr->rows),
         g = dim_of(ctx, e->group);
     Dim slices = slices_of(e), each = dim_ceildiv(ctx, slices, dim_const(ctx, e->attr->groups));
-    Dim lo = dim_mul(ctx, g, each), hi[2] = {dim_mul(ctx, dim_addk(ctx, g, 1), each), slices};
+    Dim lo = dim_mul(ctx, g, each), some = e->t->part ? dim_ceildiv(ctx, each, dim_const(ctx, e->t->part)) : each;
+    Dim hi[2] = {dim_add(ctx, lo, some), slices};
     e->first = dim_sub(ctx, dim_of(ctx, e->slice), lo);
     e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
     e->left = dim_sub(ctx, n, e->row0);

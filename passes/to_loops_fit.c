@@ -4,8 +4,18 @@
  *   while { body(u, args..) -> f, g, h;  rt_newton(u, f, g, h, ends, state, ctl, p);  ctl[0] != 0 }
  *   rt_newton_cov(cov, h, state, p)
  *
+ * Where a body is sums over many rows, a rough fit of a part of the rows goes before, and the other
+ * one begins where that ended, if it came to an end (rt_restart.c): it then needs few passes over
+ * all rows.
+ *
  * The body's loops are those of any function: their parallel loops are jobs inside the while. */
 #include "passes/to_loops.h"
+
+enum {
+    PART = 16,       /* one row of so many is in the part */
+    MANY = 1 << 15,  /* rows from which on this pays */
+    EACH = 32 * PART /* rows, for each parameter: fewer in the part say too little */
+};
 
 typedef struct FitEmit {
     LowerBuilder *lb;
@@ -15,7 +25,7 @@ typedef struct FitEmit {
     const Func *body;
     LowerBuilder inner;
     BufId *copy_to; /* by result of the body: id 0: computed there */
-    BufId ends, state, triangle, block;
+    BufId ends, state, triangle, block, start;
     Dim p;
 } FitEmit;
 
@@ -183,24 +193,88 @@ static void prepare(FitEmit *e) {
     }
 }
 
+/* ---- stages */
+
+/* The rows of a body that is nothing but sums over them, else NULL. */
+static Dim rows_summed(const FitEmit *e) {
+    Dim rows = NULL;
+    for (int k = 0; k < e->body->insts.n; k++) {
+        const Inst *i = e->body->insts.p[k];
+        if (i->op != &op_batch)
+            continue;
+        const BatchAttr *a = i->attr;
+        for (int j = 0; j < a->n_results; j++)
+            if (a->results[j] != BATCH_SUM)
+                return NULL;
+        if (rows && rows != a->n)
+            return NULL;
+        rows = a->n;
+    }
+    return rows;
+}
+
+static void store_ctl(FitEmit *e, int k, int64_t v) {
+    Dim at = dim_const(ctx_of(e), k);
+    loop_store(&e->lb->c, out(e, FIT_CTL), &at, loop_int(&e->lb->c, (LType){DT_I64, 1}, v));
+}
+
+/* Evaluates and steps until there is an answer; part: of the rows (ToLoops). */
+static void optimise(FitEmit *e, int64_t part) {
+    LoopCursor *c = &e->lb->c;
+    LoopBody *outer = c->at;
+    Arena *arena = &ctx_of(e)->perm;
+    LowerBuilder inner = e->inner;
+    ToLoops t = *(const ToLoops *)e->lb->pass;
+    t.part = part;
+    e->inner.pass = &t;
+    e->inner.buf_of =
+        arena_dup(arena, inner.buf_of, sizeof *inner.buf_of * (size_t)(e->body->vals.n + 1));
+    LoopStmt *s = loop_while(c, NULL, 0);
+    evaluate(e);
+    ask(e);
+    if (e->method->is_squares)
+        step_squares(e);
+    else
+        step_value(e);
+    if (e->start.id && !part)
+        call(e, "restart", (BufId[]){out(e, FIT_POINT), e->start, out(e, FIT_CTL)}, 3, &e->p, 1);
+    LVal args[2] = {load_ctl(e, 0), loop_int(c, (LType){DT_I64, 1}, 0)};
+    LVal again = loop_let(c, SC_ne, args, 2, DT_NONE);
+    loop_end(c, s, outer, &again);
+    e->inner = inner;
+}
+
+/* The rough stage, where there are rows enough. */
+static void begin_with_part(FitEmit *e, Dim rows) {
+    enum { ROUGH = 1, TRIES = 20 }; /* FIT_ROUGH */
+    LoopCursor *c = &e->lb->c;
+    LoopBody *outer = c->at;
+    Dim n = lower_dim(e->lb, rows), each = dim_scale(ctx_of(e), e->p, EACH);
+    if (!each)
+        return;
+    e->start = lower_buf(e->lb, e->inst->args[0]);
+    LVal count = loop_index(c, n, 1, 0);
+    LVal many =
+        loop_let(c, SC_le, (LVal[]){loop_int(c, (LType){DT_I64, 1}, MANY), count}, 2, DT_NONE);
+    LVal enough = loop_let(c, SC_le, (LVal[]){loop_index(c, each, 1, 0), count}, 2, DT_NONE);
+    LoopStmt *s = loop_if(c, loop_let(c, SC_and, (LVal[]){many, enough}, 2, DT_NONE));
+    store_ctl(e, 13, ROUGH);
+    store_ctl(e, 15, TRIES);
+    optimise(e, PART);
+    call(e, "restart", (BufId[]){out(e, FIT_POINT), e->start, out(e, FIT_CTL)}, 3, &e->p, 1);
+    loop_end(c, s, outer, NULL);
+}
+
 void lower_fit(LowerBuilder *lb, const Inst *i) {
     FitEmit e = {.lb = lb, .inst = i, .attr = i->attr};
-    LoopCursor *c = &lb->c;
     e.method = fit_method(e.attr->method);
     e.body = graph_func(lb->graph, e.attr->body);
     e.p = lower_dim(lb, graph_type(lb->func, i->args[0]).shape[0]);
     prepare(&e);
-    LoopBody *outer = c->at;
-    LoopStmt *s = loop_while(c, NULL, 0);
-    evaluate(&e);
-    ask(&e);
-    if (e.method->is_squares)
-        step_squares(&e);
-    else
-        step_value(&e);
-    LVal args[2] = {load_ctl(&e, 0), loop_int(c, (LType){DT_I64, 1}, 0)};
-    LVal again = loop_let(c, SC_ne, args, 2, DT_NONE);
-    loop_end(c, s, outer, &again);
+    Dim rows = rows_summed(&e);
+    if (e.attr->method == FIT_NEWTON && rows)
+        begin_with_part(&e, rows);
+    optimise(&e, 0);
     if (e.method->cov)
         covariance(&e);
     figures(&e);

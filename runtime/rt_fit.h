@@ -37,7 +37,8 @@ enum {
     CTL_ITERATIONS, /* accepted steps */
     CTL_PHASE,      /* 0: fresh */
     CTL_EVALUATIONS,
-    CTL_PRIVATE, /* .. 13: the optimiser's own */
+    CTL_PRIVATE, /* .. 12: the optimiser's own */
+    CTL_MODE = 13, /* in: FIT_ROUGH, FIT_THRIFTY, FIT_RESUMED */
     CTL_STOP =
         14, /* in, at every call: not 0: end at the best point so far, if not there already */
     CTL_LIMIT = 15, /* in: most evaluations, 0: the default */
@@ -45,6 +46,14 @@ enum {
 };
 
 enum { FIT_DONE, FIT_EVALUATE, FIT_REFINE };
+
+/* Fits of many rows begin on a part of them (rt_restart). */
+enum {
+    FIT_ROUGH = 1,   /* newton: within some tenths of a standard error is near enough */
+    FIT_THRIFTY = 2, /* newton: a last step that changes h by less than 1e-9 of it is not evaluated:
+                        f, g, h are then those before it */
+    FIT_RESUMED = 4  /* began elsewhere than at the start: only FIT_OK is an answer */
+};
 
 enum {
     FIT_NOT_FINITE = -1, /* at the start; u is as it was */

@@ -16,6 +16,8 @@
 
 #define NEAR 1e-12  /* decrement: estimates within 1e-6 standard errors, before the last steps */
 #define EXACT 1e-22 /* decrement: nothing left to gain */
+#define ROUGH 0.1      /* decrement: near enough for a start */
+#define SETTLED 1e-9   /* of the decrement before: the next step changes h by no more than about that */
 #define LOW 1       /* decrement below which slow convergence counts */
 #define PIVOT 1e-8  /* -h is taken as positive definite without looking at its eigenvalues */
 #define AHEAD 64    /* steps to look ahead where the mode seems to be at infinity */
@@ -174,6 +176,13 @@ static void finish(Newton *n, int64_t result, int64_t where, bool is_there) {
     n->ctl[CTL_PHASE] = LAST;
     if (!is_there)
         n->ctl[CTL_ACTION] = FIT_EVALUATE;
+}
+
+/* Ends after the step that is in n->step, which is too short to show in f or h. */
+static void finish_after(Newton *n) {
+    for (int64_t i = 0; i < n->p; i++)
+        n->best[i] += n->step[i];
+    finish(n, FIT_OK, -1, true);
 }
 
 /* The parameter with the largest share of direction x, measured in the most curvature seen; those
@@ -386,6 +395,7 @@ static void next(Newton *n, bool is_there) {
     }
     scale(n);
     bool definite = find_step(n, &n_flat);
+    double before = n->s[N_BEFORE];
     watch(n, definite);
     if (n->ctl[C_FAST] >= SLOW_STEPS) {
         suspect(n);
@@ -393,12 +403,17 @@ static void next(Newton *n, bool is_there) {
     }
     double decrement = n->s[STATE_DECREMENT];
     bool near = definite && decrement <= NEAR;
-    if (near && n_flat > 0) {
+    if (definite && n->ctl[CTL_MODE] & FIT_ROUGH && decrement <= ROUGH) {
+        finish_after(n);
+    } else if (near && n_flat > 0) {
         look(n, is_there);
     } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS) {
         finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), is_there);
     } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
         conclude(n, is_there);
+    } else if (near && is_there && n->ctl[CTL_MODE] & FIT_THRIFTY &&
+               decrement <= SETTLED * before) {
+        finish_after(n);
     } else if (!rt_fit_finite(n->step, n->p)) {
         finish(n, FIT_NOT_CONVERGED, -1, is_there);
     } else {

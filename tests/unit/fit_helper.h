@@ -30,6 +30,8 @@ typedef struct FitCase {
     int64_t dims[FIT_MOST_DIMS];
     int n_data;
     double data[4][64]; /* row-major */
+    const double *many[4]; /* instead, where n_many > 0 */
+    int64_t n_many[4];
     double start[FIT_MOST_PARAMS];
     double prior;
     double formals[4];
@@ -62,6 +64,8 @@ static bool fit_runtime(void *self, Str callee, void *const *b, const ScalarValu
         rt_lbfgs(b[0], b[1], b[2], b[3], b[4], b[5], a[0].i);
     else if (IS("at"))
         rt_at(b[0], b[1], b[2], b[3], b[4], b[5], b[6], a[0].i);
+    else if (IS("restart"))
+        rt_restart(b[0], b[1], b[2], a[0].i);
     else if (IS("newton_cov"))
         rt_newton_cov(b[0], b[1], b[2], a[0].i);
     else if (IS("give"))
@@ -264,7 +268,9 @@ static inline void fit_args(Ctx *ctx, const FitCase *c, const LoopFunc *f, FitAr
             v->i = c->dims[dim++];
             break;
         case ARG_INPUT:
-            v->p = fit_memory(ctx, a->dt, c->data[data++], 64);
+            v->p = c->n_many[data] ? fit_memory(ctx, a->dt, c->many[data], c->n_many[data])
+                                   : fit_memory(ctx, a->dt, c->data[data], 64);
+            data++;
             break;
         case ARG_PARAMS:
             v->p = out->params;
@@ -296,11 +302,13 @@ static inline void fit_compiled(Ctx *ctx, const FitTry *z) {
     assert_non_null(f);
     const char *why = "";
     FitArgs args = {0};
-    fit_args(ctx, z->c, f, &args, z->loops);
     LoopRun run = {.call = fit_runtime};
-    z->loops->code = loop_run(ctx, u.loops, f, args.a, &run, &why);
-    if (z->loops->code == INT32_MIN)
-        fail_msg("%s", why);
+    if (z->loops) {
+        fit_args(ctx, z->c, f, &args, z->loops);
+        z->loops->code = loop_run(ctx, u.loops, f, args.a, &run, &why);
+        if (z->loops->code == INT32_MIN)
+            fail_msg("%s", why);
+    }
     fit_args(ctx, z->c, f, &args, z->native);
     Jit *j = jit_open(ctx, u.loops,
                       &(CodegenOptions){.level = 2, .trampolines = true, .poll_stop = true});
@@ -319,7 +327,7 @@ static inline void fit_run(void *arg) {
     const FitTry *z = p[1];
     if (z->graph)
         fit_by_graph(ctx, z);
-    if (z->loops)
+    if (z->native)
         fit_compiled(ctx, z);
 }
 
