@@ -199,11 +199,11 @@ typedef struct DensityAttr {
     Type type;
 } DensityAttr;
 
-typedef enum BatchArg { BATCH_CUT, BATCH_WHOLE, BATCH_SLICE } BatchArg;
+typedef enum BatchArg { BATCH_CUT, BATCH_WHOLE, BATCH_SLICE, BATCH_ROWS } BatchArg;
 typedef enum BatchRes { BATCH_CAT, BATCH_SUM, BATCH_SLICES } BatchRes;
 
 /* batch(args...): calls body once a slice of `rows` rows of dim `n`. A CUT operand [n, ...] arrives
- * as [..., rows] (row axis last, rows past the end are 0), CAT results [..., rows] leave as [n,
+ * as [..., rows] (row axis last, rows past the end are 0), a ROWS operand as [rows, ...], CAT results [..., rows] leave as [n,
  * ...], SUM results are added in slice order within each of `groups` groups of consecutive slices,
  * then over groups in a fixed tree (see docs/internals.md). What only batches read stays in slices:
  * SLICES results [..., rows], which are 0 in rows past the end, are stacked to [ceil(n / rows), ...,

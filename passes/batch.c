@@ -147,64 +147,76 @@ typedef struct BodyMaker {
     Func *body;
     DimSym row0, rows;
     bool repeats; /* it computes again what another region has computed */
-    Val *to;     /* by value id of the function: in the body */
-    Val *turned; /* likewise: with rows on the first axis */
+    Val *to;    /* by value id of the function: in the body, rows on the last axis */
+    Val *first; /* likewise: with rows on the first axis */
     VEC(Val) args;
     VEC(BatchArg) arg_kinds;
     VEC(Val) results; /* of the function */
     VEC(BatchRes) result_kinds;
 } BodyMaker;
 
-static Type sliced(const Batch *b, Type t) {
+static Type sliced(const Batch *b, Type t, bool first) {
     Dim shape[MAX_RANK];
     for (int k = 1; k < t.rank; k++)
-        shape[k - 1] = t.shape[k];
-    shape[t.rank - 1] = dim_const(ctx_of(b), b->r.u->rows);
+        shape[first ? k : k - 1] = t.shape[k];
+    shape[first ? 0 : t.rank - 1] = dim_const(ctx_of(b), b->r.u->rows);
     return type_new(ctx_of(b), t.dt, t.rank, shape);
 }
 
 static void slice_nest(BodyMaker *m, const Inst *i, Place place);
 
-/* The value in the body; operands from outside become params. */
-static Val in_body(BodyMaker *m, Val v) {
-    if (m->to[v.id].id)
-        return m->to[v.id];
+static Val cut_operand(BodyMaker *m, Val v) {
     Batch *b = m->b;
-    if (b->again[v.id]) {
-        m->repeats = true;
-        slice_nest(m, graph_def(b->f, v), BY_ROW);
-        return m->to[v.id];
-    }
-    bool cut = batch_has_rows(b, v);
+    bool cut = batch_has_rows(b, v), first = cut && b->first[v.id];
     Type t = graph_type(b->f, v);
     Param p = {
         .name = b->f->vals.p[v.id].name, .role = ROLE_LOCAL, .tensor = -1, .span = b->f->span};
     if (!p.name)
         p.name = str_fmt(ctx_of(b), "a%d", m->args.n);
     vec_push(b->r.u->arena, &m->args, v);
-    vec_push(b->r.u->arena, &m->arg_kinds, b->stacked[v.id] ? BATCH_SLICE : cut ? BATCH_CUT : BATCH_WHOLE);
-    return m->to[v.id] = graph_param(b->r.m, m->body, p, cut ? sliced(b, t) : t);
+    vec_push(b->r.u->arena, &m->arg_kinds, b->stacked[v.id] ? BATCH_SLICE : first ? BATCH_ROWS : cut ? BATCH_CUT : BATCH_WHOLE);
+    return graph_param(b->r.m, m->body, p, cut ? sliced(b, t, first) : t);
 }
 
-/* A copy of the value in the body with its rows on the first axis. */
-static Val rows_first(BodyMaker *m, Val v) {
-    if (m->turned[v.id].id)
-        return m->turned[v.id];
+/* A copy of x, which is v in the body, with its rows on the other end of its axes. */
+static Val turned(BodyMaker *m, Val v, Val x, bool to_first) {
     Batch *b = m->b;
-    Val x = in_body(m, v);
     Type t = graph_type(m->body, x);
     NestMaker n = nest_maker(b->r.m, m->body, NEST_STORE);
     Dim at[MAX_RANK], map[MAX_RANK], shape[MAX_RANK];
     for (int k = 0; k < t.rank; k++) {
-        int from = k ? k - 1 : t.rank - 1;
+        int from = to_first ? (k ? k - 1 : t.rank - 1) : (k + 1) % t.rank;
         shape[k] = t.shape[from];
         map[k] = at[from] = maker_index(&n, "i", shape[k]);
     }
     const Inst *def = graph_def(b->f, v);
     Span span = def ? def->span : b->f->span;
     int body = maker_read(&n, x, at);
-    return m->turned[v.id] =
-               maker_done(&n, body, t.rank, map, shape, span, b->f->vals.p[v.id].name);
+    return maker_done(&n, body, t.rank, map, shape, span, b->f->vals.p[v.id].name);
+}
+
+static Val rows_first(BodyMaker *m, Val v);
+
+/* The value in the body; operands from outside become params. */
+static Val in_body(BodyMaker *m, Val v) {
+    if (m->to[v.id].id)
+        return m->to[v.id];
+    if (m->b->again[v.id]) {
+        m->repeats = true;
+        slice_nest(m, graph_def(m->b->f, v), BY_ROW);
+        return m->to[v.id];
+    }
+    if (batch_has_rows(m->b, v) && m->b->first[v.id])
+        return m->to[v.id] = turned(m, v, rows_first(m, v), false);
+    return m->to[v.id] = cut_operand(m, v);
+}
+
+/* The value with its rows on the first axis. */
+static Val rows_first(BodyMaker *m, Val v) {
+    if (m->first[v.id].id)
+        return m->first[v.id];
+    bool own = m->b->first[v.id];
+    return m->first[v.id] = own ? cut_operand(m, v) : turned(m, v, in_body(m, v), true);
 }
 
 static const Dim *rotated(Arena *arena, const Dim *map, int rank) {
@@ -215,8 +227,8 @@ static const Dim *rotated(Arena *arena, const Dim *map, int rank) {
     return r;
 }
 
-/* rows_first: the operand that keeps its rows on the first axis, or -1. */
-static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row, int rows_first) {
+/* first: by operand, those that are read with their rows on the first axis. */
+static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row, const bool *first) {
     Batch *b = m->b;
     if (!from->n)
         return *from;
@@ -224,7 +236,7 @@ static Body slice_body(BodyMaker *m, const Inst *i, const Body *from, DimSym row
     DimBinding global = {row,
                          dim_add(ctx_of(b), dim_of(ctx_of(b), row), dim_of(ctx_of(b), m->row0))};
     for (int k = 0; k < from->n; k++) {
-        if (insts[k].kind == BODY_READ && insts[k].operand != rows_first &&
+        if (insts[k].kind == BODY_READ && !first[insts[k].operand] &&
             batch_has_rows(b, i->args[insts[k].operand]))
             insts[k].map = rotated(b->r.u->arena, insts[k].map, insts[k].rank);
         else if (insts[k].kind == BODY_INDEX)
@@ -243,15 +255,13 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
         if (box[k].sym == row)
             box[k].extent = dim_const(ctx_of(b), b->r.u->rows);
     n.nest.box = box;
-    int first =
-        place == SUM_OF_ROWS && b->vanishes[i->first.id] ? batch_outer_factor(b, &n, row) : -1;
-    Val kept = first >= 0 ? i->args[first] : (Val){0};
+    bool own = place == BY_ROW && b->first[i->first.id], *first = batch_reads_first(b, i, place);
     n.nest.body = slice_body(m, i, &n.nest.body, row, first);
     Val *args = ARENA_ARRAY(arena, Val, n.n_args + 1);
     if (place == BY_ROW) {
-        n.nest.post = slice_body(m, i, &n.nest.post, row, -1);
-        n.nest.map = rotated(arena, n.nest.map, n.nest.rank);
-        n.type = sliced(b, n.type);
+        n.nest.post = slice_body(m, i, &n.nest.post, row, first);
+        n.nest.map = own ? n.nest.map : rotated(arena, n.nest.map, n.nest.rank);
+        n.type = sliced(b, n.type, own);
         if (b->masked[i->first.id])
             batch_mask(ctx_of(b), &n, row, m->rows);
     } else { /* init and post are applied to the total, outside */
@@ -267,18 +277,18 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
         n.nest.init = -1;
         n.type = type_with(n.type, n.nest.body.insts[n.nest.body.n - 1].dt);
     }
-    n.args = i->args;
-    n = nestop_compact(ctx_of(b), &n);
     for (int k = 0; k < n.n_args; k++)
-        args[k] = n.args[k].id == kept.id ? rows_first(m, kept) : in_body(m, n.args[k]);
+        if (k == n.nest.init || used_by(&n.nest.body, k) || used_by(&n.nest.post, k))
+            args[k] = first[k] ? rows_first(m, i->args[k]) : in_body(m, i->args[k]);
     n.args = args;
-    m->to[i->first.id] = nestop_emit(b->r.m, m->body, &n);
+    n = nestop_compact(ctx_of(b), &n);
+    (own ? m->first : m->to)[i->first.id] = nestop_emit(b->r.m, m->body, &n);
 }
 
 static void slice_random(BodyMaker *m, const Inst *i) {
     Batch *b = m->b;
     RandomAttr *attr = arena_dup(b->r.u->arena, i->attr, sizeof *attr);
-    attr->type = sliced(b, attr->type);
+    attr->type = sliced(b, attr->type, false);
     attr->row_axis = attr->type.rank - 1;
     attr->row0 = dim_add(ctx_of(b), attr->row0, dim_of(ctx_of(b), m->row0));
     Val args[2] = {in_body(m, i->args[0]), in_body(m, i->args[1])};
@@ -291,7 +301,7 @@ static void slice_view(BodyMaker *m, const Inst *i) {
     const void *attr = i->attr;
     if (i->op == &op_reshape) {
         ReshapeAttr *r = ARENA_NEW(b->r.u->arena, ReshapeAttr);
-        r->type = sliced(b, graph_type(b->f, i->first));
+        r->type = sliced(b, graph_type(b->f, i->first), false);
         attr = r;
     }
     m->to[i->first.id] = graph_inst(b->r.m, m->body, i->op, &arg, 1, attr, i->span, i->name)->first;
@@ -430,7 +440,8 @@ static void emit_region(Batch *b, int region) {
     vec_push(arena, &m.body->dims, m.row0);
     vec_push(arena, &m.body->dims, m.rows);
     m.to = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
-    m.turned = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
+    m.first = ARENA_ARRAY(arena, Val, b->f->vals.n + 1);
+    batch_choose_first(b, region);
     for (int k = 0; k < b->f->insts.n; k++) {
         const Inst *i = b->f->insts.p[k];
         if (b->place[k] == OUTSIDE || b->region[k] != region)
@@ -572,6 +583,7 @@ static void batch_func(Unit *u, Func *f) {
     b.vanishes = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     b.again = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     b.stacked = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    b.first = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
     assign_regions(&b);
     if (!b.n_regions)
         return;

@@ -18,6 +18,7 @@ typedef struct Batch {
     bool *stacked;  /* by value: batches alone read it after its region, so it stays in slices */
     bool *again;    /* by value: regions after its own compute it again */
     bool *vanishes; /* by value, of sums of rows: such rows add 0, no guard is needed */
+    bool *first;    /* by value, for the region at hand: rows on the first axis (batch_first.c) */
     int n_regions;
     int groups;     /* jobs */
 } Batch;
@@ -50,15 +51,15 @@ const Dim *turn_dims(Arena *arena, const Dim *d, int rank, int axis); /* that on
 
 /* Which values regions compute again, and which stay in slices between regions. They are marked as masked. */
 void batch_choose_stacks(Batch *b);
+/* Sets `first` for the values of a region and the operands that it cuts. */
+void batch_choose_first(Batch *b, int region);
+
 /* Can the sum of rows `inst` do without a guard? Then the values it reads are marked as masked. */
 void batch_choose_masks(Batch *b, int inst);
 /* Can the rows of v be 0 past the end? With `mark`, they will be. */
 bool batch_mask_value(Batch *b, Val v, int region, bool mark);
 /* Makes the sliced nest n yield 0 where its row index is not below `rows`. */
 void batch_mask(Ctx *ctx, NestOp *n, DimSym row, DimSym rows);
-/* In a sum over rows alone of a product, the operand that has the fastest axis of the result: with
- * its rows first, that axis is contiguous in both and takes the vectors. -1: another kind of sum.
- */
-int batch_outer_factor(const Batch *b, const NestOp *n, DimSym row);
-
+/* By operand of a nest at `place`: is it read with its rows first? */
+bool *batch_reads_first(const Batch *b, const Inst *i, Place place);
 #endif

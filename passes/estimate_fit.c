@@ -117,15 +117,21 @@ static Val table(const Fit *z, BlockFn (*column)(const TransformDef *d)) {
 
 static BlockFn ends_column(const TransformDef *d) { return d->ends; }
 
-Val *fit_forward(const Fit *z, Build *e, Val u) {
+/* cuts: the blocks of u, by number of the free parameter. */
+static Val *forward(const Fit *z, Build *e, Val u, Val *cuts) {
     Val *theta = ARENA_ARRAY(e->u->arena, Val, e->block->params.n + 1);
     for (int k = 0; k < z->n; k++) {
         TransformCall c = z->p[k].c;
         c.f = e->f;
         Val block = cut(e, u, z->p[k].at, z->p[k].count, z->p[k].free, c.t->path);
         theta[z->p[k].tensor] = z->p[k].d->forward(&c, block);
+        cuts[k] = block;
     }
     return theta;
+}
+
+Val *fit_forward(const Fit *z, Build *e, Val u) {
+    return forward(z, e, u, ARENA_ARRAY(e->u->arena, Val, z->n + 1));
 }
 
 Val fit_inverse(const Fit *z, const Val *theta) {
@@ -173,16 +179,20 @@ Func *fit_body(const Fit *z, const char *suffix) {
     return f;
 }
 
-Build fit_in_body(const Fit *z, Func *f, double left_out) {
+static Build in_body(const Fit *z, Func *f, double left_out, Val *cuts) {
     Build b = *z->e;
     b.f = f;
-    Val *theta = fit_forward(z, &b, f->params.p[0].val);
+    Val *theta = forward(z, &b, f->params.p[0].val, cuts);
     if (z->left_out >= 0)
         theta[z->left_out] = graph_fill(b.m, f, type_scalar(DT_F64), left_out, b.span, NULL);
     for (int k = 0; k < b.block->params.n; k++)
         theta[k] = graph_cast(b.m, f, theta[k], b.block->params.p[k].type.dt, b.span, NULL);
     b.theta = theta;
     return b;
+}
+
+Build fit_in_body(const Fit *z, Func *f, double left_out) {
+    return in_body(z, f, left_out, ARENA_ARRAY(z->e->u->arena, Val, z->n + 1));
 }
 
 int fit_local(Build *b, Val v, const char *name) {
@@ -192,16 +202,79 @@ int fit_local(Build *b, Val v, const char *name) {
     return b->f->results.n - 1;
 }
 
+/* Blocks of the Hessian's columns that are computed in one sweep: a large one alone, so that its
+ * sums are not mixed with those of others, and small ones in a row together. */
+static bool is_large(const Free *p) {
+    enum { SMALL = 8 };
+    int64_t n;
+    return !dim_is_const(p->count, &n) || n > SMALL;
+}
+
+static int run_end(const Fit *z, int from) {
+    int end = from + 1;
+    while (!is_large(&z->p[from]) && end < z->n && !is_large(&z->p[end]))
+        end++;
+    return end;
+}
+
+/* part[i, j] in the columns from `at` on of a matrix, which is else `into`. */
+static Val put_columns(Build *e, Val into, Val part, Dim at) {
+    Type t = graph_type(e->f, part), all = graph_type(e->f, into);
+    NestMaker m = nest_maker(e->m, e->f, NEST_STORE);
+    Dim i[2] = {maker_index(&m, "i", t.shape[0]), maker_index(&m, "j", t.shape[1])};
+    int read = maker_read(&m, part, i);
+    Dim to[2] = {i[0], dim_add(e->u->ctx, at, i[1])};
+    vec_push(&e->u->ctx->perm, &m.args, into);
+    Nest nest = {.op = NEST_STORE,
+                 .n_box = m.box.n,
+                 .box = m.box.p,
+                 .rank = 2,
+                 .map = arena_dup(&e->u->ctx->perm, to, sizeof to),
+                 .init = m.args.n - 1};
+    nest.body = body_done(&m.b, read);
+    return graph_nest(e->m, e->f, &nest, m.args.p, m.args.n, t.dt, all.shape, e->span, NULL);
+}
+
+/* The derivative by u of the gradient, whose blocks are given. */
+static Val hessian_of(const Fit *z, Build *b, Val u, const Val *blocks) {
+    Dim pp[2] = {z->n_free, z->n_free};
+    Dim *at = ARENA_ARRAY(b->u->arena, Dim, z->n + 1);
+    Val h = {0};
+    for (int k = 0, end; k < z->n; k = end) {
+        Dim n = dim_const(ctx_of(z), 0);
+        end = run_end(z, k);
+        for (int j = k; j < end; j++) {
+            at[j] = n;
+            n = need(z, dim_add(ctx_of(z), n, z->p[j].count));
+        }
+        Val y = fit_joined(b, blocks + k, at + k, end - k, n);
+        Val part = est_vjp(b, y, fit_unit(b, n), &u, 1, n)->first;
+        if (k == 0 && end == z->n)
+            return part;
+        if (!h.id)
+            h = graph_fill(b->m, b->f, type_new(ctx_of(z), DT_F64, 2, pp), 0, b->span, NULL);
+        h = put_columns(b, h, part, z->p[k].at);
+    }
+    return h;
+}
+
 FitBody fit_value_body(const Fit *z, const Parts *p, const char *suffix, bool hessian) {
     FitBody r = {.f = fit_body(z, suffix)};
     Val u = r.f->params.p[0].val;
-    Build b = fit_in_body(z, r.f, 0);
+    Val *cuts = ARENA_ARRAY(z->e->u->arena, Val, z->n + 1);
+    Build b = in_body(z, r.f, 0, cuts);
     Density d = est_density(&b, p);
-    Val g = est_vjp(&b, d.value, est_one(&b), &u, 1, NULL)->first;
+    const Inst *by_block = est_vjp(&b, d.value, est_one(&b), cuts, z->n, NULL);
+    Val *blocks = ARENA_ARRAY(b.u->arena, Val, z->n + 1);
+    Dim *at = ARENA_ARRAY(b.u->arena, Dim, z->n + 1);
+    for (int k = 0; k < z->n; k++) {
+        blocks[k] = inst_result(by_block, k);
+        at[k] = z->p[k].at;
+    }
     fit_local(&b, d.value, "value");
-    fit_local(&b, g, "gradient");
+    fit_local(&b, fit_joined(&b, blocks, at, z->n, z->n_free), "gradient");
     if (hessian)
-        fit_local(&b, est_vjp(&b, g, fit_unit(&b, z->n_free), &u, 1, z->n_free)->first, "hessian");
+        fit_local(&b, hessian_of(z, &b, u, blocks), "hessian");
     r.loglik = fit_local(&b, d.loglik, "loglik");
     r.logprior = fit_local(&b, d.logprior, "logprior");
     return r;

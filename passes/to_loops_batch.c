@@ -73,6 +73,46 @@ static void pack(BatchEmit *e, BufId from, BufId to, bool out) {
     lower_cells(e->lb, slice->rank - 1, slice->shape, pack_cell, &p);
 }
 
+typedef struct RowCopy {
+    BufId from, to;
+    Dim from_row, to_row;
+} RowCopy;
+
+static void copy_row_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
+    const RowCopy *r = arg;
+    const LoopBuf *b = loop_bufp(lb->c.f, r->to);
+    Dim at[MAX_RANK];
+    for (int k = 1; k < b->rank; k++)
+        at[k] = rest[k - 1];
+    at[0] = r->from_row;
+    LVal v = r->from.id ? loop_load(&lb->c, r->from, at)
+                        : loop_const(&lb->c, (LType){b->dt, 1}, (ScalarValue){0});
+    at[0] = r->to_row;
+    loop_store(&lb->c, r->to, at, v);
+}
+
+/* Row from_row of a whole into row to_row of a slice with the rows first; from id 0: zeros. */
+static void copy_row(LowerBuilder *lb, BufId from, Dim from_row, BufId to, Dim to_row) {
+    const LoopBuf *b = loop_bufp(lb->c.f, to);
+    RowCopy r = {from, to, from_row, to_row};
+    lower_cells(lb, b->rank - 1, b->shape + 1, copy_row_cell, &r);
+}
+
+/* Rows row0.. of the whole as they are, and 0 past the end. */
+static void copy_rows(BatchEmit *e, BufId from, BufId to) {
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &e->lb->c;
+    DimSym row = nest_index(ctx, "row"), past = nest_index(ctx, "past");
+    Dim rows = dim_const(ctx, e->attr->rows), zero = dim_const(ctx, 0), lo[2] = {e->left, zero};
+    LoopBody *outer = c->at;
+    LoopStmt *s = open_loop(e->lb, row, zero, rows, e->left);
+    copy_row(e->lb, from, dim_add(ctx, e->row0, dim_of(ctx, row)), to, dim_of(ctx, row));
+    loop_end(c, s, outer, NULL);
+    s = loop_for(c, past, lo, 2, &rows, 1, 1, NULL, 0);
+    copy_row(e->lb, (BufId){0}, NULL, to, dim_of(ctx, past));
+    loop_end(c, s, outer, NULL);
+}
+
 /* ---- sums */
 
 typedef struct SumCell {
@@ -245,8 +285,11 @@ static void operands(BatchEmit *e, LowerBuilder *inner) {
 static void pack_operands(BatchEmit *e, const BufId *buf_of) {
     for (int k = 0; k < e->attr->n_args; k++) {
         BufId whole = e->lb->buf_of[e->inst->args[k].id];
+        BufId slice = buf_of[e->body->params.p[k].val.id];
         if (e->attr->args[k] == BATCH_CUT)
-            pack(e, whole, buf_of[e->body->params.p[k].val.id], false);
+            pack(e, whole, slice, false);
+        else if (e->attr->args[k] == BATCH_ROWS)
+            copy_rows(e, whole, slice);
     }
 }
 

@@ -18,7 +18,8 @@ static Type stack_of(Module *m, Type slice, const BatchAttr *a) {
 
 static const char *operand_type(Module *m, Type whole, Type slice, const BatchAttr *a, int k) {
     const char *name = graph_func(m, a->body)->name;
-    if (a->args[k] == BATCH_CUT && (whole.rank < 1 || whole.shape[0] != a->n))
+    bool cut = a->args[k] == BATCH_CUT || a->args[k] == BATCH_ROWS;
+    if (cut && (whole.rank < 1 || whole.shape[0] != a->n))
         return type_error(m, "operand %d is cut but its first axis is not the rows", k);
     if (a->args[k] == BATCH_SLICE && (slice.rank + 1 > MAX_RANK || !type_equal(whole, stack_of(m, slice, a))))
         return type_error(m, "operand %d is no stack of slices as %s takes them", k, name);
@@ -101,6 +102,18 @@ static void move_rows(const Tensor *whole, const Tensor *slice, int64_t row0, in
         }
 }
 
+/* The slice's [rows, ..], likewise. */
+static void copy_rows(const Tensor *whole, const Tensor *slice, int64_t row0, int64_t valid) {
+    int64_t inner = slice->shape[0] ? slice->count / slice->shape[0] : 0;
+    for (int64_t k = 0; k < slice->count; k++) {
+        bool inside = k < valid * inner;
+        if (slice->f)
+            slice->f[k] = inside ? whole->f[row0 * inner + k] : 0;
+        else
+            slice->i[k] = inside ? whole->i[row0 * inner + k] : 0;
+    }
+}
+
 static void add_to(Tensor *sum, const Tensor *t) {
     for (int64_t k = 0; k < sum->count; k++) {
         if (sum->f)
@@ -170,14 +183,18 @@ static bool run_slice(Interp *in, const Inst *i, const Tensor *const *args, int6
             Tensor t = row_of(args[k], row0 / a->rows);
             slice[k] = arena_dup(in->arena, &t, sizeof t);
         }
-        if (a->args[k] != BATCH_CUT)
+        if (a->args[k] != BATCH_CUT && a->args[k] != BATCH_ROWS)
             continue;
         int64_t shape[MAX_RANK];
+        bool first = a->args[k] == BATCH_ROWS;
         for (int x = 0; x + 1 < args[k]->rank; x++)
-            shape[x] = args[k]->shape[x + 1];
-        shape[args[k]->rank - 1] = a->rows;
+            shape[first ? x + 1 : x] = args[k]->shape[x + 1];
+        shape[first ? 0 : args[k]->rank - 1] = a->rows;
         Tensor t = tensor_new(in->arena, args[k]->dt, args[k]->rank, shape);
-        move_rows(args[k], &t, row0, valid, true);
+        if (first)
+            copy_rows(args[k], &t, row0, valid);
+        else
+            move_rows(args[k], &t, row0, valid, true);
         slice[k] = arena_dup(in->arena, &t, sizeof t);
     }
     Tensor *results = ARENA_ARRAY(in->arena, Tensor, a->n_results + 1);
@@ -214,12 +231,12 @@ static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *c
     return in->status == NULL;
 }
 
-static const char *const arg_names[] = {[BATCH_CUT] = "cut", [BATCH_WHOLE] = "whole", [BATCH_SLICE] = "slice"};
+static const char *const arg_names[] = {[BATCH_CUT] = "cut", [BATCH_WHOLE] = "whole", [BATCH_SLICE] = "slice", [BATCH_ROWS] = "rows"};
 static const char *const result_names[] = {[BATCH_CAT] = "cat", [BATCH_SUM] = "sum", [BATCH_SLICES] = "slices"};
-enum { KINDS = 3 };
+enum { N_ARG_KINDS = 4, N_RESULT_KINDS = 3 };
 
-static int kind_named(IrReader *r, const char *const *names) {
-    for (int k = 0; k < KINDS; k++)
+static int kind_named(IrReader *r, const char *const *names, int n) {
+    for (int k = 0; k < n; k++)
         if (text_is(&r->t, names[k])) {
             text_next(&r->t);
             return k;
@@ -267,10 +284,10 @@ static const void *batch_read(IrReader *r) {
         a.one = graph_read_func(r);
     }
     text_expect(&r->t, "args");
-    for (int k; (k = kind_named(r, arg_names)) >= 0;)
+    for (int k; (k = kind_named(r, arg_names, N_ARG_KINDS)) >= 0;)
         vec_push(arena, &args, (BatchArg)k);
     text_expect(&r->t, "results");
-    for (int k; (k = kind_named(r, result_names)) >= 0;)
+    for (int k; (k = kind_named(r, result_names, N_RESULT_KINDS)) >= 0;)
         vec_push(arena, &results, (BatchRes)k);
     text_expect(&r->t, "}");
     a.args = args.p;
