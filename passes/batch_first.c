@@ -169,12 +169,13 @@ bool *batch_reads_first(const Batch *b, const Inst *i, Place place) {
     bool *first = ARENA_ARRAY(b->r.u->arena, bool, i->n_args + 1);
     bool own = place == BY_ROW && b->first[i->first.id];
     bool outer = place == SUM_OF_ROWS && is_outer_sum(b, i);
+    bool one = place == BY_ROW && graph_type(b->f, i->first).rank == 1; /* X w: lanes of its sums */
     NestOp n = nestop_of(b->f, i);
     int factor = place == SUM_OF_ROWS && b->vanishes[i->first.id]
                      ? outer_factor(b, &n, batch_row_index(b, &n.nest))
                      : -1;
     for (int k = 0; k < i->n_args; k++)
         first[k] = has_other_axes(b, i->args[k]) &&
-                   (own || k == factor || (outer && b->first[i->args[k].id]));
+                   (own || k == factor || ((outer || one) && b->first[i->args[k].id]));
     return first;
 }

@@ -50,8 +50,8 @@ enum { FIT_DONE, FIT_EVALUATE, FIT_REFINE };
 /* Fits of many rows begin on a part of them (rt_restart). */
 enum {
     FIT_ROUGH = 1,   /* newton: within some tenths of a standard error is near enough */
-    FIT_THRIFTY = 2, /* newton: a last step that changes h by less than 1e-9 of it is not evaluated:
-                        f, g, h are then those before it */
+    FIT_THRIFTY = 2, /* newton: a last step that changes f and h by less than 1e-6 (f absolutely, h
+                        relative) is not evaluated: they are then those before it */
     FIT_RESUMED = 4  /* began elsewhere than at the start: only FIT_OK is an answer */
 };
 

@@ -14,14 +14,14 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-#define NEAR 1e-12  /* decrement: estimates within 1e-6 standard errors, before the last steps */
-#define EXACT 1e-22 /* decrement: nothing left to gain */
-#define ROUGH 0.1      /* decrement: near enough for a start */
-#define SETTLED 1e-9   /* of the decrement before: the next step changes h by no more than about that */
-#define LOW 1       /* decrement below which slow convergence counts */
-#define PIVOT 1e-8  /* -h is taken as positive definite without looking at its eigenvalues */
-#define AHEAD 64    /* steps to look ahead where the mode seems to be at infinity */
-#define FAR 60      /* a scale that went down by e^-60 and still gains: the density is unbounded */
+#define NEAR 1e-12   /* decrement: estimates within 1e-6 standard errors, before the last steps */
+#define EXACT 1e-22  /* decrement: nothing left to gain */
+#define ROUGH 0.1    /* decrement: near enough for a start */
+#define SETTLED 1e-6 /* decrement, and its share of that before: then the last step (is_last) */
+#define LOW 1        /* decrement below which slow convergence counts */
+#define PIVOT 1e-8   /* -h is taken as positive definite without looking at its eigenvalues */
+#define AHEAD 64     /* steps to look ahead where the mode seems to be at infinity */
+#define FAR 60       /* a scale that went down by e^-60 and still gains: the density is unbounded */
 
 /* Where the end itself is out of reach, this much closer, if f is not noise there: e^-40 and so on.
  */
@@ -178,15 +178,9 @@ static void finish(Newton *n, int64_t result, int64_t where, bool is_there) {
         n->ctl[CTL_ACTION] = FIT_EVALUATE;
 }
 
-/* Ends after the step that is in n->step, which is too short to show in f or h. */
-static void finish_after(Newton *n) {
-    for (int64_t i = 0; i < n->p; i++)
-        n->best[i] += n->step[i];
-    finish(n, FIT_OK, -1, true);
-}
-
 /* The parameter with the largest share of direction x, measured in the most curvature seen; those
- * at finite ends do not count where `open`. -1: none has a tenth of the largest share. */
+ * at finite ends do not count where `open`. Of equal ones the last: the column that depends on those
+ * before it. -1: none has a tenth of the largest share. */
 static int64_t largest(const Newton *n, const double *x, bool open) {
     int64_t at = -1;
     double most = 0, all = 0;
@@ -194,8 +188,8 @@ static int64_t largest(const Newton *n, const double *x, bool open) {
         double share = fabs(x[i]) * n->most[i];
         bool finite_end = (n->ends[i] & (x[i] < 0 ? 1 : 2)) != 0;
         all = fmax(all, share);
-        if (share > most && !(open && finite_end)) {
-            most = share;
+        if (share > 0 && share >= (1 - 1e-6) * most && !(open && finite_end)) {
+            most = fmax(share, most);
             at = i;
         }
     }
@@ -357,11 +351,12 @@ static void look(Newton *n, bool is_there) {
 /* A parameter many of its own sizes wide, as its curvature has it: what f loses on the way back to
  * 0 would be nothing. It is far out where f is flat, or in truth 0; f tells which. */
 static void conclude(Newton *n, bool is_there) {
-    bool any = false;
+    bool any = false, resumed = n->ctl[CTL_MODE] & FIT_RESUMED; /* the start is no caller's */
     n->ctl[C_WHERE] = -1;
     for (int64_t i = 0; i < n->p; i++) {
         double size = fabs(n->best[i]), z = size * sqrt(fabs(n->h[i * n->p + i]));
-        bool moved = size * n->most[i] > VISIBLE || fabs(n->start[i]) > 0.5 * size;
+        bool far = fabs(n->start[i]) > 0.5 * size && !resumed;
+        bool moved = size * n->most[i] > VISIBLE || far;
         bool open = (n->ends[i] & (n->best[i] < 0 ? 1 : 2)) == 0;
         bool doubtful = n->marks[i] == 0 && open && z < VISIBLE && moved && size > 0;
         n->step[i] = doubtful ? -n->best[i] : 0;
@@ -376,9 +371,25 @@ static void conclude(Newton *n, bool is_there) {
     n->ctl[CTL_PHASE] = DOUBT;
 }
 
+/* The mode is where the step in n->step leads, too close to show in f or h. */
+static void conclude_after(Newton *n) {
+    for (int64_t i = 0; i < n->p; i++)
+        n->best[i] += n->step[i];
+    n->ctl[CTL_ITERATIONS]++;
+    conclude(n, true);
+}
+
 static void doubted(Newton *n, const double *f) {
     bool falls = isfinite(*f) && *f - n->s[STATE_VALUE] < -LOSS;
     finish(n, falls ? FIT_DIVERGES : FIT_OK, falls ? n->ctl[C_WHERE] : -1, false);
+}
+
+/* Steps to a regular mode get shorter by c times their length, and h changes by about that. From
+ * that before, c times the next one's is decrement / before: where this is small, the step leads to
+ * the mode, and h there is h here, both but for a millionth. */
+static bool is_last(const Newton *n, double before) {
+    return n->ctl[CTL_MODE] & FIT_THRIFTY && n->s[N_EDGE] == 0 &&
+           n->s[STATE_DECREMENT] <= SETTLED && n->s[STATE_DECREMENT] <= SETTLED * before;
 }
 
 /* What to do at a new best point; `is_there`: the last evaluation was there. */
@@ -403,17 +414,15 @@ static void next(Newton *n, bool is_there) {
     }
     double decrement = n->s[STATE_DECREMENT];
     bool near = definite && decrement <= NEAR;
-    if (definite && n->ctl[CTL_MODE] & FIT_ROUGH && decrement <= ROUGH) {
-        finish_after(n);
+    bool rough = n->ctl[CTL_MODE] & FIT_ROUGH && decrement <= ROUGH;
+    if (definite && n_flat == 0 && is_there && (rough || is_last(n, before))) {
+        conclude_after(n);
     } else if (near && n_flat > 0) {
         look(n, is_there);
     } else if (near && n->ctl[C_SLOW] >= SLOW_STEPS) {
         finish(n, FIT_NOT_IDENTIFIED, largest(n, n->step, false), is_there);
     } else if (near && (decrement <= EXACT || n->ctl[C_POLISH] >= POLISH_STEPS)) {
         conclude(n, is_there);
-    } else if (near && is_there && n->ctl[CTL_MODE] & FIT_THRIFTY &&
-               decrement <= SETTLED * before) {
-        finish_after(n);
     } else if (!rt_fit_finite(n->step, n->p)) {
         finish(n, FIT_NOT_CONVERGED, -1, is_there);
     } else {
