@@ -59,7 +59,7 @@ typedef enum LoopKind {
     LOOP_STORE,
     LOOP_CALL,   /* a runtime function (rt.def) */
     LOOP_STATUS, /* ends the call (or the job) with a status if the bool value is false */
-    LOOP_POLL,   /* in a `while` at the top level: whether the caller asks to stop, as i64; an entry
+    LOOP_POLL,   /* in a `while`, in no loop with an index: whether the caller asks to stop, as i64; an entry
                     that has one ends where it says, not wherever it would poll */
     LOOP_RETURN, /* at the top level: ends the call with the i32 value unless that is 0 */
     LOOP_YIELD   /* last statement of a body with carried values (while: cond first) */

@@ -322,8 +322,8 @@ static void check_stmt(Verifier *v, const LoopStmt *s, const LoopStmt *owner, bo
         check_call(v, s);
         break;
     case LOOP_POLL:
-        if (!owner || owner->kind != LOOP_WHILE || v->depth != 1)
-            fail(v, s, "a poll stands in a while at the top level");
+        if (!owner || owner->kind != LOOP_WHILE || v->in_for)
+            fail(v, s, "a poll stands in a while, in no loop with an index");
         define(v, s, s->result, s->type);
         break;
     case LOOP_STATUS:
