@@ -246,7 +246,7 @@ static void optimise(FitEmit *e, int64_t part) {
 
 /* The rough stage, where there are rows enough. */
 static void begin_with_part(FitEmit *e, Dim rows) {
-    enum { ROUGH = 1, TRIES = 20 }; /* FIT_ROUGH */
+    enum { ROUGH = 1 }; /* FIT_ROUGH */
     LoopCursor *c = &e->lb->c;
     LoopBody *outer = c->at;
     Dim n = lower_dim(e->lb, rows), each = dim_scale(ctx_of(e), e->p, EACH);
@@ -259,7 +259,6 @@ static void begin_with_part(FitEmit *e, Dim rows) {
     LVal enough = loop_let(c, SC_le, (LVal[]){loop_index(c, each, 1, 0), count}, 2, DT_NONE);
     LoopStmt *s = loop_if(c, loop_let(c, SC_and, (LVal[]){many, enough}, 2, DT_NONE));
     store_ctl(e, 13, ROUGH);
-    store_ctl(e, 15, TRIES);
     optimise(e, PART);
     call(e, "restart", (BufId[]){out(e, FIT_POINT), e->start, out(e, FIT_CTL)}, 3, &e->p, 1);
     loop_end(c, s, outer, NULL);

@@ -36,7 +36,7 @@ enum { PUSHES = sizeof pushes / sizeof *pushes };
 
 #define UNLIMITED 0x1p900 /* the radius before a step was too long */
 
-enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 2000 };
+enum { SLOW_STEPS = 5, POLISH_STEPS = 4, LOOKS = 8, EVALUATIONS = 2000, ROUGH_EVALUATIONS = 20 };
 
 enum { N_RADIUS = STATE_PRIVATE, N_PRED, N_NORM, N_LENGTH, N_EDGE, N_GAIN, N_BEFORE };
 enum { C_SLOW = CTL_PRIVATE, C_FAST, C_POLISH, C_RISING, C_WHERE, C_PUSH, C_LOOK };
@@ -512,8 +512,9 @@ static void judge(Newton *n, const double *f, const double *g, const double *h) 
         else
             reject(n, gain, true);
     }
+    int64_t most = n->ctl[CTL_MODE] & FIT_ROUGH ? ROUGH_EVALUATIONS : EVALUATIONS;
     if (n->ctl[CTL_ACTION] == FIT_EVALUATE && n->ctl[CTL_PHASE] == TRIAL &&
-        n->ctl[CTL_EVALUATIONS] >= (n->ctl[CTL_LIMIT] > 0 ? n->ctl[CTL_LIMIT] : EVALUATIONS))
+        n->ctl[CTL_EVALUATIONS] >= (n->ctl[CTL_LIMIT] > 0 ? n->ctl[CTL_LIMIT] : most))
         finish(n, FIT_NOT_CONVERGED, -1, false);
 }
 

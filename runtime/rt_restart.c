@@ -4,9 +4,9 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-/* Forgets a run, but for its mode. */
+/* Forgets a run, but for its limit. */
 static void fresh(int64_t *ctl, int64_t mode) {
-    for (int64_t k = 0; k < CTL_WORDS; k++)
+    for (int64_t k = 0; k < CTL_LIMIT; k++)
         ctl[k] = 0;
     ctl[CTL_MODE] = mode;
 }
