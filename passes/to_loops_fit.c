@@ -271,7 +271,7 @@ void lower_fit(LowerBuilder *lb, const Inst *i) {
     e.p = lower_dim(lb, graph_type(lb->func, i->args[0]).shape[0]);
     prepare(&e);
     Dim rows = rows_summed(&e);
-    if (e.attr->method == FIT_NEWTON && rows)
+    if (e.attr->method == FIT_NEWTON && !e.attr->limit && rows) /* else it begins near the mode */
         begin_with_part(&e, rows);
     optimise(&e, 0);
     if (e.method->cov)

@@ -179,8 +179,8 @@ static void finish(Newton *n, int64_t result, int64_t where, bool is_there) {
 }
 
 /* The parameter with the largest share of direction x, measured in the most curvature seen; those
- * at finite ends do not count where `open`. Of equal ones the last: the column that depends on those
- * before it. -1: none has a tenth of the largest share. */
+ * at finite ends do not count where `open`. Of equal ones the last: the column that depends on
+ * those before it. -1: none has a tenth of the largest share. */
 static int64_t largest(const Newton *n, const double *x, bool open) {
     int64_t at = -1;
     double most = 0, all = 0;
