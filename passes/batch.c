@@ -503,21 +503,22 @@ static double work_placed(Unit *u, const Func *f, DimSym rows) {
 }
 
 /* The batch dim of the estimator; else, among the symbolic first axes of arguments, the one whose
- * slices do most of the products, the first of equals. */
-static DimSym rows_of(Unit *u, const Func *f) {
+ * slices do most of the products, the first of equals. Fits by least squares need no product: their
+ * rows are folded slice by slice, whatever the mean. */
+static DimSym rows_of(Unit *u, const Func *f, bool squares) {
     const AbiBlock *block = f->block >= 0 ? u->graph->blocks.p[f->block] : NULL;
     DimSym rows = block && block->using_.present ? block->using_.rows : NULL;
     for (int k = 0; rows && k < f->dims.n;
          k++) /* functions of one block may have dims of their own */
         if (f->dims.p[k]->name == rows->name)
             return f->dims.p[k];
-    if (!is_contraction(u->ctx, f))
+    if (!squares && !is_contraction(u->ctx, f))
         return NULL;
     double most = -1;
     for (int k = 0; k < f->params.n; k++) {
         Type t = graph_type(f, f->params.p[k].val);
         Role role = f->params.p[k].role; /* of an entry, or of a row's body */
-        DimSym s = t.rank >= 2 ? dim_as_symbol(t.shape[0]) : NULL;
+        DimSym s = t.rank >= (squares ? 1 : 2) ? dim_as_symbol(t.shape[0]) : NULL;
         double placed = s && (role == ROLE_INPUT || role == ROLE_LOCAL) ? work_placed(u, f, s) : -1;
         if (placed > most) {
             rows = s;
@@ -555,22 +556,25 @@ static bool is_row_body(const Unit *u, const Func *f) {
 }
 
 /* Bodies of fits run as entries do; those of batches are slices already. */
-static bool is_fit_body(const Unit *u, const Func *f) {
+static const FitAttr *fit_with(const Unit *u, const Func *f, bool body) {
     for (int k = 0; k < u->graph->funcs.n; k++) {
         const Func *g = u->graph->funcs.p[k];
-        for (int j = 0; g && j < g->insts.n; j++)
-            if (g->insts.p[j]->op == &op_fit &&
-                ((const FitAttr *)g->insts.p[j]->attr)->body.id == f->id.id)
-                return true;
+        for (int j = 0; g && j < g->insts.n; j++) {
+            const FitAttr *a = g->insts.p[j]->op == &op_fit ? g->insts.p[j]->attr : NULL;
+            if (a && (body ? a->body.id == f->id.id : g == f))
+                return a;
+        }
     }
-    return false;
+    return NULL;
 }
 
 static void batch_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
         return;
     bool row_body = is_row_body(u, f);
-    DimSym rows = f->entry || row_body || is_fit_body(u, f) ? rows_of(u, f) : NULL;
+    const FitAttr *body = fit_with(u, f, true), *fit = body ? body : fit_with(u, f, false);
+    bool squares = fit && fit_method(fit->method)->is_squares;
+    DimSym rows = f->entry || row_body || body ? rows_of(u, f, squares) : NULL;
     if (!rows || batch_wants_channels(u->ctx, f) || batch_would_stream(u->ctx, f, u->target))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};

@@ -1,9 +1,10 @@
 /* estimate: least squares.
  *
  *   y ~ Normal(mean(u), sigma r),  prior x(u) ~ Normal(m, sigma q)   ->
- *   E.fit.body(u): f64[n, p + 1], a row [d mean / du, left side - mean] / r of each residual, prior
- *   rows times sqrt(prior);  u = fit{lsq} (an affine mean) or fit{lm}
- *   s2 = RSS / (n - p), covariance s2 (J'J)^-1, sigma = sqrt(RSS / n) with variance sigma^2 / (2 n)
+ *   E.fit.body(u): f64[n, p + 1], a row [d mean / du, left side - mean] / r of each residual, those
+ *   of the first density apart from all others; prior rows times sqrt(prior);  u = fit{lsq} (an
+ * affine mean) or fit{lm} s2 = RSS / (n - p), covariance s2 (J'J)^-1, sigma = sqrt(RSS / n) with
+ * variance sigma^2 / (2 n)
  *
  * n counts prior rows, p what is in u. A known scale is used as it is: covariance (J'J)^-1. */
 #include <math.h>
@@ -89,14 +90,15 @@ static Dim row_count(const Lsq *l, bool prior) {
     return n;
 }
 
-/* All rows, in the function of b. */
-static Val matrix(const Lsq *l, Build *b, Val u, const SquareRows *rows) {
+/* The rows of terms from .. end-1, in the function of b. */
+static Val matrix(const Lsq *l, Build *b, Val u, const SquareRows *rows, int from, int end) {
     Ctx *ctx = ctx_of(b);
-    Dim p = l->z.n_free, n = dim_add(ctx, row_count(l, false), row_count(l, true));
-    Dim at = dim_const(ctx, 0), one = dim_const(ctx, 1);
+    Dim p = l->z.n_free, n = dim_const(ctx, 0), at = n, one = dim_const(ctx, 1);
+    for (int k = from; k < end; k++)
+        n = dim_add(ctx, n, l->s->terms[k].count);
     Val all = graph_fill(b->m, b->f, type_new(ctx, DT_F64, 2, (Dim[]){n, dim_addk(ctx, p, 1)}), 0,
                          b->span, NULL);
-    for (int k = 0; k < l->s->n_terms; k++) {
+    for (int k = from; k < end; k++) {
         const SquareTerm *t = &l->s->terms[k];
         Val j = weighted(b, &rows[k], jacobian(b, rows[k].e, u), t->prior),
             e = weighted(b, &rows[k], rows[k].e, t->prior);
@@ -174,26 +176,8 @@ static Val total(const Lsq *l, const SquareRows *rows, bool left, Val extra, Cel
     return sum;
 }
 
-/* Per parameter: the least (or greatest) derivative of a mean over all rows of the likelihood. */
-static Val extreme(const Lsq *l, const Val *j, NestOpKind op) {
-    Build *e = l->z.e;
-    Val most = {0};
-    for (int k = 0; k < l->s->n_like; k++) {
-        Type t = graph_type(e->f, j[k]);
-        Dim at[MAX_RANK + 1];
-        NestMaker n = nest_maker(e->m, e->f, op);
-        maker_cells(&n, t, at);
-        Val part = maker_done(&n, maker_read(&n, j[k], at), 1, &at[t.rank - 1], &l->z.n_free,
-                              e->span, NULL);
-        most = most.id ? graph_map(e->m, e->f, op == NEST_MAX ? SC_max : SC_min,
-                                   (Val[]){most, part}, 2, e->span, NULL)
-                       : part;
-    }
-    return most;
-}
-
-/* Per parameter: sum over rows of the derivative times weight^2. */
-static Val column_sums(const Lsq *l, const SquareRows *rows, const Val *j) {
+/* Per parameter: sum over rows of the derivative, or of its square, times weight^2. */
+static Val column_sums(const Lsq *l, const SquareRows *rows, const Val *j, bool squares) {
     Build *e = l->z.e;
     Val sum = {0};
     for (int k = 0; k < l->s->n_like; k++) {
@@ -201,24 +185,30 @@ static Val column_sums(const Lsq *l, const SquareRows *rows, const Val *j) {
         Dim at[MAX_RANK + 1];
         NestMaker n = nest_maker(e->m, e->f, NEST_SUM);
         maker_cells(&n, t, at);
-        int w = maker_read(&n, rows[k].weight, at);
-        int v = body_op2(&n.b, SC_mul, maker_read(&n, j[k], at), body_op2(&n.b, SC_mul, w, w));
+        int w = maker_read(&n, rows[k].weight, at), x = maker_read(&n, j[k], at);
+        int v = body_op2(&n.b, SC_mul, squares ? body_op2(&n.b, SC_mul, x, x) : x,
+                         body_op2(&n.b, SC_mul, w, w));
         Val part = maker_done(&n, v, 1, &at[t.rank - 1], &l->z.n_free, e->span, NULL);
         sum = graph_add(e->m, e->f, sum, part, e->span, NULL);
     }
     return sum;
 }
 
-/* f64, positive where a constant lies in the span of the columns: one of them is constant, or the
- * constant's projection (c' (J'J)^-1 c, c = J' 1) is as long as it is. */
+/* f64, positive where a constant lies in the span of the columns: one of them is constant (Cauchy
+ * and Schwarz: then the square of its sum is the sum of its squares times that of the weights), or
+ * the constant's projection (c' (J'J)^-1 c, c = J' 1) is as long as it is. All are sums over rows,
+ * which need no more memory than a slice. */
 static Val has_constant(const Lsq *l, const SquareRows *rows, const Val *j, Val cov, Val weights) {
     Build *e = l->z.e;
-    Val lo = extreme(l, j, NEST_MIN), hi = extreme(l, j, NEST_MAX), c = column_sums(l, rows, j);
+    Val c = column_sums(l, rows, j, false), square = column_sums(l, rows, j, true);
     NestMaker n = nest_maker(e->m, e->f, NEST_SUM);
     Dim k = maker_index(&n, "k", l->z.n_free);
-    int a = maker_read(&n, lo, &k), b = maker_read(&n, hi, &k);
-    int zero = body_op2(&n.b, SC_eq, a, body_real(&n.b, DT_F64, 0));
-    int same = body_op2(&n.b, SC_and, body_op2(&n.b, SC_eq, a, b), body_op1(&n.b, SC_not, zero));
+    int a = maker_read(&n, c, &k),
+        b = body_op2(&n.b, SC_mul, maker_read(&n, square, &k), maker_read(&n, weights, NULL));
+    int zero = body_op2(&n.b, SC_le, b, body_real(&n.b, DT_F64, 0));
+    int most = body_op2(&n.b, SC_le, body_op2(&n.b, SC_mul, body_real(&n.b, DT_F64, 1 - 1e-10), b),
+                        body_op2(&n.b, SC_mul, a, a));
+    int same = body_op2(&n.b, SC_and, most, body_op1(&n.b, SC_not, zero));
     Val columns = maker_done(&n, body_cast(&n.b, DT_F64, same), 0, NULL, NULL, e->span, NULL);
     n = nest_maker(e->m, e->f, NEST_SUM);
     Dim i[2] = {maker_index(&n, "i", l->z.n_free), maker_index(&n, "j", l->z.n_free)};
@@ -289,8 +279,11 @@ void est_fit_squares(Build *e, const Parts *p, const Squares *s) {
     FitMethod method = s->affine ? FIT_LSQ : FIT_LM;
     Func *f = fit_body(&l.z, "body");
     Build b = fit_in_body(&l.z, f, 1);
-    Val rows = matrix(&l, &b, f->params.p[0].val, est_square_rows(&b, p, s));
-    fit_local(&b, rows, "rows");
+    const SquareRows *rows = est_square_rows(&b, p, s);
+    Val at_u = f->params.p[0].val; /* rows of one density can be folded as they come */
+    fit_local(&b, matrix(&l, &b, at_u, rows, 0, 1), "rows");
+    if (s->n_terms > 1)
+        fit_local(&b, matrix(&l, &b, at_u, rows, 1, s->n_terms), "others");
     Dim n_rows = dim_add(ctx_of(e), row_count(&l, false), row_count(&l, true));
     Type u_type = graph_type(f, f->params.p[0].val);
     Val u0 = s->affine ? graph_fill(e->m, e->f, u_type, 0, e->span, NULL) : fit_start(&l.z);

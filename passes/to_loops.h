@@ -16,6 +16,7 @@ typedef struct ToLoops {
     const Dim *group_of;
     Dim first; /* 0 in the slice that starts such a sum */
     int64_t part; /* batches run this part of each group's slices alone (16: the first sixteenth); 0: all */
+    const struct RowFold *fold; /* of a fit's body whose rows are not kept, or NULL */
 } ToLoops;
 
 /* Emits a body at a point of the loops; acc: value of BODY_ACC. Reads below a select are clamped
@@ -37,6 +38,31 @@ LVal lower_start(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first);
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init,
                 Dim group);
 void lower_batch(LowerBuilder *lb, const Inst *i);
+/* Rows of residuals that a batch gives and nothing keeps (to_loops_fold.c): slices fill blocks,
+ * blocks go into the triangle of their group, or into its part of a pass of refinement where `ctl`
+ * asks for one; then groups are put together in order. Buffers: r f64[q, q], triangles f64[groups,
+ * q, q], parts f64[groups, ..] (id 0: there are no such passes). */
+typedef struct RowFold {
+    const Func *func;
+    Val rows; /* of func, f64[n, q] */
+    BufId ctl, state, r, triangles, parts;
+    Dim p;
+} RowFold;
+typedef struct FoldSlice {
+    BufId from;       /* f64[q, rows] */
+    Dim group, first; /* number of the slice in its group */
+    Dim row0, left;   /* first row; rows from there on */
+    Dim slices, number; /* of all; of this one */
+    Dim end;            /* of the group's slices, which may be more than there are */
+    int64_t rows;
+} FoldSlice;
+/* The fold of the function's rows if its body is one that can do it: fills f->func and f->rows. */
+bool fold_possible(const Func *body, RowFold *f);
+int64_t fold_groups_of(const RowFold *f);
+/* In a job before its slices, in each slice, and after all jobs. */
+BufId fold_begin(LowerBuilder *lb, const RowFold *f, Dim group);
+void fold_slice(LowerBuilder *lb, const RowFold *f, BufId block, const FoldSlice *s);
+void fold_end(LowerBuilder *lb, const RowFold *f);
 void lower_fit(LowerBuilder *lb, const Inst *i);
 
 /* Shared pieces. */

@@ -22,6 +22,9 @@ typedef struct BatchEmit {
     DimSym group, slice;
     Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
     Dim first;      /* number of the slice within its group */
+    Dim end;        /* of the group's slices */
+    int fold;       /* the result whose rows are folded (to_loops_fold.c), or -1 */
+    BufId block;    /* of these */
 } BatchEmit;
 
 static Ctx *ctx_of(const BatchEmit *e) { return e->lb->c.m->ctx; }
@@ -310,12 +313,21 @@ static const Dim *bind_results(BatchEmit *e, LowerBuilder *inner) {
     return group_of;
 }
 
+static Dim slices_of(BatchEmit *e) {
+    return dim_ceildiv(ctx_of(e), lower_dim(e->lb, e->attr->n),
+                       dim_const(ctx_of(e), e->attr->rows));
+}
+
 static void slice_results(BatchEmit *e, const BufId *buf_of, const Dim *group_of) {
     Ctx *ctx = ctx_of(e);
     for (int k = 0; k < e->attr->n_results; k++) {
         Val v = e->body->results.p[k].val;
         BufId b = buf_of[v.id];
-        if (e->attr->results[k] == BATCH_CAT) {
+        if (k == e->fold) {
+            FoldSlice s = {b, dim_of(ctx, e->group), e->first, e->row0, e->left, slices_of(e),
+                           dim_of(ctx, e->slice), e->end, e->attr->rows};
+            fold_slice(e->lb, e->t->fold, e->block, &s);
+        } else if (e->attr->results[k] == BATCH_CAT) {
             pack(e, b, e->outer[k], true);
         } else if (e->attr->results[k] == BATCH_SUM && !group_of[v.id]) {
             const LoopBuf *lb = loop_bufp(e->lb->c.f, b);
@@ -340,6 +352,8 @@ static void make_partials(BatchEmit *e) {
     e->partial = ARENA_ARRAY(&ctx->perm, BufId, e->attr->n_results + 1);
     e->outer = ARENA_ARRAY(&ctx->perm, BufId, e->attr->n_results + 1);
     for (int k = 0; k < e->attr->n_results; k++) {
+        if (k == e->fold)
+            continue;
         e->outer[k] = lower_result(e->lb, e->inst, k);
         if (e->attr->results[k] != BATCH_SUM)
             continue;
@@ -359,11 +373,6 @@ static void make_partials(BatchEmit *e) {
         }
         e->partial[k] = lower_new_buf(e->lb, (Type){t.dt, t.rank + 1, shape}, name, e->inst->span);
     }
-}
-
-static Dim slices_of(BatchEmit *e) {
-    return dim_ceildiv(ctx_of(e), lower_dim(e->lb, e->attr->n),
-                       dim_const(ctx_of(e), e->attr->rows));
 }
 
 /* Groups in the lower half of the tree: a power of two. */
@@ -454,6 +463,9 @@ static void group(BatchEmit *e) {
     bool in_job = e->lb->in_job;
     e->lb->in_job = true;
     zero_partials(e, lo);
+    if (e->fold >= 0)
+        e->block = fold_begin(e->lb, e->t->fold, g);
+    e->end = hi[0];
     operands(e, &inner);
     t.group_of = bind_results(e, &inner);
     t.first = e->first;
@@ -540,11 +552,19 @@ static void rows_alone(BatchEmit *e) {
 static LoopStmt *open_groups(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     Dim zero = dim_const(ctx, 0), hi[2] = {dim_const(ctx, e->attr->groups), NULL};
-    if (e->attr->one.id)
+    if (e->attr->one.id && e->fold < 0)
         hi[1] = dim_mul(ctx, hi[0], enough(ctx, lower_dim(e->lb, e->attr->n), e->attr->below));
     LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
     s->parallel = !e->lb->in_job; /* jobs start no jobs */
     return s;
+}
+
+static int fold_of(const BatchEmit *e) {
+    const RowFold *f = e->t->fold;
+    for (int k = 0; f && f->func == e->lb->func && k < e->attr->n_results; k++)
+        if (inst_result(e->inst, k).id == f->rows.id)
+            return k;
+    return -1;
 }
 
 void lower_batch(LowerBuilder *lb, const Inst *i) {
@@ -557,8 +577,9 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
                    .group = nest_index(ctx, lb->in_job ? "part" : "group"),
                    .slice = nest_index(ctx, lb->in_job ? "piece" : "slice")};
     e.body = graph_func(lb->graph, e.attr->body);
+    e.fold = fold_of(&e);
     make_partials(&e);
-    if (e.attr->one.id)
+    if (e.attr->one.id && e.fold < 0)
         rows_alone(&e);
     LoopBody *outer = lb->c.at;
     LoopStmt *s = open_groups(&e);
@@ -567,4 +588,6 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     e.t = t;
     loop_end(&lb->c, s, outer, NULL);
     add_groups(&e);
+    if (e.fold >= 0)
+        fold_end(lb, t->fold);
 }

@@ -8,6 +8,8 @@
  * one begins where that ended, if it came to an end (rt_restart.c): it then needs few passes over
  * all rows.
  *
+ * Rows of residuals that one batch computes are folded as they come (to_loops_fold.c).
+ *
  * The body's loops are those of any function: their parallel loops are jobs inside the while. */
 #include "passes/to_loops.h"
 
@@ -25,7 +27,9 @@ typedef struct FitEmit {
     const Func *body;
     LowerBuilder inner;
     BufId *copy_to; /* by result of the body: id 0: computed there */
-    BufId ends, state, triangle, block, start;
+    BufId ends, state, triangle, start;
+    RowFold fold;
+    bool folds; /* rows go into the triangle as they are computed */
     Dim p;
 } FitEmit;
 
@@ -49,6 +53,8 @@ static void bind_results(FitEmit *e) {
     for (int k = 0; k < e->body->results.n; k++) {
         Val v = e->body->results.p[k].val;
         const Inst *def = graph_def(e->body, v);
+        if (e->folds && v.id == e->fold.rows.id)
+            continue;
         BufId to = out(e, first + k);
         if (def && !(def->op->flags & OPF_VIEW) && !e->inner.buf_of[v.id].id)
             e->inner.buf_of[v.id] = to;
@@ -110,32 +116,38 @@ static void step_value(FitEmit *e) {
     call(e, e->method->name, bufs, n, &e->p, 1);
 }
 
-/* The rows of residuals go into the triangle, or into a pass of refinement (ctl[0] == 2). */
-static void feed_rows(FitEmit *e, BufId rows) {
-    Ctx *ctx = ctx_of(e);
+/* The rows of residuals that were not folded go into the triangle, or into a pass of refinement
+ * (ctl[0] == 2). */
+static void feed_rows(FitEmit *e) {
     LoopCursor *c = &e->lb->c;
-    const LoopBuf *b = loop_bufp(c->f, rows);
-    Dim sizes[2] = {b->shape[0], b->shape[1]};
     LVal args[2] = {load_ctl(e, 0), loop_int(c, (LType){DT_I64, 1}, 2)};
     LVal refine = loop_let(c, SC_eq, args, 2, DT_NONE);
     LoopBody *outer = c->at;
     LoopStmt *s = loop_if(c, refine);
-    Dim lsq[2] = {b->shape[0], e->p};
-    if (!e->method->has_ends)
-        call(e, "lsq_rows", (BufId[]){e->state, rows}, 2, lsq, 2);
+    int first = fit_first(e->attr->method), n = e->body->results.n;
+    for (int k = e->folds; k < n && !e->method->has_ends; k++) {
+        BufId rows = out(e, first + k);
+        Dim sizes[2] = {loop_bufp(c->f, rows)->shape[0], e->p};
+        call(e, "lsq_rows", (BufId[]){e->state, rows}, 2, sizes, 2);
+    }
     c->at = &s->orelse;
-    lower_fill(e->lb, e->triangle, (ScalarValue){0});
-    lower_copy(e->lb, e->block, rows);
-    call(e, "qr_rows", (BufId[]){e->triangle, e->block}, 2, sizes, 2);
+    if (!e->folds)
+        lower_fill(e->lb, e->triangle, (ScalarValue){0});
+    for (int k = e->folds; k < n; k++) { /* destroyed: the next evaluation writes them anew */
+        BufId rows = out(e, first + k);
+        const Dim *shape = loop_bufp(c->f, rows)->shape;
+        Dim sizes[2] = {shape[0], shape[1]};
+        call(e, "qr_rows", (BufId[]){e->triangle, rows}, 2, sizes, 2);
+    }
     loop_end(c, s, outer, NULL);
-    (void)ctx;
 }
 
 static void step_squares(FitEmit *e) {
     int n = 2;
     BufId bufs[5] = {out(e, FIT_POINT), e->triangle};
     Dim sizes[2] = {e->p, lower_dim(e->lb, e->attr->rows)};
-    feed_rows(e, out(e, fit_first(e->attr->method)));
+    if (e->body->results.n > e->folds)
+        feed_rows(e);
     if (e->method->has_ends)
         bufs[n++] = e->ends;
     bufs[n++] = e->state;
@@ -165,6 +177,19 @@ static void figures(FitEmit *e) {
     }
 }
 
+static void prepare_fold(FitEmit *e, Dim q) {
+    Ctx *ctx = ctx_of(e);
+    Dim groups = dim_const(ctx, fold_groups_of(&e->fold)), part = dim_addk(ctx, dim_scale(ctx, e->p, 5), 64);
+    RowFold *f = &e->fold;
+    f->ctl = out(e, FIT_CTL);
+    f->state = e->state;
+    f->r = e->triangle;
+    f->p = e->p;
+    f->triangles = scratch(e, "triangles", 3, (Dim[]){groups, q, q});
+    if (!e->method->has_ends)
+        f->parts = scratch(e, "parts", 2, (Dim[]){groups, part});
+}
+
 static void prepare(FitEmit *e) {
     LowerBuilder *lb = e->lb;
     Ctx *ctx = ctx_of(e);
@@ -180,17 +205,17 @@ static void prepare(FitEmit *e) {
     }
     e->inner = *lb;
     e->inner.func = e->body;
+    e->folds = e->method->is_squares && fold_possible(e->body, &e->fold);
     e->inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n + 1);
     e->inner.buf_of[e->body->params.p[0].val.id] = out(e, FIT_POINT);
     for (int k = 1; k < e->body->params.n; k++)
         e->inner.buf_of[e->body->params.p[k].val.id] = lower_buf(lb, e->inst->args[k + 1]);
     bind_results(e);
     e->inner.same_as = lower_coalesce(&ctx->perm, e->body, e->inner.buf_of);
-    if (e->method->is_squares) {
-        Type t = graph_type(e->body, e->body->results.p[0].val);
+    if (e->method->is_squares)
         e->triangle = scratch(e, "r", 2, (Dim[]){q, q});
-        e->block = scratch(e, "block", 2, t.shape);
-    }
+    if (e->folds)
+        prepare_fold(e, q);
 }
 
 /* ---- stages */
@@ -226,6 +251,7 @@ static void optimise(FitEmit *e, int64_t part) {
     LowerBuilder inner = e->inner;
     ToLoops t = *(const ToLoops *)e->lb->pass;
     t.part = part;
+    t.fold = e->folds ? &e->fold : NULL;
     e->inner.pass = &t;
     e->inner.buf_of =
         arena_dup(arena, inner.buf_of, sizeof *inner.buf_of * (size_t)(e->body->vals.n + 1));

@@ -15,6 +15,10 @@
  * block of rows at u rt_lsq                the same for an affine mean; blocks are always those of
  * the start, u is written when done
  *
+ * Blocks may be fed by groups, at the same time: each group has a triangle of its own, which is
+ * then a block for rt_qr_rows; or, in a pass of refinement, a part of 64 + 5 p doubles that
+ * rt_lsq_part makes from the state, rt_lsq_rows adds to and rt_lsq_join puts back, in order.
+ *
  * A row of a block has q = p + 1 columns: the derivative of the mean by each u, then observation -
  * mean, all over the row's relative scale. A prior on a parameter is one more row.
  *

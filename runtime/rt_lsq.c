@@ -83,6 +83,28 @@ void rt_lsq_rows(double *state, const double *block, int64_t m, int64_t p) {
     state[S_RSS_LOW] = rss.lo;
 }
 
+void rt_lsq_part(double *part, const double *state, int64_t p) {
+    Lsq s = lsq_open(part, p, 0);
+    for (int64_t i = 0; i < STATE_MARKS + 3 * p; i++)
+        part[i] = state[i];
+    for (int64_t i = 0; i < 2 * p; i++)
+        s.g[i] = 0;
+    part[S_RSS] = part[S_RSS_LOW] = 0;
+}
+
+void rt_lsq_join(double *state, const double *part, int64_t p) {
+    Lsq s = lsq_open(state, p, 0);
+    const double *g = part + STATE_MARKS + 3 * p;
+    for (int64_t j = 0; j < p; j++) {
+        Twice t = add((Twice){s.g[2 * j], s.g[2 * j + 1]}, (Twice){g[2 * j], g[2 * j + 1]});
+        s.g[2 * j] = t.hi;
+        s.g[2 * j + 1] = t.lo;
+    }
+    Twice rss = add((Twice){state[S_RSS], state[S_RSS_LOW]}, (Twice){part[S_RSS], part[S_RSS_LOW]});
+    state[S_RSS] = rss.hi;
+    state[S_RSS_LOW] = rss.lo;
+}
+
 /* The correction; returns the length of J step. */
 static double correct(const Lsq *s) {
     int64_t p = s->p, q = p + 1;

@@ -7,7 +7,10 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-enum { STRIP = 8 }; /* columns updated together */
+enum {
+    STRIP = 8, /* columns updated together */
+    ROWS = 256 /* of a block that is factored at once */
+};
 
 /* sqrt(top^2 + sum of the squares of column j), whatever the magnitudes. */
 static double column_norm(double top, const double *block, int64_t m, int64_t q, int64_t j) {
@@ -61,7 +64,8 @@ static inline void reflect(const Reflection *h, double *row, double *block, int6
     }
 }
 
-void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
+/* [r; block] for rows that stay in the cache. */
+static void fold(double *r, double *block, int64_t m, int64_t q) {
     for (int64_t j = 0; j < q; j++) {
         double *row = r + j * q, top = row[j];
         bool empty = true;
@@ -80,6 +84,11 @@ void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
             reflect(&h, row + k, block + k, q - k);
         row[j] = beta;
     }
+}
+
+void rt_qr_rows(double *r, double *block, int64_t m, int64_t q) {
+    for (int64_t i = 0; i < m; i += ROWS)
+        fold(r, block + i * q, m - i < ROWS ? m - i : ROWS, q);
 }
 
 static bool is_marked(const double *state, int64_t j) { return state[STATE_MARKS + j] != 0; }

@@ -37,8 +37,11 @@ static const char *body_yields(Module *m, const Func *body, FitMethod method, Di
         return type_error(m, "%s has %d results, and %s takes %d", body->name, body->results.n,
                           d->name, d->n_results);
     if (d->is_squares) {
-        Type t = graph_type(body, body->results.p[0].val);
-        bool ok = t.dt == DT_F64 && t.rank == 2 && t.shape[1] == dim_addk(m->ctx, p, 1);
+        bool ok = true;
+        for (int k = 0; k < body->results.n; k++) {
+            Type t = graph_type(body, body->results.p[k].val);
+            ok = ok && t.dt == DT_F64 && t.rank == 2 && t.shape[1] == dim_addk(m->ctx, p, 1);
+        }
         return ok ? NULL : type_error(m, "%s yields no rows of residuals", body->name);
     }
     bool ok = has_type(body, body->results.p[0].val, DT_F64, 0, NULL) &&
@@ -106,15 +109,15 @@ static bool call(FitRun *z, const char *callee, void *const *bufs, const int64_t
 
 /* One evaluation and one step of the optimiser. */
 static bool step_squares(FitRun *z) {
-    const Tensor *b = &z->results[0];
-    int64_t m = b->shape[0], q = z->p + 1;
-    if (z->ctl[0] == 2) {
-        if (!call(z, "lsq_rows", (void *[]){z->state, b->f}, (int64_t[]){m, z->p}, 2))
-            return false;
-    } else {
-        double *copy = arena_dup(z->in->arena, b->f, (size_t)(b->count + 1) * sizeof *copy);
+    int64_t q = z->p + 1;
+    bool refine = z->ctl[0] == 2;
+    if (!refine)
         memset(z->r, 0, (size_t)(q * q) * sizeof *z->r);
-        if (!call(z, "qr_rows", (void *[]){z->r, copy}, (int64_t[]){m, q}, 2))
+    for (int k = 0; k < z->body->results.n; k++) {
+        const Tensor *b = &z->results[k];
+        double *copy = arena_dup(z->in->arena, b->f, (size_t)(b->count + 1) * sizeof *copy);
+        int64_t sizes[2] = {b->shape[0], refine ? z->p : q};
+        if (!call(z, refine ? "lsq_rows" : "qr_rows", (void *[]){refine ? z->state : z->r, copy}, sizes, 2))
             return false;
     }
     void *bufs[5] = {z->u, z->r, z->state, z->ctl, NULL};

@@ -76,6 +76,10 @@ static bool fit_runtime(void *self, Str callee, void *const *b, const ScalarValu
         rt_qr_rows(b[0], b[1], a[0].i, a[1].i);
     else if (IS("lsq_rows"))
         rt_lsq_rows(b[0], b[1], a[0].i, a[1].i);
+    else if (IS("lsq_part"))
+        rt_lsq_part(b[0], b[1], a[0].i);
+    else if (IS("lsq_join"))
+        rt_lsq_join(b[0], b[1], a[0].i);
     else if (IS("lsq"))
         rt_lsq(b[0], b[1], b[2], b[3], a[0].i, a[1].i);
     else if (IS("lm"))

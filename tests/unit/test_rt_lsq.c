@@ -46,6 +46,36 @@ static void fit(Fit *f, const double *rows, int64_t n, int64_t p, int64_t block_
     rt_lsq_cov(f->cov, f->r, f->state, &s2, p);
 }
 
+/* The same, fed by three groups: triangles of their own, and parts in passes of refinement. */
+static void fit_in_groups(Fit *f, const double *rows, int64_t n, int64_t p) {
+    enum { GROUPS = 3 };
+    int64_t q = p + 1, each = (n + GROUPS - 1) / GROUPS;
+    double block[ROWS * Q], r[Q * Q], part[STATE_MARKS + 5 * MOST];
+    memset(f->ctl, 0, sizeof f->ctl);
+    memset(f->state, 0xff, sizeof f->state);
+    f->qr_passes = f->refinements = 0;
+    for (int64_t action = FIT_EVALUATE; action; action = f->ctl[CTL_ACTION]) {
+        bool refine = action == FIT_REFINE;
+        f->refinements += refine;
+        if (!refine)
+            memset(f->r, 0, sizeof f->r);
+        for (int64_t at = 0; at < n; at += each) {
+            int64_t m = n - at < each ? n - at : each;
+            memcpy(block, rows + at * q, (size_t)(m * q) * sizeof *block);
+            memset(r, 0, sizeof r);
+            rt_lsq_part(part, f->state, p);
+            if (refine) {
+                rt_lsq_rows(part, block, m, p);
+                rt_lsq_join(f->state, part, p);
+            } else {
+                rt_qr_rows(r, block, m, q);
+                rt_qr_rows(f->r, r, q, q);
+            }
+        }
+        rt_lsq(f->u, f->r, f->state, f->ctl, p, n);
+    }
+}
+
 static void assert_near(double got, double want, double relative) {
     if (!(fabs(got - want) <= relative * fabs(want)))
         print_error("got %.17g, expected %.17g\n", got, want);
@@ -269,6 +299,23 @@ static void huge_and_tiny_units(void **state) {
     assert_near(f.u[1], 3e-100, 1e-12);
 }
 
+/* Wampler's polynomial with a large residual needs refinement: groups give the same digits. */
+static void groups_are_put_together(void **state) {
+    double rows[21 * 7];
+    Fit one, many;
+    (void)state;
+    polynomial(rows, 1e4);
+    memset(one.u, 0, sizeof one.u);
+    memset(many.u, 0, sizeof many.u);
+    fit(&one, rows, 21, 6, 21);
+    fit_in_groups(&many, rows, 21, 6);
+    assert_true(one.refinements > 0 && many.refinements > 0);
+    for (int j = 0; j < 6; j++)
+        assert_near(many.u[j], 1, 1e-12);
+    assert_near(many.state[STATE_VALUE], one.state[STATE_VALUE], 1e-12);
+    assert_near(fabs(many.r[0]), fabs(one.r[0]), 1e-14);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_residuals_do_not_cost_digits),
@@ -281,6 +328,7 @@ int main(void) {
         cmocka_unit_test(the_rounding_of_the_response_is_no_residual),
         cmocka_unit_test(no_columns),
         cmocka_unit_test(rows_that_are_not_finite),
+        cmocka_unit_test(groups_are_put_together),
         cmocka_unit_test(huge_and_tiny_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
