@@ -1,9 +1,9 @@
 /* tile: the tile itself: sums in registers, carried through the reductions. */
 #include "passes/tile_emit.h"
 
-/* A short reduction is written out: products of one round of it, at most. Its loop would end so
+/* A short reduction is written out: of so many products and rounds, at most. Its loop would end so
  * often that the jumps out of it cost a third of the time of a 3 x 3 convolution. */
-enum { UNROLLED = 256 };
+enum { UNROLLED = 256, SHORT = 16 };
 
 typedef struct Kernel {
     TileEmit *e;
@@ -122,7 +122,7 @@ static bool written_out(Kernel *k, int level, const TileBounds *b, Rows rows) {
         return false;
     for (Rows r = rows; r; r &= r - 1)
         products += e->s->vectors;
-    if (hi - lo > UNROLLED || (hi - lo) * products > UNROLLED)
+    if (hi - lo > SHORT || (hi - lo) * products > UNROLLED)
         return false;
     for (int64_t at = lo; at < hi; at++) {
         k->at = (DimBinding){e->c->red[e->s->inner[level]].sym, dim_const(e->c->ctx, at)};
