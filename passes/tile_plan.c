@@ -470,6 +470,14 @@ static double packing_cost(const Contraction *c, const Target *t, const Scheme *
            (s->direct_out ? 0.0 : 0.5 * per_product(c, s, c->store));
 }
 
+/* Does the loop over the output stand outside the groups of vectors? */
+static bool outside_of_groups(const Scheme *s, int out) {
+    for (int k = 0; k < s->n_items && s->items[k].kind != TILE_V_GROUPS; k++)
+        if (s->items[k].kind == TILE_OUT && s->items[k].at == out)
+            return true;
+    return false;
+}
+
 /* Rows far apart, or steps far apart, take more lines and pages for a step, unless they are packed.
  */
 static void consider_a(const Contraction *c, Scheme *s) {
@@ -483,7 +491,8 @@ static void consider_a(const Contraction *c, Scheme *s) {
     }
     bool known = true; /* packed at once, it is no larger than what a tile goes through */
     for (int k = 0; k < c->n_out; k++)
-        known = known && (k == s->u || !tile_in(a, c->out[k].sym) || all_others_in_both(c, s));
+        known = known && (k == s->u || !tile_in(a, c->out[k].sym) || all_others_in_both(c, s) ||
+                          outside_of_groups(s, k));
     s->pack_a = known && may_pack_a(c, s) && packed < s->cost * (far - 0.97);
     s->cost = s->pack_a ? s->cost + packed : s->cost * far;
 }
