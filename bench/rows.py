@@ -92,7 +92,7 @@ def torch_lenet(torch, p, x):
 
 
 def torch_step(torch, forward, params, x, y, lr, compiled, momentum=0.0, decay=0.0):
-    p = [torch.from_numpy(v.copy()).requires_grad_() for v in params]
+    p = [torch.from_numpy(v.copy("K")).requires_grad_() for v in params]
     opt = torch.optim.SGD(p, lr=lr, momentum=momentum, weight_decay=decay)
     loss = lambda a, b: torch.nn.functional.cross_entropy(forward(p, a), b)
     f = torch.compile(loss, dynamic=False) if compiled else loss
@@ -319,13 +319,19 @@ def resnet20(opt, notes):
         row.agree("PyTorch's loss", [float(value.detach())], loss, 1e-4)
         row.agree("PyTorch's gradient", np.concatenate([v.grad.numpy().ravel() for v in leaves]), grad, 1e-2)
         exact_gradient(torch, row, text, shapes, params, state)
-        for name, compiled in (("PyTorch, channels last", False), ("torch.compile", True)):
+        last = [torch.from_numpy(v).contiguous(memory_format=torch.channels_last).numpy() if v.ndim == 4 else v for v in start]
+        plain = torch.from_numpy(x)
+        for name, compiled, values, a in (("PyTorch", False, start, plain), ("PyTorch, channels last", False, last, xt), ("torch.compile", True, last, xt)):
             try:
-                step = torch_step(torch, lambda p, a: torch_resnet(torch, p, a), start, xt, yt, 0.1, compiled, 0.9, 1e-4)
+                step = torch_step(torch, lambda p, q: torch_resnet(torch, p, q), values, a, yt, 0.1, compiled, 0.9, 1e-4)
                 step()
                 peers[name] = step
             except Exception as e:
                 notes.append("%s is not measured on ResNet-20: %s" % (name, str(e).splitlines()[0]))
+    jax = module("jax", notes)
+    if jax:
+        peers["JAX"] = jax_resnet_step(jax, tensors(params, [s for _, s in shapes]), x, y, 0.1, 0.9, 1e-4)
+        row.agree("JAX's loss", [peers["JAX"]()], loss, 1e-4)
     ours = m.entry("cifar_step", (n,), x, y, params, state, optimizer, loss, hyper=hyper(n))
     losses = []
     for _ in range(30):
@@ -335,6 +341,40 @@ def resnet20(opt, notes):
         row.wrong.append("ResNet-20 does not learn a fixed batch: loss %.3f, after 30 steps %.3f" % (losses[0], losses[-1]))
     row.time(argparse_like(opt), ours, peers, 3 * 2.0 * n * 40.55e6)
     yield row
+
+
+def jax_resnet_step(jax, params, x, y, lr, momentum, decay):
+    jnp, lax = jax.numpy, jax.lax
+
+    def net(p, a):
+        it = iter(p)
+
+        def conv(a, k, stride=1):
+            w, gamma, beta = next(it), next(it), next(it)
+            a = lax.conv_general_dilated(a, w, (stride, stride), [(k // 2, k // 2)] * 2, dimension_numbers=("NCHW", "OIHW", "NCHW"))
+            m, v = a.mean((0, 2, 3), keepdims=True), a.var((0, 2, 3), keepdims=True)
+            return (a - m) * lax.rsqrt(v + 1e-5) * gamma[None, :, None, None] + beta[None, :, None, None]
+        a, c = jax.nn.relu(conv(a, 3)), 16
+        for o in (16, 32, 64):
+            for block in range(3):
+                stride = 2 if o != 16 and block == 0 else 1
+                h = conv(jax.nn.relu(conv(a, 3, stride)), 3)
+                s = conv(a, 1, stride) if c != o else a
+                a, c = jax.nn.relu(h + s), o
+        w, b = next(it), next(it)
+        return a.mean((2, 3)) @ w + b
+
+    def update(p, v, a, b):
+        l, g = jax.value_and_grad(lambda q: -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(net(q, a)), b[:, None], 1)))(p)
+        v = [momentum * k + d + decay * q for k, d, q in zip(v, g, p)]
+        return [q - lr * k for q, k in zip(p, v)], v, l
+    state = [[jnp.asarray(v) for v in params], [jnp.zeros_like(v) for v in params]]
+    f, xs, ys = jax.jit(update), jnp.asarray(x), jnp.asarray(y)
+
+    def step():
+        state[0], state[1], l = f(state[0], state[1], xs, ys)
+        return float(l)
+    return step
 
 
 def exact_gradient(torch, row, text, shapes, params, state):
