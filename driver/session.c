@@ -52,6 +52,10 @@ char *session_read(Session *s, const char *path, size_t *len) {
     static const size_t most = (size_t)1 << 40;
     if (f != stdin && S_ISREG(st.st_mode) && st.st_size > 0 && (size_t)st.st_size < most)
         sb_reserve(&sb, (size_t)st.st_size + 1);
+    if (sb.cap) { /* straight to its place */
+        sb.len = fread(sb.text, 1, sb.cap - 1, f);
+        sb.text[sb.len] = 0;
+    }
     char block[65536];
     for (size_t n; (n = fread(block, 1, sizeof block, f)) > 0;)
         sb_putn(&sb, block, n);

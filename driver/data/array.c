@@ -33,7 +33,7 @@ double array_get(const Array *a, int64_t k) {
     return ((const double *)d)[k];
 }
 
-Array *array_new(Session *s, Cell c, int rank, const int64_t *shape, const char *origin) {
+Array *array_over(Session *s, Cell c, int rank, const int64_t *shape, const char *origin, void *data) {
     Array *a = ARENA_NEW(s->arena, Array);
     *a = (Array){.cell = c, .rank = rank, .count = 1, .origin = origin};
     for (int k = 0; k < rank; k++) {
@@ -43,7 +43,14 @@ Array *array_new(Session *s, Cell c, int rank, const int64_t *shape, const char 
             return NULL;
         }
     }
-    a->data = arena_array(s->arena, (size_t)a->count, cell_size(c));
+    a->data = data;
+    return a;
+}
+
+Array *array_new(Session *s, Cell c, int rank, const int64_t *shape, const char *origin) {
+    Array *a = array_over(s, c, rank, shape, origin, NULL);
+    if (a)
+        a->data = arena_array(s->arena, (size_t)a->count, cell_size(c));
     return a;
 }
 

@@ -30,6 +30,8 @@ const char *cell_name(Cell c);
 double array_get(const Array *a, int64_t k);
 /* Zeroed; NULL with a message if the product of the shape overflows or exceeds 2^40 cells. */
 Array *array_new(Session *s, Cell c, int rank, const int64_t *shape, const char *origin);
+/* The same of cells that are there already. */
+Array *array_over(Session *s, Cell c, int rank, const int64_t *shape, const char *origin, void *data);
 /* "[60000, 28, 28]" */
 const char *array_shape_text(Session *s, const Array *a);
 
@@ -37,7 +39,7 @@ const char *array_shape_text(Session *s, const Array *a);
 Array *data_load(Session *s, const char *text);
 
 Array *literal_read(Session *s, const char *text);
-Array *npy_read(Session *s, const char *path, const char *bytes, size_t len);
+Array *npy_read(Session *s, const char *path, char *bytes, size_t len); /* the bytes become the array's */
 Array *idx_read(Session *s, const char *path, const char *bytes, size_t len); /* gzip accepted */
 Array *csv_read(Session *s, const char *path, const char *bytes, size_t len, const char *columns);
 Array *png_read(Session *s, const char *path, const char *bytes, size_t len);

@@ -70,7 +70,18 @@ static void transpose(Session *s, Array *a) {
     a->data = to;
 }
 
-Array *npy_read(Session *s, const char *path, const char *b, size_t len) {
+/* The cells of the file, which are the array's from now on where their place in memory suits them. */
+static Array *array_of(Session *s, Cell c, int rank, const int64_t *shape, const char *path,
+                       char *bytes) {
+    if ((uintptr_t)bytes % cell_size(c) == 0)
+        return array_over(s, c, rank, shape, path, bytes);
+    Array *a = array_new(s, c, rank, shape, path);
+    if (a)
+        memcpy(a->data, bytes, (size_t)a->count * cell_size(c));
+    return a;
+}
+
+Array *npy_read(Session *s, const char *path, char *b, size_t len) {
     const unsigned char *u = (const unsigned char *)b;
     if (len < 10 || memcmp(b, "\x93NUMPY", 6) != 0 || u[6] < 1 || u[6] > 3)
         return bad(s, path, "it does not begin with the magic of versions 1 to 3");
@@ -94,9 +105,7 @@ Array *npy_read(Session *s, const char *path, const char *b, size_t len) {
                 return bad(s, path, "its shape overflows");
         if ((uint64_t)count > SIZE_MAX / 8 || (size_t)count * cell_size(types[k].cell) != len - head - n)
             return bad(s, path, "its size does not match its shape");
-        Array *a = array_new(s, types[k].cell, rank, shape, path);
-        if (a && len > head + n)
-            memcpy(a->data, b + head + n, len - head - n);
+        Array *a = array_of(s, types[k].cell, rank, shape, path, b + head + n);
         if (a && strncmp(order, "True", 4) == 0)
             transpose(s, a);
         return a;

@@ -37,7 +37,7 @@ static void body(void *arg) {
     memcpy(text, bytes, len);
     switch (in->data[0] % 7) {
     case 0:
-        npy_read(s, "a.npy", bytes, len);
+        npy_read(s, "a.npy", text, len);
         break;
     case 1:
         idx_read(s, "a.idx", bytes, len);
