@@ -141,6 +141,31 @@ static void separation_names_the_parameter(void **state) {
     assert_int_equal(native.info.where, 3);
 }
 
+/* The terms of the log likelihood that do not depend on the rate are added outside of the passes.
+ */
+static void counts_with_their_factorials(void **state) {
+    (void)state;
+    static const double y[6] = {0, 3, 1, 4, 7, 2};
+    double loglik = 0, sum = 0;
+    for (int k = 0; k < 6; k++)
+        sum += y[k];
+    FitCase c = {
+        .text =
+            "estimator counts[N] {\n data y: int[N]\n param b: real\n y ~ Poisson(log = b)\n}\n",
+        .name = "counts",
+        .dims = {6},
+        .data = {{0, 3, 1, 4, 7, 2}},
+        .prior = 1,
+        .way = FIT_WAY_NEWTON};
+    FitAnswer a = fit_all_ways(&c);
+    assert_int_equal(a.code, 0);
+    fit_close("the log rate", a.params[0], log(sum / 6), 1e-12);
+    for (int k = 0; k < 6; k++)
+        loglik += y[k] * log(sum / 6) - sum / 6 - lgamma(y[k] + 1);
+    fit_close("loglik", a.info.loglik, loglik, 1e-12);
+    fit_close("its variance", a.cov[0], 1 / sum, 1e-10);
+}
+
 /* Least squares: the numbers of R's lm(dist ~ speed) on ten rows of `cars`, by hand here. */
 static const char LINE[] = "estimator line[N](lambda: positive = 1) {\n"
                            "  data  x: [N]\n"
@@ -347,6 +372,7 @@ int main(void) {
                                        cmocka_unit_test(a_known_scale),
                                        cmocka_unit_test(a_curve),
                                        cmocka_unit_test(dependent_columns_are_named),
+                                       cmocka_unit_test(counts_with_their_factorials),
                                        cmocka_unit_test(separation_names_the_parameter),
                                        cmocka_unit_test(lbfgs_ends_where_newton_does),
                                        cmocka_unit_test(lbfgs_tells_separation),
