@@ -455,6 +455,60 @@ def glm(opt, notes):
     yield row
 
 
+def linear(opt, notes):
+    n, d, rng = 200000, 32, np.random.default_rng(6)
+    X = np.ascontiguousarray(rng.standard_normal((n, d)))
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    text = "estimator ols[N, D] {\n  data X: [N, D]\n  data y: [N]\n  param w: [D]\n  param s: positive\n  y ~ Normal(X @ w, s)\n}\n"
+    try:
+        m = Program(text, "ols", {"ols_fit": 2}, ["--real=f64"])
+    except Exception as e:
+        notes.append("linear regression is not measured: %s" % str(e).splitlines()[0])
+        return
+    row, est, cov, info = Row("linear fit, 200k x 32, f64, 1 thread"), np.zeros(d + 1), np.zeros((d + 1, d + 1)), np.zeros(16, np.int64)
+    info[0] = info.nbytes
+    ours = m.entry("ols_fit", (n, d), X, y, est, cov, info, hyper=hyper(n))
+    ours()
+    peers, sm = {"numpy lstsq": lambda: np.linalg.lstsq(X, y, rcond=None)[0]}, module("statsmodels", notes)
+    if module("sklearn", notes):
+        from sklearn.linear_model import LinearRegression
+        peers["scikit-learn"] = lambda: LinearRegression(fit_intercept=False).fit(X, y).coef_
+    if sm:
+        import statsmodels.api as api
+        peers["statsmodels"] = lambda: api.OLS(y, X).fit().params
+    for who, fit in peers.items():
+        row.agree(who, fit(), est[:d], 1e-9)
+    row.time(argparse_like(opt), ours, peers, flops=2 * n * d * d, real="f64")
+    yield row
+
+
+# ---------------------------------------------------------------------------------------------------- mixtures
+
+def mixture(opt, notes):
+    n, d, k, rng = 2000, 64, 50, np.random.default_rng(7)
+    logit, mean, x = rng.standard_normal(k), rng.random((k, d)), rng.standard_normal((n, d))
+    factor, got = np.ascontiguousarray(0.3 * rng.standard_normal((k, d, d))), np.zeros((k, d, d))
+    with open(os.path.join(ROOT, "tests", "programs", "mixture_forms.cnn")) as f:
+        m = Program(f.read(), "mixture", {"gradient": 3}, ["--real=f64"])
+    row = Row("Gaussian mixture, gradient, 2000 x 64, 50 components, f64, 1 thread")
+    ours, peers, jax = m.entry("gradient", (n, d, k), logit, mean, factor, x, got), {}, module("jax", notes)
+    ours()
+    if jax:
+        jax.config.update("jax_enable_x64", True)
+        jnp, lse = jax.numpy, jax.scipy.special.logsumexp
+
+        def objective(factor, logit, mean, x):
+            diagonal = jnp.diagonal(factor, axis1=1, axis2=2)
+            q = jnp.tril(factor, -1) + jax.vmap(jnp.diag)(jnp.exp(diagonal))
+            z = jnp.einsum("kij,nj->nki", q, x) - jnp.einsum("kij,kj->ki", q, mean)[None]
+            return jnp.sum(lse(logit + diagonal.sum(1) - 0.5 * (z * z).sum(2), axis=1)) - n * lse(logit)
+        slope, args = jax.jit(jax.grad(objective)), [jax.numpy.asarray(v) for v in (factor, logit, mean, x)]
+        peers["JAX"] = lambda: jax.block_until_ready(slope(*args))
+        row.agree("JAX", peers["JAX"](), got, 1e-9)
+    row.time(argparse_like(opt), ours, peers, flops=6 * n * k * d * d, real="f64")
+    yield row
+
+
 # ----------------------------------------------------------------------------------------------------
 
 def compile_time(opt, notes):
@@ -467,7 +521,7 @@ def compile_time(opt, notes):
     yield row
 
 
-GROUPS = {"lenet step": lenet_step, "lenet inference": lenet_inference, "product": products, "resnet20": resnet20, "resnet50 layers": layers, "glm fit": glm, "compile": compile_time}
+GROUPS = {"lenet step": lenet_step, "lenet inference": lenet_inference, "product": products, "resnet20": resnet20, "resnet50 layers": layers, "glm fit": glm, "linear fit": linear, "mixture": mixture, "compile": compile_time}
 
 
 def run(opt):
