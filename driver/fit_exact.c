@@ -475,6 +475,7 @@ void fit_exact(Session *s, Fit *f) {
         fit_table(&s->out, &r);
     }
     exact_complain(&x);
+    exact_warn_ident(&x);
     if (s->o.save && (x.status == FIT_CONVERGED || x.status == FIT_STOPPED))
         save(&x, &r);
 }

@@ -37,6 +37,10 @@ void exact_doubts(Exact *x, Diag *d);
 /* A likelihood of classes or counts: they can be separated. */
 bool exact_is_discrete(const Exact *x);
 
+/* ---- fit_ident.c */
+/* -Wident: a parameter that the others nearly determine. */
+void exact_warn_ident(Exact *x);
+
 /* ---- fit_start.c */
 /* Puts --start into params; false after a usage error. */
 bool start_given(Exact *x);

@@ -124,6 +124,7 @@ static void fit_both(Eval *e, Exact *x) {
     else if (exact_has_table(x))
         fit_table(&e->out, &r);
     exact_complain(x);
+    exact_warn_ident(x);
 }
 
 static void fit_opened(Eval *e, Session *s, Fit *f) {
