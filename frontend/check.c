@@ -2,6 +2,7 @@
  * wrong place, dims that nothing binds, recursion. A declaration with such an error is broken: it
  * is not elaborated, and calls of it stay silent. */
 #include <string.h>
+#include <strings.h>
 
 #include "frontend/lower.h"
 
@@ -33,7 +34,7 @@ static void check_twice(Elab *e, const Item *a, const Item *b) {
         diag_note(e->ctx, d, a->name.span, "first here");
         mark_broken(e, b);
     } else if (is_function(a) && a->kind != ITEM_OPTIMIZER && b->kind != ITEM_OPTIMIZER &&
-               abi_lower(e->ctx, a->name.text) == abi_lower(e->ctx, b->name.text)) {
+               strcasecmp(a->name.text, b->name.text) == 0) {
         Diag *d = elab_error(e, "E0431", b->name.span,
                              "`%s` and `%s` are one name in lower case, which the C functions have",
                              a->name.text, b->name.text);
@@ -326,11 +327,21 @@ static void check_optimizer(Elab *e, const Item *item) {
 
 /* ---- recursion */
 
+/* Each definition is walked once: what is done calls nothing that leads back to it. */
+enum { MOST_DEPTH = 256 };
 typedef struct Walk {
     Elab *e;
-    const Item *stack[64];
+    const Item *stack[MOST_DEPTH];
     int depth;
+    VEC(const Item *) done;
 } Walk;
+
+static bool is_done(const Walk *w, const Item *item) {
+    for (int i = w->done.n; i-- > 0;)
+        if (w->done.p[i] == item)
+            return true;
+    return false;
+}
 
 static void walk_item(Walk *w, const Item *item);
 
@@ -351,7 +362,7 @@ static void walk_call(Walk *w, const Expr *x) {
                            "`%s` calls itself: recursion has no end here", callee->name.text);
             return;
         }
-    if (w->depth < 64 && !check_is_broken(w->e, callee))
+    if (w->depth < MOST_DEPTH && !check_is_broken(w->e, callee) && !is_done(w, callee))
         walk_item(w, callee);
 }
 
@@ -384,6 +395,7 @@ static void walk_item(Walk *w, const Item *item) {
         walk_expr(w, item->body[i]->when);
     }
     w->depth--;
+    vec_push(w->e->arena, &w->done, item);
 }
 
 static void check_items(Elab *e, const AstFile *file) {
@@ -408,10 +420,11 @@ void check_file(Elab *e) {
         if (e->libs.p[l] != e->prelude)
             check_items(e, e->libs.p[l]->ast);
     const AstFile *file = e->file->ast;
+    Walk w = {.e = e};
     for (int i = 0; i < file->n_items; i++)
         if (is_function(file->items[i]) && !check_is_broken(e, file->items[i])) {
-            Walk w = {.e = e};
-            walk_item(&w, file->items[i]);
+            if (!is_done(&w, file->items[i]))
+                walk_item(&w, file->items[i]);
             bool elaborated =
                 file->items[i]->kind != ITEM_OPTIMIZER && lower_formals_known(file->items[i]);
             if (!elaborated && !check_names(e, file->items[i]))

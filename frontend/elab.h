@@ -240,6 +240,8 @@ typedef struct Elab {
     const Frame *wide; /* whose sums accumulate in f64: a report's or minimize's */
     int64_t sites;
     bool in_place; /* scalars are computed where they are used */
+    int n_nodes;    /* of this declaration so far */
+    bool overlong;  /* that was too many: nothing more is expanded */
     bool oversized; /* a tensor of too many elements was reported: what is made of it, is not */
     bool in_model; /* calls of models are allowed */
 } Elab;

@@ -424,6 +424,17 @@ static bool scalar_call(Elab *e, const Expr *x, Value *out) {
     return true;
 }
 
+/* A few lines of calls that call one another twice make more operations than any memory holds. */
+static bool too_long(Elab *e) {
+    enum { MOST_NODES = 100000 };
+    if (e->n_nodes > MOST_NODES && !e->overlong) {
+        Diag *d = diag_error(e->ctx, "E0604", e->f->span, "`%s` becomes more than 100,000 operations", e->f->name);
+        diag_note(e->ctx, d, (Span){0}, "every call is expanded: definitions that call others twice double at each level");
+        e->overlong = true;
+    }
+    return e->overlong;
+}
+
 Value elab_call(Elab *e, const Expr *x) {
     Frame none = {.lib = e->file, .path = str_of(e->ctx, ""), .label = str_of(e->ctx, "_")},
           *saved = e->frame;
@@ -431,6 +442,10 @@ Value elab_call(Elab *e, const Expr *x) {
         e->frame = &none;
     Lib *lib = NULL;
     Value v = value_error();
+    if (too_long(e)) {
+        e->frame = saved;
+        return v;
+    }
     const Item *item = elab_function(e, e->frame->lib, &x->path, &lib);
     bool own = item && !lib->is_prelude;
     if (own)

@@ -134,6 +134,7 @@ Node *node_new(Elab *e, NodeKind kind, DType dt, int rank, const Axis *axes, Spa
     n->rank = rank;
     n->span = span;
     check_size(e, rank, axes, span);
+    e->n_nodes++;
     n->axes = rank ? arena_dup(e->arena, axes, (size_t)rank * sizeof *axes) : NULL;
     return n;
 }

@@ -49,6 +49,7 @@ Func *lower_begin(Elab *e, const Item *item, DType real, bool training) {
     e->params.n = e->states.n = e->subs.n = e->loops.n = e->when.n = 0;
     e->conditions = e->depth = 0;
     e->oversized = false;
+    e->n_nodes = 0;
     e->seed = e->rng_step = (Val){0};
     e->sites = 0;
     e->step = e->epoch = NULL;

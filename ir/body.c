@@ -45,10 +45,70 @@ static bool same_inst(const BodyInst *a, const BodyInst *b) {
     }
 }
 
+static uint64_t mix(uint64_t h, uint64_t v) { return (h ^ v) * 0x9e3779b97f4a7c15u ^ h >> 29; }
+
+/* Equal for what same_inst calls the same. */
+static uint64_t hash_inst(const BodyInst *i) {
+    uint64_t h = mix((uint64_t)i->kind, (uint64_t)i->dt), bits;
+    switch (i->kind) {
+    case BODY_OP:
+        h = mix(h, (uint64_t)i->op);
+        if (scalar_def(i->op)->flags & SF_COMMUTES)
+            return mix(h, (uint64_t)i->args[0] + (uint64_t)i->args[1]);
+        for (int k = 0; k < 3; k++)
+            h = mix(h, (uint64_t)i->args[k]);
+        return h;
+    case BODY_READ:
+        h = mix(h, (uint64_t)i->operand);
+        for (int k = 0; k < i->rank; k++)
+            h = mix(h, (uint64_t)(uintptr_t)i->map[k]);
+        return h;
+    case BODY_CONST:
+        memcpy(&bits, &i->k, sizeof bits);
+        return mix(h, bits);
+    default:
+        return mix(h, (uint64_t)(uintptr_t)i->dim);
+    }
+}
+
+/* The slot of an equal instruction, or the free one where it belongs. */
+static int slot_of(const BodyBuilder *b, const BodyInst *i) {
+    int at = (int)(hash_inst(i) >> 33) & (b->n_slots - 1);
+    while (b->slots[at] >= 0 && !same_inst(&b->insts.p[b->slots[at]], i))
+        at = (at + 1) & (b->n_slots - 1);
+    return at;
+}
+
+/* All instructions are in the table, and half of it is free. */
+static void fill_slots(BodyBuilder *b) {
+    if (2 * b->insts.n >= b->n_slots || b->n_hashed > b->insts.n) {
+        b->n_slots = b->n_slots ? b->n_slots : 64;
+        while (2 * b->insts.n >= b->n_slots)
+            b->n_slots *= 2;
+        b->slots = ARENA_ARRAY(&b->ctx->perm, int, b->n_slots);
+        memset(b->slots, -1, sizeof *b->slots * (size_t)b->n_slots);
+        b->n_hashed = 0;
+    }
+    for (; b->n_hashed < b->insts.n; b->n_hashed++) {
+        int at = slot_of(b, &b->insts.p[b->n_hashed]);
+        if (b->slots[at] < 0)
+            b->slots[at] = b->n_hashed;
+    }
+}
+
+/* Short bodies are searched from their end; long ones have a table. */
 static int add_inst(BodyBuilder *b, BodyInst i) {
-    for (int k = b->insts.n; k-- > 0;)
-        if (same_inst(&b->insts.p[k], &i))
-            return k;
+    enum { SHORT = 32 };
+    if (b->insts.n < SHORT) {
+        for (int k = b->insts.n; k-- > 0;)
+            if (same_inst(&b->insts.p[k], &i))
+                return k;
+    } else {
+        fill_slots(b);
+        int at = b->slots[slot_of(b, &i)];
+        if (at >= 0)
+            return at;
+    }
     vec_push(&b->ctx->perm, &b->insts, i);
     return b->insts.n - 1;
 }

@@ -70,6 +70,8 @@ typedef struct Nest {
 typedef struct BodyBuilder {
     Ctx *ctx;
     VEC(BodyInst) insts;
+    int *slots; /* of a long body: instructions by their hash, -1: free; the first n_hashed of them */
+    int n_slots, n_hashed;
 } BodyBuilder;
 
 BodyBuilder body_new(Ctx *ctx);

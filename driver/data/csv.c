@@ -244,6 +244,8 @@ static void cell(Csv *c, Cells *out, const Field *f, const char *column, uint32_
     if (missing && (!c->s->o.na || strcmp(c->s->o.na, "drop") != 0))
         bad(c, line, "column `%s` holds %s: a missing value (`--na=drop` leaves such rows out)",
             column, f->len ? str_fmt(c->s->ctx, "`%s`", text_of(c, f)) : "nothing");
+    else if (number && isinf(v))
+        bad(c, line, "column `%s` holds `%.40s`: it is no finite number", column, text_of(c, f));
     out->any_text |= !number && !missing;
     if (out->keep_texts)
         vec_push(c->s->arena, &out->texts, missing ? NULL : text_of(c, f));
@@ -274,8 +276,11 @@ Array *csv_read(Session *s, const char *path, const char *bytes, size_t len, con
     c.file = ctx_add_file(s->ctx, path, "", 0);
     if (len >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
         c.at += 3;
-    if (memchr(bytes, 0, len)) {
-        bad(&c, 1, "it holds NUL bytes: it is no text");
+    const char *nul = memchr(bytes, 0, len);
+    if (nul) {
+        for (const char *p = bytes; p < nul; p++)
+            c.line += *p == '\n' || (*p == '\r' && p[1] != '\n');
+        bad(&c, c.line, "it holds a NUL byte: it is no text");
         return NULL;
     }
     if (!row(&c, &head, &line)) {
