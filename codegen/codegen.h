@@ -55,6 +55,7 @@ bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path)
 
 /* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */
 const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
+const char *codegen_python(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256); /* a module on ctypes and NumPy */
 const char *codegen_manifest(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
 
 /* JIT: the same object code, loaded into this process. */

@@ -11,7 +11,7 @@ typedef struct Output {
 } Output;
 
 static bool known_kind(const char *kind) {
-    static const char *const kinds[] = {"so", "o", "a", "s", "ll", "bc", "h", "manifest"};
+    static const char *const kinds[] = {"so", "o", "a", "s", "ll", "bc", "h", "py", "dot", "manifest"};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
         if (strcmp(kinds[k], kind) == 0)
             return true;
@@ -37,13 +37,20 @@ typedef VEC(Output) Outputs;
 
 static void add(Session *s, Outputs *all, const char *kind, const char *path) {
     if (!known_kind(kind))
-        session_usage(s, "the output `%s` has no suffix that says what it is: .so .o .a .s .ll .bc or .h", path);
+        session_usage(s, "the output `%s` has no suffix that says what it is: .so .o .a .s .ll .bc .h .py or .dot", path);
     else if (is_folder(path))
         session_file_error(s, (Span){0}, "the output `%s` is a folder", path);
     else if (same_file(path, s->args.p[0]))
         session_usage(s, "the output `%s` is the source", path);
     else
         vec_push(s->arena, all, (Output){kind, path});
+}
+
+/* Python takes a m.so beside m.py for the module m, so the one is named after the other. */
+static const char *emitted_name(Session *s, const char *base, const char *kind) {
+    if (strcmp(kind, "py") == 0)
+        return str_fmt(s->ctx, "%s_py.py", base);
+    return str_fmt(s->ctx, "%s.%s", base, strcmp(kind, "manifest") ? kind : "json");
 }
 
 static Outputs outputs_of(Session *s, const char *base) {
@@ -54,11 +61,11 @@ static Outputs outputs_of(Session *s, const char *base) {
         add(s, &all, only && !known_kind(kind) ? only : kind, s->o.out.p[k]);
     }
     for (int k = 0; k < s->o.emit.n; k++)
-        add(s, &all, s->o.emit.p[k], str_fmt(s->ctx, "%s.%s", base, strcmp(s->o.emit.p[k], "manifest") ? s->o.emit.p[k] : "json"));
+        add(s, &all, s->o.emit.p[k], emitted_name(s, base, s->o.emit.p[k]));
     if (only && !s->o.out.n)
         add(s, &all, only, str_fmt(s->ctx, "%s.%s", base, only));
     if (!all.n && !s->status)
-        session_usage(s, "say where to: -o %s.so (or .o .a .s .ll .bc .h)", base);
+        session_usage(s, "say where to: -o %s.so (or .o .a .s .ll .bc .h .py .dot)", base);
     return all;
 }
 
@@ -74,7 +81,7 @@ static const char *header_beside(Session *s, const Outputs *all, const char *pat
 typedef struct Texts {
     const LoopModule *m;
     CodegenOptions o;
-    const char *base, *header, *manifest;
+    const char *base, *header, *manifest, *python, *dot;
 } Texts;
 
 static bool write_text(Session *s, const Texts *t, EmitKind kind, const char *path) {
@@ -102,6 +109,10 @@ static bool write_output(Session *s, Texts *t, Output out) {
         return write_archive(s, t, out.path);
     if (strcmp(out.kind, "h") == 0)
         return session_write(s, out.path, t->header, strlen(t->header));
+    if (strcmp(out.kind, "py") == 0)
+        return session_write(s, out.path, t->python, strlen(t->python));
+    if (strcmp(out.kind, "dot") == 0)
+        return session_write(s, out.path, t->dot, strlen(t->dot));
     if (strcmp(out.kind, "manifest") == 0)
         return session_write(s, out.path, t->manifest, strlen(t->manifest));
     return write_text(s, t, strcmp(out.kind, "o") == 0 ? EMIT_OBJECT : strcmp(out.kind, "s") == 0 ? EMIT_ASM : strcmp(out.kind, "ll") == 0 ? EMIT_LLVM : EMIT_BITCODE,
@@ -150,21 +161,41 @@ static bool write_deps(Session *s, const Outputs *all) {
     return session_write(s, path ? path : str_fmt(s->ctx, "%.*s.d", stem, first), sb.text, sb.len);
 }
 
+static bool wants(const Outputs *all, const char *kind) {
+    for (int k = 0; k < all->n; k++)
+        if (strcmp(all->p[k].kind, kind) == 0)
+            return true;
+    return false;
+}
+
+/* The graph as lowered: passes rewrite the module, so it is drawn before them. */
+static const char *draw_graph(Session *s, const char *path) {
+    AstFile *file = session_parse(s, path);
+    Module *m = file ? session_lower(s, file, NULL) : NULL;
+    StrBuf sb = sb_new(s->arena);
+    if (!m)
+        return NULL;
+    graph_dot(&sb, m);
+    return sb.text;
+}
+
 void command_compile(Session *s) {
     const char *path = s->args.p[0], *base = session_base(s, path);
     if (s->args.n > 1)
         session_usage(s, "one source file at a time: what is `%s`?", s->args.p[1]);
     Outputs all = outputs_of(s, base);
-    LoopModule *m = s->status ? NULL : session_compile(s, path, NULL);
+    const char *dot = !s->status && wants(&all, "dot") ? draw_graph(s, path) : NULL;
+    LoopModule *m = s->status || diag_any_error(s->ctx) ? NULL : session_compile(s, path, NULL);
     if (!m)
         return;
     char sha[65];
     const SourceFile *source = &s->ctx->files[1];
     sha256_hex(source->text, source->len, sha);
     loop_assign_offsets(m);
-    Texts t = {.m = m, .o = session_codegen(s), .base = base};
+    Texts t = {.m = m, .o = session_codegen(s), .base = base, .dot = dot};
     t.header = codegen_header(s->ctx, s->arena, m, base, sha);
     t.manifest = codegen_manifest(s->ctx, s->arena, m, base, sha);
+    t.python = codegen_python(s->ctx, s->arena, m, base, sha);
     t.o.base = base;
     t.o.manifest = t.manifest;
     for (int k = 0; k < all.n; k++) {

@@ -201,7 +201,7 @@ static void man(Session *s, StrBuf *o) {
               ".SH NAME\ncnnc \\- compiles statistical and neural models, training step included\n"
               ".SH SYNOPSIS\n.B cnnc\n.I FILE.cnn\n.B \\-o\n.I OUT\n.br\n.B cnnc\n.I VERB ...\n"
               ".SH DESCRIPTION\nA .cnn file holds functions, models and estimators.\n"
-              "Without a verb it is compiled; the suffix of\n.I OUT\nsays to what: .so .o .a .s .ll .bc .h.\n"
+              "Without a verb it is compiled; the suffix of\n.I OUT\nsays to what: .so .o .a .s .ll .bc .h .py .dot.\n"
               ".SH VERBS\n");
     for (int k = 0; k < m; k++) {
         sb_printf(o, ".TP\n.B %s\n.I ", c[k].verb);

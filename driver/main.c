@@ -25,7 +25,7 @@ void command_help(Session *s, const Command *c) {
     if (c) {
         sb_printf(o, "usage: cnnc %s %s\n  %s\n\noptions:\n", c->verb, c->arguments, c->help);
     } else {
-        sb_put(o, "usage: cnnc FILE.cnn -o OUT       compile: OUT is .so .o .a .s .ll .bc or .h\n"
+        sb_put(o, "usage: cnnc FILE.cnn -o OUT       compile: OUT is .so .o .a .s .ll .bc .h .py or .dot\n"
                   "       cnnc VERB ...\n\nverbs:\n");
         for (int k = 0; k < N_COMMANDS; k++)
             sb_printf(o, "  %-10s %-42s %s\n", commands[k].verb, commands[k].arguments, commands[k].help);

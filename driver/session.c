@@ -282,7 +282,7 @@ Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *
     return s->status ? NULL : m;
 }
 
-static const Target *target_of(Session *s) {
+static const Target *row_of_target(Session *s) {
     const char *cpu = s->o.mcpu ? s->o.mcpu : s->o.march;
     if (s->o.target) {
         const Target *t = target_named(s->o.target);
@@ -297,6 +297,33 @@ static const Target *target_of(Session *s) {
         return t;
     }
     return codegen_host(s->ctx);
+}
+
+/* "+vaes,-gfni": each with its sign. */
+static bool are_features(const char *text) {
+    for (;; text++) {
+        size_t n = strcspn(text, ",");
+        if (n < 2 || (*text != '+' && *text != '-'))
+            return false;
+        text += n;
+        if (!*text)
+            return true;
+    }
+}
+
+/* -mattr changes what LLVM may use, not what the passes plan for. */
+static const Target *target_of(Session *s) {
+    const Target *row = row_of_target(s);
+    if (!row || !s->o.mattr)
+        return row;
+    if (!are_features(s->o.mattr)) {
+        session_usage(s, "-mattr is a list of features, each with its sign: -mattr=+vaes,-gfni");
+        return row;
+    }
+    Target *t = ARENA_NEW(s->arena, Target);
+    *t = *row;
+    t->features = row->features && *row->features ? str_fmt(s->ctx, "%s,%s", row->features, s->o.mattr) : s->o.mattr;
+    return t;
 }
 
 void session_skip(Session *s, const AbiEntryKind *kinds, int n) {

@@ -167,6 +167,7 @@ void graph_splice(Module *m, Func *dst, const Func *src, const Val *args,
  * line and column; NULL then. */
 void graph_print(StrBuf *sb, const Module *m);
 void graph_print_func(StrBuf *sb, const Module *m, const Func *f);
+void graph_dot(StrBuf *sb, const Module *m); /* a drawing, for Graphviz */
 Module *graph_read(Ctx *ctx, Arena *arena, uint32_t file);
 
 /* graph_verify.c: the first broken invariant as text, or NULL. */

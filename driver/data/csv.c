@@ -244,8 +244,6 @@ static void cell(Csv *c, Cells *out, const Field *f, const char *column, uint32_
     if (missing && (!c->s->o.na || strcmp(c->s->o.na, "drop") != 0))
         bad(c, line, "column `%s` holds %s: a missing value (`--na=drop` leaves such rows out)",
             column, f->len ? str_fmt(c->s->ctx, "`%s`", text_of(c, f)) : "nothing");
-    else if (number && isinf(v))
-        bad(c, line, "column `%s` holds `%.40s`: it is no finite number", column, text_of(c, f));
     out->any_text |= !number && !missing;
     if (out->keep_texts)
         vec_push(c->s->arena, &out->texts, missing ? NULL : text_of(c, f));
