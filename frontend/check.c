@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "frontend/lower.h"
+#include "ir/dist.h"
 
 bool check_is_broken(const Elab *e, const Item *item) {
     for (int i = 0; i < e->broken.n; i++)
@@ -256,6 +257,15 @@ static void check_return(Elab *e, const Item *item) {
 }
 
 /* A name is bound once in a block. */
+/* `x = Normal(..)`, and an optimizer's `p = p - ..`: another sign was meant. */
+static void help_rebound(Elab *e, Diag *d, const Item *item, const Stmt *s) {
+    const Expr *x = s->value;
+    if (x && x->kind == EXPR_CALL && x->path.n == 1 && dist_named(x->path.names[0].text))
+        diag_help(e->ctx, d, "a distribution is stated by `~`: `%s ~ %s(...)`", s->name.text, x->path.names[0].text);
+    else if (item->kind == ITEM_OPTIMIZER || item->kind == ITEM_MODEL)
+        diag_help(e->ctx, d, item->kind == ITEM_OPTIMIZER ? "an update is `%s := ...`" : "take another name; a state is updated by `:=`", s->name.text);
+}
+
 static void check_bindings(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_body; i++) {
         const Stmt *s = item->body[i];
@@ -280,6 +290,7 @@ static void check_bindings(Elab *e, const Item *item) {
         Diag *d = elab_error(e, "E0405", s->name.span, "the name `%s` has a value here already",
                              s->name.text);
         diag_note(e->ctx, d, first, "it got it here");
+        help_rebound(e, d, item, s);
         mark_broken(e, item);
     }
 }

@@ -396,6 +396,8 @@ static Value call_item(Elab *e, const Expr *x, const Item *item, Lib *lib) {
 static Value unknown_function(Elab *e, const Expr *x) {
     Str name = x->path.names[x->path.n - 1].text;
     if (x->path.n == 1 && e->frame && elab_lookup(e->frame, name)) {
+        if (elab_lookup(e->frame, name)->v.kind == V_ERROR)
+            return value_error();
         elab_error(e, "E0416", x->path.span, "`%s` is a value, and a function is needed here",
                    name);
         return value_error();

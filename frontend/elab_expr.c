@@ -27,9 +27,11 @@ bool elab_dim_value(Elab *e, const Expr *x, Value *out) {
     if (out->kind == V_ERROR)
         return false;
     if (out->kind != V_DIM) {
-        elab_error(e, "E0326", x->span,
-                   "an int known when compiling is needed here, and this is %s",
-                   value_what(e, out));
+        Diag *d = elab_error(e, "E0326", x->span,
+                             "an int known when compiling is needed here, and this is %s",
+                             value_what(e, out));
+        if (x->kind == EXPR_BINARY && x->op == OP_DIV)
+            diag_help(e->ctx, d, "`/` divides reals: write `//`");
         return false;
     }
     if (node_dim_open(e, out->dim)) {

@@ -154,6 +154,9 @@ static bool leaves_axis(Elab *e, Dim d, Dim n, Span at) {
     Diag *g = elab_error(e, "E0314", at, "the subscript %s leaves an axis of %s",
                          dim_text(e->ctx, d), dim_text(e->ctx, n));
     int64_t k;
+    int64_t extent;
+    if (dim_is_const(d, &k) && dim_is_const(n, &extent) && k == extent)
+        diag_help(e->ctx, g, "subscripts count from 0: the last is %lld", (long long)(extent - 1));
     if (dim_is_const(d, &k) && k < 0)
         diag_help(e->ctx, g, "subscripts count from 0: from the end it is [%s]",
                   dim_text(e->ctx, dim_addk(e->ctx, n, k)));

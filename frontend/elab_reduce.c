@@ -243,8 +243,9 @@ static Value reduce_call(Elab *e, const Expr *x, int which) {
     }
     for (int i = 1; i < x->n_args; i++)
         if (!x->args[i].name.text) {
-            elab_error(e, "E0408", x->args[i].span,
-                       "`%s` reduces one tensor: say `over = N` or `axis = 1`", reductions[which]);
+            Diag *d = elab_error(e, "E0408", x->args[i].span,
+                                 "`%s` reduces one tensor: say `over = N` or `axis = 1`", reductions[which]);
+            diag_help(e->ctx, d, "of several values it is `%s([a, b])`", reductions[which]);
             return value_error();
         }
     if (!elab_args(e, x, names, 1, args))

@@ -272,6 +272,8 @@ static Value kind_error(Elab *e, const Value *v, const Declared *d, Span at, con
                                         "positive", "interval", "simplex", "ordered", "cholesky"};
     Diag *g = elab_error(e, "E0340", at, "%s is declared %s, and this is %s", what, names[d->kind],
                          value_what(e, v));
+    if (v->kind == V_DIST)
+        diag_help(e->ctx, g, "a distribution is a statement of its own: `NAME ~ %s(...)`", v->dist->name);
     if (v->kind == V_NODE && dtype_is_real(v->node->dt) && d->kind == KIND_INT)
         diag_help(e->ctx, g, "nothing narrows: a real does not become an int");
     return value_error();

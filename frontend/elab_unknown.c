@@ -140,6 +140,8 @@ static void unknown_dotted(Elab *e, Diag *d, const Path *path, bool first_is_val
                       first, last);
         else
             diag_help(e->ctx, d, "functions need no prefix: `%s(...)`", last);
+    } else if (is_known_function(e, first)) {
+        diag_help(e->ctx, d, "a model or def is called by its own name: `%s(...)`", first);
     } else {
         Names all = functions_here(e);
         suggest(e, d, FOREIGN_FUNCTION, last, &all);
@@ -193,6 +195,17 @@ static void unknown_path(Elab *e, const Path *path, Span at) {
         diag_help(e->ctx, d, "values have no fields; `%s.` would name an import or a bound model", first);
 }
 
+/* The statement of the block around that binds the name. */
+static const Stmt *bound_later(Elab *e, Str name) {
+    const Item *item = e->frame ? e->frame->item : NULL;
+    for (int i = 0; item && i < item->n_body; i++) {
+        const Stmt *s = item->body[i];
+        if (s->name.text == name && s->kind != STMT_TILDE && s->kind != STMT_UPDATE && s->kind != STMT_REPORT && s->kind != STMT_USING)
+            return s;
+    }
+    return NULL;
+}
+
 void elab_unknown_value(Elab *e, const Path *path, Span at, const char *const *known, int n) {
     if (elab_may_be_imported(e, path))
         return;
@@ -202,6 +215,11 @@ void elab_unknown_value(Elab *e, const Path *path, Span at, const char *const *k
     }
     Str name = path->names[0].text;
     Diag *d = elab_error(e, "E0401", at, "unknown value `%s`", name);
+    const Stmt *later = bound_later(e, name);
+    if (later) {
+        diag_help(e->ctx, d, "it gets its value in line %u: move that line up", later->span.line);
+        return;
+    }
     Names all = values_here(e);
     for (int i = 0; i < n; i++)
         vec_push(e->arena, &all, known[i]);

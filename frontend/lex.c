@@ -241,7 +241,7 @@ static TokKind read_punctuation(const Lexer *lx, size_t *n) {
 static const char *advice_for(uint32_t c, char next) {
     switch (c) {
     case ';':
-        return "statements need no separator: delete all of them";
+        return "statements need no separator: delete all of them; elements and arguments have commas between them";
     case '!':
         return "write `not`";
     case '&':
@@ -275,6 +275,14 @@ static const char *advice_for(uint32_t c, char next) {
     case 0x2018:
     case 0x2019:
         return "write `'`";
+    case 0xb2:
+        return "write `^2`";
+    case 0xb3:
+        return "write `^3`";
+    case 0x3c0:
+        return "write `pi`";
+    case '?':
+        return "a choice is `if c then a else b`";
     case 0xa0:
         return "this is a no-break space: write a blank";
     default:
@@ -284,6 +292,7 @@ static const char *advice_for(uint32_t c, char next) {
 
 /* Who writes one `;` writes many: one message a file is enough. */
 static bool seen_before(Lexer *lx, uint32_t c) {
+    c = c == 0x201d ? 0x201c : c == 0x2019 ? 0x2018 : c; /* quotes come in pairs */
     for (int i = 0; i < lx->n_seen; i++)
         if (lx->seen[i] == c)
             return true;

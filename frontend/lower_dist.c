@@ -175,10 +175,16 @@ static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
     DistSupport s = d->def->support;
     bool real = dtype_is_real(x->dt);
     bool ok = s < SUPPORT_BOOL ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
-    if (!ok)
-        elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
+    if (!ok) {
+        Diag *g = elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
                    s == SUPPORT_BOOL ? "bool" : "int or index",
                    value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
+        diag_help(e->ctx, g, "declare it `data NAME: %s%s`, or take another distribution",
+                  s == SUPPORT_BOOL                ? "bool"
+                  : d->def->vectors[d->form] ? "index(K)"
+                                                   : "int",
+                  x->rank ? axes_names(e, x->axes, x->rank) : "");
+    }
     return ok;
 }
 

@@ -47,6 +47,8 @@ void parse_expect(Parser *p, TokKind k, const char *context) {
 
 /* `f(float x)`, `f(x real)`, `[1 2]`, `(a, b c)` */
 static const char *hint_in_brackets(const Parser *p, uint32_t open) {
+    if (is_kind(p, TOK_FOR) && p->t->tok[open].kind == TOK_LBRACKET)
+        return "a tensor is built by `for i < N => 2 * x[i]`, without brackets";
     const char *found = parse_hint_found(p, p->at);
     TokKind before = p->at ? (TokKind)p->t->tok[p->at - 1].kind : TOK_EOF;
     bool named = open && p->t->tok[open - 1].kind == TOK_NAME;
@@ -246,7 +248,8 @@ static void parse_typed_value(Parser *p, Stmt *s, bool need_type, bool need_valu
     if (parse_accept(p, TOK_ASSIGN))
         s->value = parse_expr(p);
     else if (need_value)
-        parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", s->name.text), NULL);
+        parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", s->name.text),
+                       s->kind == STMT_STATE ? "a state begins with a value: write `= 0` behind its type" : NULL);
     else
         s->op = (Span){0};
 }
@@ -281,7 +284,9 @@ static void parse_keyword_stmt(Parser *p, Stmt *s) {
     case STMT_REPORT:
         s->name = parse_name(p, "the name of a report");
         s->op = here(p);
-        parse_expect(p, TOK_ASSIGN, "after the name of a report");
+        if (!is_kind(p, TOK_ASSIGN))
+            parse_expected(p, "`=` after the name of a report", "give the metric a name: `report NAME = ...`");
+        parse_skip(p);
         s->value = parse_expr(p);
         return;
     default:
@@ -408,6 +413,8 @@ void parse_block(Parser *p, Item *it) {
                                      "this block has no closing `}`");
                 diag_label(p->ctx, d, here(p), "expected `}` before %s",
                            tok_describe(p->ctx, p->t, p->at));
+                if (!is_kind(p, TOK_EOF) && p->t->tok[p->at].col > 1)
+                    diag_help(p->ctx, d, "definitions do not nest: close the block before this one, or move it out");
             }
             parse_unwind(p);
         }

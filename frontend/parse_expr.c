@@ -459,9 +459,13 @@ static Expr *parse_if(Parser *p) {
     Expr *e = new_expr(p, EXPR_IF, here(p), here(p));
     parse_skip(p);
     e->x = parse_expr(p);
-    parse_expect(p, TOK_THEN, "after the condition of an `if`");
+    if (!is_kind(p, TOK_THEN))
+        parse_expected(p, "`then` after the condition of an `if`", parse_hint_found(p, p->at) ? NULL : "a choice is `if c then a else b`");
+    parse_skip(p);
     e->y = parse_expr(p);
-    parse_expect(p, TOK_ELSE, "and a value: an `if` has both");
+    if (!is_kind(p, TOK_ELSE))
+        parse_expected(p, "`else` and a value: an `if` has both", parse_hint_found(p, p->at) ? NULL : "a choice is `if c then a else b`");
+    parse_skip(p);
     e->z = parse_expr(p);
     e->span = parse_join(e->span, e->z->span);
     above(p, e, e->x);
@@ -476,13 +480,19 @@ static Expr *parse_for(Parser *p) {
     Expr *e = new_expr(p, EXPR_FOR, here(p), here(p));
     do {
         parse_skip(p); /* `for`, then each comma */
+        if (is_kind(p, TOK_INT))
+            parse_expected(p, "the name of an index", "an index runs from 0 to the bound less 1: `for i < N => x[i + 1]`");
         Index ix = {.name = parse_name(p, "the name of an index")};
+        if (is_kind(p, TOK_NAME) && parse_is_word(p, p->at, "in"))
+            parse_expected(p, "`<` and the bound of the index", "an index runs from 0: `for i < N => x[i]`");
         parse_expect(p, TOK_LT, "and the bound of the index");
         ix.bound = parse_sum(p);
         above(p, e, ix.bound);
         vec_push(&p->ctx->perm, &v, ix);
     } while (is_kind(p, TOK_COMMA));
-    parse_expect(p, TOK_FATARROW, "after the indices of a `for`");
+    if (!is_kind(p, TOK_FATARROW))
+        parse_expected(p, "`=>` after the indices of a `for`", "write `=>` between the indices and the element: `for i < N => x[i]`");
+    parse_skip(p);
     e->indices = v.p;
     e->n_indices = v.n;
     e->x = parse_expr(p);

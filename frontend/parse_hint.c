@@ -32,6 +32,10 @@ static const char *hint_of_operator(const Parser *p, uint32_t i) {
         return "write `x + 1`, under a new name";
     if (i && at(p, i - 1) == TOK_DOT && (is_arithmetic(k) || k == TOK_LPAREN))
         return "operators and functions of scalars are elementwise already: leave the `.` out";
+    if (i && pair(p, i - 1, TOK_LT, TOK_GT))
+        return "unequal is `!=`";
+    if (i && pair(p, i - 1, TOK_EQ, TOK_ASSIGN))
+        return "equal is `==`";
     if (k == TOK_COLON && i && at(p, i - 1) == TOK_COLON)
         return "a slice has no step: `for i < N // 2 => x[2*i]`";
     if (k == TOK_LT && pair(p, i, TOK_LT, TOK_MINUS))
@@ -98,6 +102,8 @@ static const char *hint_after_value(const Parser *p, uint32_t i) {
     case TOK_RPAREN:
     case TOK_RBRACKET:
         return "this bracket closes nothing: delete it";
+    case TOK_TILDE:
+        return "a prior is a statement of its own, on the next line: `NAME ~ Normal(0, 1)`";
     default:
         return NULL;
     }
@@ -116,6 +122,8 @@ static const char *hint_after_name(const Parser *p, uint32_t i) {
         return hint_of_operator(p, i + 2);
     if (next == TOK_LPAREN)
         return "a value without a name has no effect: bind it, `NAME = f(...)`, or `return` it";
+    if (is_arithmetic(next))
+        return "a value alone has no effect: `return` it, or bind it, `NAME = ...`";
     return "after a name stands `=`, `:`, `:=` or `~`";
 }
 
@@ -135,6 +143,8 @@ const char *parse_hint_statement(const Parser *p, uint32_t i) {
 const char *parse_hint_item(const Parser *p, uint32_t i) {
     const char *own = hint_of_operator(p, i);
     TokKind k = at(p, i);
+    if (k == TOK_PERCENT)
+        return "a comment begins with `#`";
     if (own || (k != TOK_NAME && !tok_is_reserved(k)))
         return own;
     own = foreign_help(FOREIGN_ITEM, tok_text(p->ctx, p->t, i));
@@ -153,8 +163,15 @@ const char *parse_hint_rest(const Parser *p, uint32_t i) {
 
 const char *parse_hint_found(const Parser *p, uint32_t i) {
     const char *own = hint_of_operator(p, i);
+    TokKind before = i ? at(p, i - 1) : TOK_EOF;
     if (own)
         return own;
+    if (before == TOK_MINIMIZE && (at(p, i) == TOK_ASSIGN || at(p, i) == TOK_TILDE))
+        return "no sign stands between: `minimize mean((x - mu)^2)`";
+    if (at(p, i) == TOK_LBRACE && before == TOK_ASSIGN)
+        return "a block follows the head without `=`: `def f(x: real) -> real { ... }`";
+    if (at(p, i) == TOK_STRING)
+        return "a name has no quotes";
     if (at(p, i) == TOK_NAME && parse_is_word(p, i, "elif"))
         return "write `else if`";
     if (at(p, i) == TOK_NAME && parse_is_word(p, i, "elseif"))

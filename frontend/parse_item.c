@@ -51,17 +51,22 @@ static const char *body_help(const Parser *p, const Item *it) {
     bool def = it->kind == ITEM_DEF;
     switch (kind(p)) {
     case TOK_COLON:
+        if (it->has_formals && !it->type && (kind_at(p, 1) == TOK_LBRACKET || (kind_at(p, 1) == TOK_NAME && kind_at(p, 2) == TOK_ASSIGN)))
+            return "the type of the result stands after `->`";
         return def ? "a body is `= VALUE`, or statements in braces: `{ ... return VALUE }`"
                    : "a block stands in braces: `{ ... }`";
     case TOK_ASSIGN:
         return "only a def has a body without braces: `{ return VALUE }`";
+    case TOK_FATARROW:
+        return def ? "a body is `= VALUE`: `def f(x: real) = x + 1`" : NULL;
     case TOK_LPAREN:
         return "dims stand in brackets: `NAME[N](x: [N])`";
     case TOK_NAME:
     case TOK_LBRACKET:
         return it->has_formals && !it->type && !p->t->tok[p->at].first
                    ? "the type of the result stands after `->`"
-                   : NULL;
+               : def && it->type && !p->t->tok[p->at].first ? "a body is `= VALUE`: write `=` before it"
+                                                            : NULL;
     default:
         return NULL;
     }
@@ -116,7 +121,12 @@ static void parse_const(Parser *p, Item *it) {
     it->name = parse_name(p, "the name of a const");
     if (parse_accept(p, TOK_COLON))
         it->type = parse_type(p);
-    parse_expect(p, TOK_ASSIGN, str_fmt(p->ctx, "and the value of `%s`", it->name.text));
+    if (!is_kind(p, TOK_ASSIGN))
+        parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", it->name.text),
+                       is_kind(p, TOK_NAME) && !p->t->tok[p->at].first
+                           ? str_fmt(p->ctx, "a type stands after the name: `const %s: %s = ...`", tok_text(p->ctx, p->t, p->at), it->name.text)
+                           : NULL);
+    parse_skip(p);
     it->value = parse_expr(p);
 }
 
