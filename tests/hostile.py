@@ -45,7 +45,7 @@ program("an extent below 0", "def f(x: [-3]) -> real = sum(x)", r"-3|at least|ne
 program("2^42 elements", F + "sum(fill([2097152, 2097152], x))", r"2\^40")
 program("repeated doubling", F.replace("= ", "") + "{\n" + "  a0 = x\n" + "".join(f"  a{k + 1} = a{k} + a{k}\n" for k in range(60)) + "  return a60\n}\n", r".", rc=0, messages=0)
 program("repeated doubling of calls", "".join(f"def f{k + 1}(x: real) -> real = f{k}(x) + f{k}(2 * x)\n" for k in range(40)).replace("f0(x)", "x").replace("f0(2 * x)", "x"),
-        r"too (many|large)|deep|nodes|instructions")
+        r"more than 100,000 operations")
 program("a list of 2^18 numbers", "const a = [" + ",".join(["1"] * (1 << 18)) + "]\ndef f(x: real) -> real = x * a[0]\n", r".", rc=(0, 1), messages=None)
 program("lists within lists", F + "[" * 200 + "x" + "]" * 200, r"axes|rank|nested|real")
 program("9 axes", "def f(x: [1,1,1,1,1,1,1,1,1]) -> real = sum(x)", r"8 axes|at most 8|axes")
