@@ -17,6 +17,10 @@ typedef struct CodegenOptions {
 } CodegenOptions;
 
 /* The machine cnnc runs on; its triple; the version of LLVM. */
+/* Code of this process will run once: LLVM leaves out loop strength reduction, a third of its time on bodies with many symbolic
+ * dims. Kernels of convolutions lose a few percent by it, results are the same to the last bit. LLVM's switch is the process's:
+ * a program calls it before it compiles, a library does not. */
+void codegen_for_one_run(void);
 const Target *codegen_host(Ctx *ctx);
 const char *codegen_triple(Ctx *ctx);
 const char *codegen_version(Ctx *ctx);

@@ -6,6 +6,7 @@
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitWriter.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 
 #include "base/diag.h"
@@ -22,6 +23,16 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
     LLVMInitialize##name##AsmPrinter();
 
 static void initialize(void) { BACK_ENDS(INITIALIZE) }
+
+static void without_lsr(void) {
+    const char *const args[] = {"cnnc", "-disable-lsr"};
+    LLVMParseCommandLineOptions(2, args, NULL);
+}
+
+void codegen_for_one_run(void) {
+    static pthread_once_t switched = PTHREAD_ONCE_INIT;
+    pthread_once(&switched, without_lsr);
+}
 
 static const Span nowhere = {0};
 

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "codegen/codegen.h"
 #include "driver/fit.h"
 
 static volatile int stop_flag;
@@ -91,6 +92,13 @@ bool fit_open_item(Session *s, Fit *f, const AstFile *file, const LowerOptions *
     return f->block != NULL;
 }
 
+static bool is_trained(const Item *estimator) {
+    for (int k = 0; k < estimator->n_body; k++)
+        if (estimator->body[k]->kind == STMT_USING)
+            return true;
+    return false;
+}
+
 bool fit_open(Session *s, Fit *f, const volatile int *stop) {
     *f = (Fit){0};
     if (s->args.n < 2) {
@@ -100,6 +108,8 @@ bool fit_open(Session *s, Fit *f, const volatile int *stop) {
     AstFile *file = session_parse(s, s->args.p[1]);
     const char *name = file ? estimator_of(s, file) : NULL;
     LowerOptions o = session_lower_options(s, name);
+    if (name && !is_trained(item_of(file, name)))
+        codegen_for_one_run();
     return name && fit_open_item(s, f, file, &o, stop);
 }
 

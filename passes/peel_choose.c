@@ -4,13 +4,13 @@
  * output that stands alone on one axis of everything with rows that they touch, so that each row is
  * computed on its own; and what is left for a row must be large too, with two more axes of unknown
  * extent. Then cells decide. A loop over K reads what has no axis K again for each k: a row must do
- * 16 products or more for each cell of that. A loop over slices of 16 of N reads what has no axis N
+ * 16 products or more for each cell of that (and 8 for each cell that has an axis K). A loop over slices of 16 of N reads what has no axis N
  * again for each slice, and reads and writes sums over N. (Unknown extents count as 64.) Components
  * of a mixture are peeled: parameters K*D*D and points N*D, so slices of points would move
  * N/16*K*D*D, components K*N*D. */
 #include "passes/peel_priv.h"
 
-enum { UNKNOWN = 64, SLICE = 16, LARGE_AXES = 2, MOST_APART = 16, LEAST_REUSE = 16 };
+enum { UNKNOWN = 64, SLICE = 16, LARGE_AXES = 2, MOST_APART = 16, LEAST_REUSE = 16, LEAST_DENSE = 8 };
 
 static double size_of(Dim d) {
     int64_t k;
@@ -196,6 +196,20 @@ static double work_of(const Peel *p) {
     return work;
 }
 
+/* What has a row's axis goes through memory once for every contraction: each cell of it must take some products. */
+static bool is_dense(const Peel *p) {
+    double cells = 0;
+    for (int k = 0; k < p->f->insts.n; k++) {
+        const Inst *i = p->f->insts.p[k];
+        if (!p->large[k])
+            continue;
+        cells += cells_of(graph_type(p->f, i->first));
+        for (int j = 0; j < i->n_args; j++)
+            cells += p->axis[i->args[j].id] >= 0 ? cells_of(graph_type(p->f, i->args[j])) : 0;
+    }
+    return cells * LEAST_DENSE <= work_of(p);
+}
+
 static bool leaves_much(const Peel *p, const Nest *n) {
     int axes = 0;
     for (int k = 0; k < n->n_box; k++)
@@ -262,7 +276,7 @@ bool peel_choose(Unit *u, const Func *f, Peel *out) {
         Type t = graph_type(f, f->params.p[k].val);
         DimSym s = t.rank ? dim_as_symbol(t.shape[0]) : NULL;
         Peel p = {.u = u, .f = f, .sym = s, .n = s ? t.shape[0] : NULL, .large = large};
-        if (!s || !all_fit(&p))
+        if (!s || !all_fit(&p) || !is_dense(&p))
             continue;
         double cells = moved(f, large, s, 1), sliced = least_sliced(&p);
         if (cells * LEAST_REUSE <= work_of(&p) && (best < 0 || cells < best) &&

@@ -224,7 +224,8 @@ const Val *lower_coalesce(Arena *arena, const Func *f, const BufId *bound) {
             continue;
         Val from = i->args[((const Nest *)i->attr)->init];
         const Inst *def = graph_def(f, from);
-        if (def && def->op == &op_nest && uses[from.id] == 1 && !bound[from.id].id)
+        bool alike = type_equal(graph_type(f, from), graph_type(f, i->first)); /* a post body may have widened it */
+        if (def && def->op == &op_nest && uses[from.id] == 1 && !bound[from.id].id && alike)
             same[from.id] = i->first;
     }
     if (f->entry && f->entry->kind == ENTRY_INIT)
