@@ -15,7 +15,7 @@ typedef struct ToLoops {
      * has a leading axis of groups), else NULL. */
     const Dim *group_of;
     Dim first; /* 0 in the slice that starts such a sum */
-    int64_t part; /* batches run this part of each group's slices alone (16: the first sixteenth); 0: all */
+    int64_t part; /* batches run this part of each group's slices alone (32: the first of 32 parts); 0: all */
     const struct RowFold *fold; /* of a fit's body whose rows are not kept, or NULL */
 } ToLoops;
 

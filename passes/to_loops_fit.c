@@ -14,7 +14,7 @@
 #include "passes/to_loops.h"
 
 enum {
-    PART = 16,       /* one row of so many is in the part */
+    PART = 32,       /* one row of so many is in the part */
     MANY = 1 << 15,  /* rows from which on this pays */
     EACH = 32 * PART /* rows, for each parameter: fewer in the part say too little */
 };
