@@ -24,6 +24,7 @@ for page in build/docs-run/*/; do # pictures that the commands of a page drew
         [ -f "$picture" ] && mkdir -p "$pages/$name" && cp "$picture" "$pages/$name/"
     done
 done
+cp docs/*.svg $pages/
 [ -d docs/images ] && cp -r docs/images $pages/
 
 reference() { # title, file, what `cnnc list` lists, introduction
