@@ -275,3 +275,17 @@ void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg) {
         loop_walk(&s->orelse, visit, arg);
     }
 }
+
+void loop_count_uses(const LoopBody *b, int *uses) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        for (int j = 0; j < s->n_args; j++)
+            uses[s->args[j].id]++;
+        for (int j = 0; j < s->n_carried; j++)
+            uses[s->init[j].id]++;
+        for (int j = 0; s->sub_vals && j < s->rank; j++)
+            uses[s->sub_vals[j].id]++;
+        loop_count_uses(&s->body, uses);
+        loop_count_uses(&s->orelse, uses);
+    }
+}

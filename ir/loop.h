@@ -208,6 +208,8 @@ void loop_end(LoopCursor *c, LoopStmt *s, LoopBody *outer, const LVal *yield);
 LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statement */
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
+/* Adds, by value id, how often statements of a body use a value. */
+void loop_count_uses(const LoopBody *b, int *uses);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 

@@ -82,14 +82,14 @@ static int split_of(Ctx *ctx, const NestOp *n, const uint64_t *mask, uint64_t *g
     return -1;
 }
 
-static bool factor_sum(Rewrite *r, NestOp *n) {
+static void factor_sum(Rewrite *r, NestOp *n) {
     Ctx *ctx = r->u->ctx;
     const Body *b = &n->nest.body;
     const uint64_t *mask = indices_of(r->u->arena, &n->nest);
     uint64_t gone;
     int f = split_of(ctx, n, mask, &gone);
     if (f < 0)
-        return false;
+        return;
     int part = b->insts[b->n - 1].args[f], other = b->insts[b->n - 1].args[1 - f];
     uint64_t kept = mask[part] & ~gone;
     Dim *map = ARENA_ARRAY(&ctx->perm, Dim, n->nest.n_box + 1);
@@ -112,24 +112,8 @@ static bool factor_sum(Rewrite *r, NestOp *n) {
     n->args = args;
     n->n_args++;
     *n = nestop_compact(ctx, n);
-    return true;
 }
 
-static void factor_func(Unit *u, Func *f) {
-    if (f->entry && f->entry->kind == ENTRY_INIT) /* it has no memory for more values */
-        return;
-    Rewrite r = rewrite_begin(u, f);
-    for (int k = 0; k < f->insts.n; k++) {
-        const Inst *i = f->insts.p[k];
-        if (i->op != &op_nest) {
-            rewrite_copy(&r, i);
-            continue;
-        }
-        NestOp n = rewrite_nestop(&r, i);
-        factor_sum(&r, &n);
-        r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
-    }
-    rewrite_end(&r);
-}
+static void factor_func(Unit *u, Func *f) { rewrite_nests(u, f, factor_sum); }
 
 void pass_factor(Unit *u) { each_func(u, factor_func); }

@@ -13,20 +13,6 @@ typedef struct Held {
     int depth;
 } Held;
 
-static void count_uses(const LoopBody *b, int *uses) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        for (int j = 0; j < s->n_args; j++)
-            uses[s->args[j].id]++;
-        for (int j = 0; j < s->n_carried; j++)
-            uses[s->init[j].id]++;
-        for (int j = 0; s->sub_vals && j < s->rank; j++)
-            uses[s->sub_vals[j].id]++;
-        count_uses(&s->body, uses);
-        count_uses(&s->orelse, uses);
-    }
-}
-
 static const LoopStmt *def_of(const Held *h, LVal x) { return h->defs[x.id]; }
 
 /* The scalar condition c of select(c, 0, load) whose load nothing else uses; id 0: another
@@ -164,7 +150,7 @@ void held_loads(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f) {
     Held h = {.ctx = ctx, .arena = arena, .scratch = &scratch, .m = m, .f = f};
     h.uses = ARENA_ARRAY(&scratch, int, f->vals.n + 1);
     h.defs = ARENA_ARRAY(&scratch, LoopStmt *, f->vals.n + 1);
-    count_uses(&f->body, h.uses);
+    loop_count_uses(&f->body, h.uses);
     visit(&h, &f->body);
     arena_free(&scratch);
 }

@@ -171,22 +171,11 @@ bool hoist_factors(Rewrite *r, NestOp *n) {
     return nest_is_contraction(r->u->ctx, &n->nest) && hoist_parts(r, n, true);
 }
 
+static void hoist_one(Rewrite *r, NestOp *n) { hoist_parts(r, n, false); }
+
 static void hoist_func(Unit *u, Func *f) {
-    if (f->entry && f->entry->kind == ENTRY_INIT) /* it has no memory for more values */
-        return;
-    Rewrite r = rewrite_begin(u, f);
-    for (int k = 0; k < f->insts.n; k++) {
-        const Inst *i = f->insts.p[k];
-        if (i->op != &op_nest) {
-            rewrite_copy(&r, i);
-            continue;
-        }
-        NestOp n = rewrite_nestop(&r, i);
-        hoist_parts(&r, &n, false);
-        r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
-    }
-    rewrite_end(&r);
-    drop_dead(u, graph_func(u->graph, f->id));
+    if (rewrite_nests(u, f, hoist_one))
+        drop_dead(u, graph_func(u->graph, f->id));
 }
 
 void pass_hoist(Unit *u) { each_func(u, hoist_func); }

@@ -36,6 +36,24 @@ void each_func(Unit *u, void (*fn)(Unit *u, Func *f)) {
             fn(u, u->graph->funcs.p[k]);
 }
 
+bool rewrite_nests(Unit *u, Func *f, void (*fn)(Rewrite *r, NestOp *n)) {
+    if (f->entry && f->entry->kind == ENTRY_INIT)
+        return false;
+    Rewrite r = rewrite_begin(u, f);
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        if (i->op != &op_nest) {
+            rewrite_copy(&r, i);
+            continue;
+        }
+        NestOp n = rewrite_nestop(&r, i);
+        fn(&r, &n);
+        r.map.to[i->first.id] = nestop_emit(r.m, r.to, &n);
+    }
+    rewrite_end(&r);
+    return true;
+}
+
 Dim nest_points(Ctx *ctx, const Nest *n) {
     Dim p = dim_const(ctx, 1);
     for (int k = 0; k < n->n_box; k++)

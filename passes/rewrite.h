@@ -27,6 +27,10 @@ void rewrite_end(Rewrite *r);
 /* Calls fn for every function of the graph module (bodies included). */
 void each_func(Unit *u, void (*fn)(Unit *u, Func *f));
 
+/* Rebuilds f with every nest as fn leaves it; fn may put values before it (factor, hoist). An init is left alone: it has no
+ * memory for more values. False: nothing was done. */
+bool rewrite_nests(Unit *u, Func *f, void (*fn)(Rewrite *r, NestOp *n));
+
 /* Drops instructions that no result and no effect needs (dce.c). */
 void drop_dead(Unit *u, Func *f);
 /* Computes equal pure instructions once (cse.c). */

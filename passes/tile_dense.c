@@ -90,16 +90,6 @@ static bool find_sparse(Dense *d) {
     return d->load || d->store;
 }
 
-static const TileLoop *loop_of(const Contraction *c, DimSym x) {
-    for (int k = 0; k < c->n_out; k++)
-        if (c->out[k].sym == x)
-            return &c->out[k];
-    for (int k = 0; k < c->n_red; k++)
-        if (c->red[k].sym == x)
-            return &c->red[k];
-    return NULL;
-}
-
 static double guess(const TileLoop *l) { return l->n > 0 ? (double)l->n : OFTEN; }
 
 /* The dense copy: an axis for every index of the access. id 0: no copy, or not worth it. */
@@ -122,7 +112,7 @@ static BufId dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, const T
                     return (BufId){0};
             continue;
         }
-        const TileLoop *l = loop_of(c, x);
+        const TileLoop *l = tile_loop_of(c, x);
         if (tile_axis(c, s, x, &coef) != a)
             return (BufId){0};
         loops[*rank] = l;
@@ -232,7 +222,7 @@ static bool dense_result(Dense *d) {
     LType type = {c->dt, 1};
     const LoopBuf *b = loop_bufp(c->f, s->buf);
     for (int a = 0; a < d->axis; a++) /* what lies outside is whole */
-        if (dim_as_symbol(s->subs[a]) == NULL || !loop_of(c, dim_as_symbol(s->subs[a])))
+        if (dim_as_symbol(s->subs[a]) == NULL || !tile_loop_of(c, dim_as_symbol(s->subs[a])))
             return false;
     if (d->axis + 2 != s->rank ||
         (d->init && (!n || !is_fill(d, d->cur.at->stmts.p[n - 1], s->buf, &value))))

@@ -265,3 +265,13 @@ bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s,
     leave_out_axes(c);
     return true;
 }
+
+const TileLoop *tile_loop_of(const Contraction *c, DimSym x) {
+    for (int k = 0; k < c->n_out; k++)
+        if (c->out[k].sym == x)
+            return &c->out[k];
+    for (int k = 0; k < c->n_red; k++)
+        if (c->red[k].sym == x)
+            return &c->red[k];
+    return NULL;
+}

@@ -6,22 +6,12 @@
  * one that is known where the packing stands is left out. Lanes past the end are 0. */
 #include "passes/tile_emit.h"
 
-static const TileLoop *loop_of(const Contraction *c, DimSym x) {
-    for (int k = 0; k < c->n_out; k++)
-        if (c->out[k].sym == x)
-            return &c->out[k];
-    for (int k = 0; k < c->n_red; k++)
-        if (c->red[k].sym == x)
-            return &c->red[k];
-    return NULL;
-}
-
 /* Are all indices of a subscript known? */
 static bool sub_known(const TileEmit *e, Dim sub, int place) {
     DimSym syms[32];
     int n = dim_symbols(sub, syms, 32);
     for (int k = 0; k < n && k < 32; k++)
-        if (loop_of(e->c, syms[k]) && !tile_known(e, syms[k], place))
+        if (tile_loop_of(e->c, syms[k]) && !tile_known(e, syms[k], place))
             return false;
     return n <= 32;
 }
@@ -60,7 +50,7 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
     p->by_block = outside || p->by_group;
     for (int a = 0; a < p->load->rank; a++) {
         DimSym x = tile_single(c, p->load->subs[a], &coef, &rest);
-        const TileLoop *l = x ? loop_of(c, x) : NULL;
+        const TileLoop *l = x ? tile_loop_of(c, x) : NULL;
         if (a == p->axis)
             continue;
         if (sub_known(e, p->load->subs[a], place)) {
@@ -84,7 +74,7 @@ static Dim block_base(const TileEmit *e, const Packed *p) {
 /* How many blocks are there room for? */
 static Dim block_room(const TileEmit *e, const Packed *p) {
     Ctx *ctx = e->c->ctx;
-    const TileLoop *l = loop_of(e->c, p->along);
+    const TileLoop *l = tile_loop_of(e->c, p->along);
     Dim n = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
     if (p->by_group)
         return dim_const(ctx, e->s->group);
@@ -176,7 +166,7 @@ static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
 static void turn_squares(Copy *y, int tail, Dim extent) {
     TileEmit *e = y->e;
     Ctx *ctx = e->c->ctx;
-    const TileLoop *l = loop_of(e->c, y->p->along);
+    const TileLoop *l = tile_loop_of(e->c, y->p->along);
     int lanes = e->s->lanes, width = y->p->width;
     bool whole = l->n > 0 && l->n % width == 0;
     Dim zero = dim_const(ctx, 0), left = dim_sub(ctx, l->hi, y->first);
@@ -202,7 +192,7 @@ static void turn_squares(Copy *y, int tail, Dim extent) {
 static void copy_lanes(Copy *y) {
     TileEmit *e = y->e;
     Ctx *ctx = e->c->ctx;
-    const TileLoop *l = loop_of(e->c, y->p->along);
+    const TileLoop *l = tile_loop_of(e->c, y->p->along);
     LoopBody *outer = e->cur.at;
     DimSym lane = tile_fresh(e, "lane"), past;
     Dim width = dim_const(ctx, y->p->width), zero = dim_const(ctx, 0);
@@ -239,7 +229,7 @@ static LoopStmt *open_blocks(Copy *y) {
 static void copy_vectors(Copy *y) {
     TileEmit *e = y->e;
     Ctx *ctx = e->c->ctx;
-    const TileLoop *l = loop_of(e->c, y->p->along);
+    const TileLoop *l = tile_loop_of(e->c, y->p->along);
     const LoopStmt *load = y->p->load;
     int lanes = e->s->lanes, width = y->p->width;
     bool whole = l->n > 0 && l->n % width == 0;
@@ -274,7 +264,7 @@ static void copy_axes(Copy *y, int axis) {
     Dim tail_extent;
     int tail = y->turned ? 0 : whole_tail(y, &tail_extent);
     if (tail && axis == load->rank - tail && squares_fit(y, tail_extent)) {
-        const TileLoop *l = loop_of(e->c, y->p->along);
+        const TileLoop *l = tile_loop_of(e->c, y->p->along);
         turn_squares(y, tail, tail_extent);
         if (l->n > 0 && l->n % y->p->width == 0)
             return;
@@ -341,7 +331,7 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     layout(e, p, place, of_b);
     make_buffer(e, p, place);
     Copy y = {.e = e, .p = p, .first = e->v0};
-    const TileLoop *l = loop_of(e->c, p->along);
+    const TileLoop *l = tile_loop_of(e->c, p->along);
     int64_t coef = 0;
     y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
     if (!p->by_block) {

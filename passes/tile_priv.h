@@ -38,6 +38,9 @@ typedef struct Contraction {
     int outside; /* an output that has few values and stays outside the tile, or -1 */
 } Contraction;
 
+/* The loop of an index, or NULL. */
+const TileLoop *tile_loop_of(const Contraction *c, DimSym x);
+
 /* False: s is no nest that can be tiled. */
 bool tile_match(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopStmt *s, Contraction *c);
 /* Does the index stand in the subscripts of an access? */

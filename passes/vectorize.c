@@ -196,20 +196,6 @@ static void visit(Vectorize *z, LoopBody *b, Around *around) {
 
 /* ---- what nothing uses any more: scalars of which only the splat is wanted */
 
-static void count_uses(const LoopBody *b, int *uses) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        for (int j = 0; j < s->n_args; j++)
-            uses[s->args[j].id]++;
-        for (int j = 0; j < s->n_carried; j++)
-            uses[s->init[j].id]++;
-        for (int j = 0; s->sub_vals && j < s->rank; j++)
-            uses[s->sub_vals[j].id]++;
-        count_uses(&s->body, uses);
-        count_uses(&s->orelse, uses);
-    }
-}
-
 static void sweep(LoopBody *b, int *uses) {
     int kept = b->stmts.n;
     for (int k = b->stmts.n - 1; k >= 0; k--) {
@@ -246,7 +232,7 @@ void pass_vectorize(Unit *u) {
         Arena scratch;
         arena_init(&scratch, u->ctx);
         int *uses = ARENA_ARRAY(&scratch, int, f->vals.n);
-        count_uses(&f->body, uses);
+        loop_count_uses(&f->body, uses);
         sweep(&f->body, uses);
         arena_free(&scratch);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
