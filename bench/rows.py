@@ -531,6 +531,8 @@ GROUPS = {"lenet step": lenet_step, "lenet inference": lenet_inference, "product
 
 
 def run(opt):
+    from nets import nets
+    GROUPS["nets"] = nets
     results, notes = [], []
     if not compiler():
         raise SystemExit("no cnnc: set CNNC, or build it (cmake --preset release && cmake --build --preset release)")

@@ -45,12 +45,13 @@ typedef struct Index {
     Expr *bound;
 } Index;
 
-/* NAME [ "(" args ")" ] [ shape ] | shape; a bare shape has kind.text NULL and means real. */
+/* NAME [ "(" args ")" ] [ shape ] | shape; shape = "[" [ "..." | expr ] { "," expr } "]"; a bare shape has kind.text NULL and means real. */
 typedef struct TypeExpr {
     Name kind;
     Arg *args;
     int n_args;
     bool has_shape;
+    bool rest; /* the shape begins with `...`: any axes before those in `shape` */
     Expr **shape;
     int rank;
     Span shape_span; /* with its brackets */

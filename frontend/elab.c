@@ -309,7 +309,7 @@ static Value const_value(Elab *e, Lib *lib, const Item *it) {
                             : value_real(d->value, it->name.span)
                 : elab_expr(e, it->value);
     if (it->type && v.kind != V_ERROR) {
-        Declared t = elab_type(e, it->type);
+        Declared t = elab_type_of(e, it->type, &v);
         v = t.bad ? value_error() : elab_convert(e, v, &t, it->value->span, "const");
     }
     e->frame = saved;

@@ -335,6 +335,8 @@ bool elab_dim_value(Elab *e, const Expr *x,
 /* The user's text of a dim with the facts put in, if that says more than its value; else NULL. */
 const char *elab_why(Elab *e, const Expr *x, Dim value);
 Declared elab_type(Elab *e, const TypeExpr *t);
+/* Of a declaration of v: `...` stands for the axes of v before the declared ones. */
+Declared elab_type_of(Elab *e, const TypeExpr *t, const Value *v);
 /* Dims of the definition that have no value yet and stand alone, or with a factor, in an axis of t
  * get theirs. */
 bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,

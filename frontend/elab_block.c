@@ -340,7 +340,7 @@ void elab_rebind(Elab *e, const Stmt *s, Binding *b) {
     e->frame->binding = s->name.text;
     Value v = elab_expr(e, s->value);
     if (s->type && v.kind != V_ERROR) {
-        Declared d = elab_type(e, s->type);
+        Declared d = elab_type_of(e, s->type, &v);
         v = elab_convert(e, v, &d, s->value->span, str_fmt(e->ctx, "`%s`", name));
     }
     e->frame->binding = saved;
@@ -359,7 +359,7 @@ static void stmt_bind(Elab *e, const Stmt *s) {
     fr->binding = s->name.text;
     Value v = elab_expr(e, s->value);
     if (s->type && v.kind != V_ERROR) {
-        Declared d = elab_type(e, s->type);
+        Declared d = elab_type_of(e, s->type, &v);
         v = elab_convert(e, v, &d, s->value->span, str_fmt(e->ctx, "`%s`", s->name.text));
     }
     if (v.kind == V_INIT || v.kind == V_DIST)

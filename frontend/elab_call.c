@@ -149,6 +149,19 @@ static bool body_differentiates(const Item *item, Str name) {
     return false;
 }
 
+/* The axes that `...` stands for get names of their own here, so that tensors of fewer axes match
+ * them by name (rule 4) where the caller's are numbers or twice the same. */
+static Value name_rest(Elab *e, const TypeExpr *t, const Node *n) {
+    Node *own = arena_dup(e->arena, n, sizeof *n);
+    own->axes = arena_dup(e->arena, n->axes, sizeof *n->axes * (size_t)(n->rank ? n->rank : 1));
+    for (int i = 0; i < n->rank - t->rank; i++) {
+        DimSym sym = dim_symbol_new(e->ctx, dim_text(e->ctx, n->axes[i].name), 1, false);
+        vec_push(e->arena, &e->frame->back, (DimBinding){sym, n->axes[i].name});
+        own->axes[i].name = dim_of(e->ctx, sym);
+    }
+    return value_node(own);
+}
+
 static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
     Declared d = {0};
     if (v.kind == V_ERROR)
@@ -163,12 +176,15 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
             return false;
         if (as.kind == V_NODE && (as.node->rank || !f->type->has_shape)) {
             bind_index(e, f->type, as.node->bound);
-            if (!elab_bind_axes(e, f->type, as.node->axes, as.node->rank, at, what))
+            if (f->type->rest)
+                as = name_rest(e, f->type, as.node);
+            int lead = f->type->rest && as.node->rank > f->type->rank ? as.node->rank - f->type->rank : 0;
+            if (!elab_bind_axes(e, f->type, as.node->axes + lead, as.node->rank - lead, at, what))
                 return false;
         }
         if (!axes_known(e, f->type, at))
             return false;
-        d = elab_type(e, f->type);
+        d = elab_type_of(e, f->type, &as);
         v = elab_convert(e, as.kind == V_NODE ? as : v, &d, at, what);
         if (v.kind == V_ERROR)
             return false;
@@ -262,7 +278,7 @@ Value elab_run(Elab *e, Frame *fr) {
     }
     Value v = fr->returned ? fr->result : value_error();
     if (item->type && v.kind != V_ERROR) {
-        Declared d = elab_type(e, item->type);
+        Declared d = elab_type_of(e, item->type, &v);
         v = elab_convert(e, v, &d, ret ? ret->value->span : item->name.span,
                          str_fmt(e->ctx, "the result of `%s`", item->name.text));
     }

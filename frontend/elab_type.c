@@ -119,9 +119,9 @@ static void note_dims(Elab *e, Diag *d, const Declared *t) {
 bool elab_bind_axes(Elab *e, const TypeExpr *t, const Axis *actual, int rank, Span at,
                     const char *what) {
     if (t->rank != rank) {
-        Diag *d = elab_error(e, "E0310", at, "%s needs %s, got %s", what,
+        Diag *d = elab_error(e, "E0310", at, "%s needs %s%s, got %s", what,
                              t->rank ? elab_count(e, t->rank, "axis", "axes") : "a scalar",
-                             rank ? axes_text(e, actual, rank) : "a scalar");
+                             t->rest ? " or more" : "", rank ? axes_text(e, actual, rank) : "a scalar");
         note_declared(e, d, t->span, what);
         if (t->rank == 0)
             diag_help(e->ctx, d, "apply it to each element: `for i < N => f(x[i])`");
@@ -226,16 +226,19 @@ static bool type_args(Elab *e, const TypeExpr *t, Declared *d) {
     return true;
 }
 
-Declared elab_type(Elab *e, const TypeExpr *t) {
-    Declared d = {.kind = KIND_REAL, .has_shape = t->has_shape, .rank = t->rank, .span = t->span};
-    if (t->rank > LANG_RANK) {
+/* The axes that `...` stands for come first: those of `lead`. */
+static Declared declared(Elab *e, const TypeExpr *t, const Axis *lead, int n_lead) {
+    Declared d = {.kind = KIND_REAL, .has_shape = t->has_shape, .rank = n_lead + t->rank, .span = t->span};
+    if (d.rank > LANG_RANK) {
         elab_error(e, "E0321", t->shape_span, "a tensor has at most %d axes", LANG_RANK);
         d.bad = true;
         return d;
     }
     d.bad = !type_kind(e, t, &d) || !type_args(e, t, &d);
+    for (int i = 0; i < n_lead && !d.bad; i++)
+        d.axes[i] = lead[i];
     for (int i = 0; i < t->rank && !d.bad; i++)
-        d.bad = !axis_of(e, t->shape[i], &d.axes[i]);
+        d.bad = !axis_of(e, t->shape[i], &d.axes[n_lead + i]);
     int least = d.kind == KIND_CHOLESKY                            ? 2
                 : d.kind == KIND_SIMPLEX || d.kind == KIND_ORDERED ? 1
                                                                    : 0;
@@ -245,6 +248,22 @@ Declared elab_type(Elab *e, const TypeExpr *t) {
         d.bad = true;
     }
     return d;
+}
+
+Declared elab_type(Elab *e, const TypeExpr *t) {
+    if (t->rest) {
+        elab_error(e, "E0345", t->shape_span, "`...` stands for axes of a value, and here is none");
+        return (Declared){.kind = KIND_REAL, .bad = true, .span = t->span};
+    }
+    return declared(e, t, NULL, 0);
+}
+
+Declared elab_type_of(Elab *e, const TypeExpr *t, const Value *v) {
+    if (!t->rest)
+        return elab_type(e, t);
+    const Node *n = v->kind == V_NODE ? v->node : NULL;
+    bool more = n && n->rank > t->rank;
+    return declared(e, t, more ? n->axes : NULL, more ? n->rank - t->rank : 0);
 }
 
 /* ---- values made to fit */
@@ -264,6 +283,9 @@ static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, con
                 diag_help(e->ctx, g, "%s", help);
             break;
         }
+    if (n->rank == 4 && d->rank == 2)
+        diag_help(e->ctx, g, "`flatten` makes rows of images: `x |> flatten |> dense(%s)`",
+                  dim_text(e->ctx, d->axes[1].value));
     return value_error();
 }
 

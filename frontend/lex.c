@@ -16,7 +16,7 @@ static const char *const kind_text[N_TOK_KINDS] = {
     [TOK_EXPECT] = "expect", [TOK_LPAREN] = "(",      [TOK_RPAREN] = ")",
     [TOK_LBRACKET] = "[",    [TOK_RBRACKET] = "]",    [TOK_LBRACE] = "{",
     [TOK_RBRACE] = "}",      [TOK_COMMA] = ",",       [TOK_COLON] = ":",
-    [TOK_DOT] = ".",         [TOK_QUOTE] = "'",       [TOK_TILDE] = "~",
+    [TOK_DOT] = ".",         [TOK_DOTS] = "...",     [TOK_QUOTE] = "'",       [TOK_TILDE] = "~",
     [TOK_ASSIGN] = "=",      [TOK_UPDATE] = ":=",     [TOK_ARROW] = "->",
     [TOK_FATARROW] = "=>",   [TOK_PIPE] = "|>",       [TOK_EQ] = "==",
     [TOK_NE] = "!=",         [TOK_LT] = "<",          [TOK_LE] = "<=",
@@ -222,10 +222,13 @@ static void read_string(Lexer *lx) {
     put_token(lx, closed ? TOK_STRING : TOK_BAD, bytes, chars);
 }
 
-/* Longest match; the kinds of two characters come first. */
+/* Longest match: the longer kinds come first. */
 static TokKind read_punctuation(const Lexer *lx, size_t *n) {
     static const uint8_t two[] = {TOK_UPDATE, TOK_ARROW, TOK_FATARROW, TOK_PIPE,  TOK_EQ,
                                   TOK_NE,     TOK_LE,    TOK_GE,       TOK_SLASH2};
+    *n = 3;
+    if (peek(lx, 0) == '.' && peek(lx, 1) == '.' && peek(lx, 2) == '.')
+        return TOK_DOTS;
     *n = 2;
     for (size_t i = 0; i < sizeof two; i++)
         if (peek(lx, 0) == kind_text[two[i]][0] && peek(lx, 1) == kind_text[two[i]][1])

@@ -39,6 +39,7 @@ typedef enum TokKind {
     TOK_COMMA,
     TOK_COLON,
     TOK_DOT,
+    TOK_DOTS,
     TOK_QUOTE,
     TOK_TILDE,
     TOK_ASSIGN,

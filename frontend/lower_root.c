@@ -63,7 +63,7 @@ Func *lower_begin(Elab *e, const Item *item, DType real, bool training) {
 bool lower_formals_known(const Item *item) {
     for (int i = 0; i < item->n_formals; i++) {
         const TypeExpr *t = item->formals[i].type;
-        if (!t)
+        if (!t || t->rest)
             return false;
         const char *kind = t->kind.text ? t->kind.text : "real";
         bool model = item->kind == ITEM_MODEL;

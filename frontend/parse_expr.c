@@ -143,14 +143,16 @@ void parse_subs(Parser *p, Sub **subs, int *n) {
     *n = v.n;
 }
 
-/* "[" [ expr { "," expr } ] "]" : a list, or a shape. */
-static void parse_list(Parser *p, Around inside, Expr ***items, int *n) {
+/* "[" [ expr { "," expr } ] "]" : a list, or a shape, which may begin with "..." (rest). */
+static void parse_list(Parser *p, Around inside, bool *rest, Expr ***items, int *n) {
     VEC(Expr *) v = {0};
     uint32_t open = p->at;
     Around around = p->around;
     p->around = inside;
     parse_skip(p);
-    if (!is_kind(p, TOK_RBRACKET)) {
+    if (rest)
+        *rest = parse_accept(p, TOK_DOTS);
+    if (rest && *rest ? parse_accept(p, TOK_COMMA) : !is_kind(p, TOK_RBRACKET)) {
         do {
             Expr *item = parse_expr(p);
             vec_push(&p->ctx->perm, &v, item);
@@ -223,7 +225,7 @@ static Expr *parse_primary(Parser *p) {
         return parse_parens(p);
     case TOK_LBRACKET: {
         Expr *e = new_expr(p, EXPR_LIST, here(p), here(p));
-        parse_list(p, AROUND_LIST, &e->items, &e->n_items);
+        parse_list(p, AROUND_LIST, NULL, &e->items, &e->n_items);
         e->close = last_span(p);
         e->span = parse_join(e->span, e->close);
         for (int i = 0; i < e->n_items; i++)
@@ -509,7 +511,8 @@ Expr *parse_expr(Parser *p) {
     return e;
 }
 
-/* type = NAME [ "(" args ")" ] [ shape ] | shape .  shape = "[" [ expr { "," expr } ] "]" . */
+/* type = NAME [ "(" args ")" ] [ shape ] | shape .
+   shape = "[" [ ( "..." | expr ) { "," expr } ] "]" . */
 TypeExpr *parse_type(Parser *p) {
     TypeExpr *t = ARENA_NEW(&p->ctx->perm, TypeExpr);
     t->span = here(p);
@@ -529,7 +532,7 @@ TypeExpr *parse_type(Parser *p) {
     if (is_kind(p, TOK_LBRACKET)) {
         t->has_shape = true;
         t->shape_span = here(p);
-        parse_list(p, AROUND_PARENS, &t->shape, &t->rank);
+        parse_list(p, AROUND_PARENS, &t->rest, &t->shape, &t->rank);
         t->shape_span = parse_join(t->shape_span, last_span(p));
     }
     t->span = parse_join(t->span, last_span(p));

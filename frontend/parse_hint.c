@@ -36,6 +36,8 @@ static const char *hint_of_operator(const Parser *p, uint32_t i) {
         return "unequal is `!=`";
     if (i && pair(p, i - 1, TOK_EQ, TOK_ASSIGN))
         return "equal is `==`";
+    if (k == TOK_DOTS)
+        return "in subscripts a `:` stands for each axis that is kept, `x[:, :, 0]`; `...` begins a declared shape";
     if (k == TOK_COLON && i && at(p, i - 1) == TOK_COLON)
         return "a slice has no step: `for i < N // 2 => x[2*i]`";
     if (k == TOK_LT && pair(p, i, TOK_LT, TOK_MINUS))

@@ -31,6 +31,8 @@ layers = [
     ("maxpool_pad", X4, "maxpool(x, 3, stride = 2, pad = 1)", [], lambda x: F.max_pool2d(x, 3, stride=2, padding=1)),
     ("groupnorm", X4, "groupnorm(x, 2)", [("gamma", (4,)), ("beta", (4,))], lambda x, g, b: F.group_norm(x, 2, g, b)),
     ("layernorm", (5, 7), "layernorm(x)", [("gamma", (7,)), ("beta", (7,))], lambda x, g, b: F.layer_norm(x, (7,), g, b)),
+    ("layernorm of words", (2, 5, 7), "layernorm(x)", [("gamma", (7,)), ("beta", (7,))], lambda x, g, b: F.layer_norm(x, (7,), g, b)),
+    ("dense on words", (2, 5, 7), "dense(x, 3)", [("w", (7, 3)), ("b", (3,))], lambda x, w, b: x @ w + b),
     ("relu", (5, 7), "relu(x)", [], F.relu),
     ("sigmoid", (5, 7), "sigmoid(x)", [], torch.sigmoid),
     ("tanh", (5, 7), "tanh(x)", [], torch.tanh),

@@ -33,7 +33,7 @@ static Tokens *lex(const char *text) { return lex_n(text, strlen(text)); }
 static void every_kind_is_read(void **state) {
     (void)state;
     Tokens *t = lex("if then else for and or not true false when return minimize expect ( ) [ ] { "
-                    "} , : . ' ~ = := -> => |> == != < "
+                    "} , : . ... ' ~ = := -> => |> == != < "
                     "<= > >= + - * / // % @ ^");
     assert_int_equal(t->n_tok, N_TOK_KINDS - TOK_IF + 1);
     for (uint32_t i = 0; i + 1 < t->n_tok; i++) {
