@@ -4,37 +4,61 @@
 
 #include "runtime/rt.h"
 
-/* l l' = (a + a')/2, l lower with zeros above. */
+/* l l' = (a + a')/2, l lower with zeros above. Row by row: the row that grows stays in the cache, and each finished
+ * column lies in the triangle above as a row, so that the innermost loop runs along both. */
 #define CHOLESKY(name, real, root)                                                                                     \
     void rt_##name(real *l, const real *a, int64_t n) {                                                                \
-        for (int64_t i = 0; i < n; i++)                                                                                \
-            for (int64_t j = 0; j < n; j++) {                                                                          \
-                if (j > i) {                                                                                           \
-                    l[i * n + j] = 0;                                                                                  \
-                    continue;                                                                                          \
-                }                                                                                                      \
-                real s = (a[i * n + j] + a[j * n + i]) / 2;                                                            \
-                for (int64_t k = 0; k < j; k++)                                                                        \
-                    s -= l[i * n + k] * l[j * n + k];                                                                  \
-                l[i * n + j] = i == j ? root(s) : s / l[j * n + j];                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            real *restrict row = l + i * n;                                                                            \
+            for (int64_t j = 0; j <= i; j++)                                                                           \
+                row[j] = (a[i * n + j] + a[j * n + i]) / 2;                                                            \
+            for (int64_t k = 0; k < i; k++) {                                                                          \
+                const real *restrict column = l + k * n;                                                               \
+                real f = row[k] / column[k];                                                                           \
+                row[k] = f;                                                                                            \
+                for (int64_t j = k + 1; j < i; j++)                                                                    \
+                    row[j] -= f * column[j];                                                                           \
+                row[i] -= f * f;                                                                                       \
             }                                                                                                          \
+            row[i] = root(row[i]);                                                                                     \
+            for (int64_t k = 0; k < i; k++)                                                                            \
+                l[k * n + i] = row[k];                                                                                 \
+        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            for (int64_t j = i + 1; j < n; j++)                                                                        \
+                l[i * n + j] = 0;                                                                                      \
     }
 CHOLESKY(cholesky_f32, float, sqrtf)
 CHOLESKY(cholesky_f64, double, sqrt)
 
+/* Columns of right sides that go through a triangle side by side: whole lines of the cache, sums in registers. */
+enum { COLUMNS = 16 };
+
+/* Columns c to c + w of l x = b, or of l' x = b; b has k columns, w is a constant. */
+#define TRISOLVE_COLUMNS(real, w)                                                                                      \
+    for (int64_t s = 0; s < n; s++) {                                                                                  \
+        int64_t i = transposed ? n - 1 - s : s;                                                                        \
+        real sum[w];                                                                                                   \
+        for (int v = 0; v < w; v++)                                                                                    \
+            sum[v] = b[i * k + c + v];                                                                                 \
+        for (int64_t t = 0; t < s; t++) {                                                                              \
+            int64_t j = transposed ? n - 1 - t : t;                                                                    \
+            real f = l[i * along + j * down];                                                                          \
+            for (int v = 0; v < w; v++)                                                                                \
+                sum[v] -= f * x[j * k + c + v];                                                                        \
+        }                                                                                                              \
+        for (int v = 0; v < w; v++)                                                                                    \
+            x[i * k + c + v] = sum[v] / l[i * n + i];                                                                  \
+    }
+
 /* l x = b, or l' x = b; b has k columns. */
 #define TRISOLVE(name, real)                                                                                           \
     void rt_##name(real *x, const real *l, const real *b, int64_t n, int64_t k, int64_t transposed) {                   \
-        for (int64_t c = 0; c < k; c++)                                                                                \
-            for (int64_t s = 0; s < n; s++) {                                                                          \
-                int64_t i = transposed ? n - 1 - s : s;                                                                \
-                real sum = b[i * k + c];                                                                               \
-                for (int64_t t = 0; t < s; t++) {                                                                      \
-                    int64_t j = transposed ? n - 1 - t : t;                                                            \
-                    sum -= (transposed ? l[j * n + i] : l[i * n + j]) * x[j * k + c];                                  \
-                }                                                                                                      \
-                x[i * k + c] = sum / l[i * n + i];                                                                     \
-            }                                                                                                          \
+        int64_t down = transposed ? n : 1, along = transposed ? 1 : n, c = 0;                                          \
+        for (; c + COLUMNS <= k; c += COLUMNS)                                                                         \
+            TRISOLVE_COLUMNS(real, COLUMNS)                                                                            \
+        for (; c < k; c++)                                                                                             \
+            TRISOLVE_COLUMNS(real, 1)                                                                                  \
     }
 TRISOLVE(trisolve_f32, float)
 TRISOLVE(trisolve_f64, double)
@@ -68,13 +92,13 @@ TRISOLVE(trisolve_f64, double)
                     x[i * k + j] -= f * x[p * k + j];                                                                  \
             }                                                                                                          \
         }                                                                                                              \
-        for (int64_t c = 0; c < k; c++)                                                                                \
-            for (int64_t i = n - 1; i >= 0; i--) {                                                                     \
-                real sum = x[i * k + c];                                                                               \
-                for (int64_t j = i + 1; j < n; j++)                                                                    \
-                    sum -= lu[i * n + j] * x[j * k + c];                                                               \
-                x[i * k + c] = sum / lu[i * n + i];                                                                    \
-            }                                                                                                          \
+        for (int64_t i = n - 1; i >= 0; i--) {                                                                         \
+            for (int64_t j = i + 1; j < n; j++)                                                                        \
+                for (int64_t c = 0; c < k; c++)                                                                        \
+                    x[i * k + c] -= lu[i * n + j] * x[j * k + c];                                                      \
+            for (int64_t c = 0; c < k; c++)                                                                            \
+                x[i * k + c] /= lu[i * n + i];                                                                         \
+        }                                                                                                              \
     }
 SOLVE(solve_f32, float, fabsf)
 SOLVE(solve_f64, double, fabs)
