@@ -1,4 +1,5 @@
 /* cnnc run FILE FUNCTION name=value...: calls a def or a model once. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "driver/call.h"
@@ -100,7 +101,7 @@ static void call(Session *s, Program *p, const char *name, const DataSet *given)
     if (!f) {
         session_usage(s,
                       "`%s` cannot be called by itself: its formals need types, and its int formals "
-                      "values (`k: int = 3`)",
+                      "values (`k: int = 3`, or `k=3` here)",
                       name);
         return;
     }
@@ -122,8 +123,33 @@ static void call(Session *s, Program *p, const char *name, const DataSet *given)
     finish(s, name, out);
 }
 
+/* NAME=VALUE: of an int formal, which is known when compiling, a -D; of others, an input. */
+static void take_value(Session *s, const Item *f, const char *text, Strings *values, Strings *names) {
+    const char *eq = strchr(text, '=');
+    Str name = str_intern(s->ctx, text, eq ? (size_t)(eq - text) : 0);
+    for (int k = 0; eq && k < f->n_formals; k++) {
+        const TypeExpr *t = f->formals[k].type;
+        if (f->formals[k].name.text != name)
+            continue;
+        for (int i = 1; i < names->n; i++)
+            if (strcmp(names->p[i], name) == 0)
+                session_usage(s, "`%s` is given twice", name);
+        vec_push(s->arena, names, name);
+        if (!t || t->has_shape || !t->kind.text || strcmp(t->kind.text, "int") != 0)
+            continue;
+        char *end;
+        (void)strtoll(eq + 1, &end, 10);
+        if (end == eq + 1 || *end)
+            session_file_error(s, (Span){0}, "%s: a whole number is wanted", name);
+        else
+            vec_push(s->arena, &s->o.define, str_fmt(s->ctx, "%s.%s", f->name.text, text));
+        return;
+    }
+    vec_push(s->arena, values, text);
+}
+
 void command_run(Session *s) {
-    Strings values = {0};
+    Strings values = {0}, names = {0};
     DataSet given;
     Program p = {0};
     if (s->args.n < 3) {
@@ -131,18 +157,23 @@ void command_run(Session *s) {
         return;
     }
     const char *path = s->args.p[1], *name = s->args.p[2];
-    for (int k = 3; k < s->args.n; k++)
-        vec_push(s->arena, &values, s->args.p[k]);
     AstFile *file = session_parse(s, path);
     if (!file)
         return;
-    if (!function_named(file, name)) {
+    const Item *item = function_named(file, name);
+    if (!item) {
         session_usage(s, "%s has no function `%s`%s", path, name, instead_of(s, file, name));
         return;
     }
-    if (!dataset_load(s, &values, &given))
+    vec_push(s->arena, &names, name);
+    for (int k = 3; k < s->args.n; k++)
+        take_value(s, item, s->args.p[k], &values, &names);
+    if (s->status || !dataset_load(s, &values, &given))
         return;
-    Module *m = session_lower(s, file, name);
+    LowerOptions o = session_lower_options(s, name);
+    o.given = names.p;
+    o.n_given = names.n;
+    Module *m = session_lower_with(s, file, &o);
     if (m && program_open_module(s, &p, m, NULL))
         call(s, &p, name, &given);
     program_close(&p);

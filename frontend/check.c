@@ -437,7 +437,7 @@ void check_file(Elab *e) {
             if (!is_done(&w, file->items[i]))
                 walk_item(&w, file->items[i]);
             bool elaborated =
-                file->items[i]->kind != ITEM_OPTIMIZER && lower_formals_known(file->items[i]);
+                file->items[i]->kind != ITEM_OPTIMIZER && lower_formals_known(e, file->items[i]);
             if (!elaborated && !check_names(e, file->items[i]))
                 mark_broken(e, file->items[i]);
         }

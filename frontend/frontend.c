@@ -20,7 +20,7 @@ static Elab *start(Ctx *ctx, Arena *arena, const AstFile *file, const LowerOptio
 }
 
 static void lower_item(Elab *e, const Item *item) {
-    if (item->broken || check_is_broken(e, item) || !lower_formals_known(item))
+    if (item->broken || check_is_broken(e, item) || !lower_formals_known(e, item))
         return;
     if (item->kind == ITEM_DEF)
         lower_def(e, item);

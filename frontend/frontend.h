@@ -17,6 +17,8 @@ typedef struct LowerOptions {
     Define *defines;
     int n_defines;
     bool mle;           /* the priors will be dropped: for warnings */
+    const char *const *given; /* the formals of `only` that a call gives; the others are their defaults. NULL: an entry has all formals */
+    int n_given;
     const char *only;   /* export this declaration alone (run, fit, gradcheck); NULL: all that can be exported */
     const char *(*load_import)(Ctx *ctx, void *self, const char *path, Span span, uint32_t *file); /* text of an import registered as file; an error text or NULL */
     void *load_self;

@@ -10,7 +10,7 @@
 /* An empty function to elaborate `item` in, and its frame; dims without a value become symbols. */
 Func *lower_begin(Elab *e, const Item *item, DType real, bool training);
 bool lower_formals_known(
-    const Item *item); /* fully typed, int formals with values: it can be exported */
+    Elab *e, const Item *item); /* fully typed, int formals with values: it can be exported */
 bool lower_def(Elab *e, const Item *item);
 bool lower_model(Elab *e, const Item *item);
 void lower_init(Elab *e, const Item *item, int block); /* E.init, a slice of e->f */

@@ -60,7 +60,13 @@ Func *lower_begin(Elab *e, const Item *item, DType real, bool training) {
     return e->f;
 }
 
-bool lower_formals_known(const Item *item) {
+/* -D f.k=5 for an int formal that is a scalar. */
+static const Define *formal_define(Elab *e, const Formal *f, const Item *item) {
+    bool is_int = f->type && !f->type->has_shape && f->type->kind.text && strcmp(f->type->kind.text, "int") == 0;
+    return is_int ? lower_define(e, item->name.text, f->name.text) : NULL;
+}
+
+bool lower_formals_known(Elab *e, const Item *item) {
     for (int i = 0; i < item->n_formals; i++) {
         const TypeExpr *t = item->formals[i].type;
         if (!t || t->rest)
@@ -69,7 +75,7 @@ bool lower_formals_known(const Item *item) {
         bool model = item->kind == ITEM_MODEL;
         bool fixed =
             (!strcmp(kind, "int") && (!t->has_shape || model)) || (!strcmp(kind, "bool") && model);
-        if (fixed && !item->formals[i].default_)
+        if (fixed && !item->formals[i].default_ && !formal_define(e, &item->formals[i], item))
             return false;
     }
     return true;
@@ -83,20 +89,29 @@ static bool compile_time(const Formal *f, const Item *item) {
     return item->kind == ITEM_MODEL && f->default_ && (scalar || !strcmp(kind, "bool"));
 }
 
+/* A call that does not give a formal means its default. */
+static bool is_left_out(const LowerOptions *o, const Formal *f) {
+    if (!o || !o->given)
+        return false;
+    for (int i = 0; i < o->n_given; i++)
+        if (strcmp(o->given[i], f->name.text) == 0)
+            return false;
+    return true;
+}
+
 static bool root_formal(Elab *e, const Formal *f, const Item *item) {
     Declared d = elab_type(e, f->type);
     if (d.bad)
         return false;
-    if (compile_time(f, item)) {
-        Value v = elab_convert(e, elab_expr(e, f->default_), &d, f->default_->span, f->name.text);
-        elab_bind(e, f->name, B_FORMAL, v);
-        return v.kind != V_ERROR;
-    }
-    if (f->default_) { /* the C function has no defaults, but a wrong one is an error */
-        Value v = elab_convert(e, elab_expr(e, f->default_), &d, f->default_->span,
-                               str_fmt(e->ctx, "`%s`", f->name.text));
-        if (v.kind == V_ERROR)
-            return false;
+    const Define *def = formal_define(e, f, item);
+    bool fixed = def || compile_time(f, item);
+    if (def || f->default_) { /* where the C function has the formal, a wrong default is an error all the same */
+        Value v = elab_convert(e, def ? value_int(e, (int64_t)def->value, f->span) : elab_expr(e, f->default_), &d,
+                               f->default_ ? f->default_->span : f->span, str_fmt(e->ctx, "`%s`", f->name.text));
+        if (fixed || v.kind == V_ERROR || is_left_out(e->o, f)) {
+            elab_bind(e, f->name, B_FORMAL, v);
+            return v.kind != V_ERROR;
+        }
     }
     Dim shape[LANG_RANK];
     for (int i = 0; i < d.rank; i++)
