@@ -39,16 +39,22 @@ LOOP(peak_f64, double)
 """
 
 POOL = r"""
+/* Threads that look for work for some 0.1 ms and then sleep: the other systems are measured with no thread of ours running. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-typedef struct { int n; atomic_int gen, left, next; int jobs; void (*job)(void *, int); void *arg; } pool;
+typedef struct { int n; atomic_int gen, left, next, asleep; int jobs; void (*job)(void *, int); void *arg; pthread_mutex_t lock; pthread_cond_t wake; } pool;
 static void work(pool *p) { int k; while ((k = atomic_fetch_add(&p->next, 1)) < p->jobs) p->job(p->arg, k); }
+static void rest(pool *p, int seen) {
+    pthread_mutex_lock(&p->lock); atomic_fetch_add(&p->asleep, 1);
+    while (atomic_load(&p->gen) == seen) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->asleep, 1); pthread_mutex_unlock(&p->lock);
+}
 static void *thread(void *v) {
     pool *p = v;
     for (int seen = 0, idle = 0;;) {
-        if (atomic_load(&p->gen) == seen) { if (++idle > 2000) sched_yield(); continue; }
+        if (atomic_load(&p->gen) == seen) { if (++idle > 200) sched_yield(); if (idle > 1000) rest(p, seen); continue; }
         idle = 0; seen++; work(p); atomic_fetch_sub(&p->left, 1);
     }
     return NULL;
@@ -56,12 +62,13 @@ static void *thread(void *v) {
 static void run(void *self, int jobs, void (*job)(void *arg, int k), void *arg) {
     pool *p = self; p->job = job; p->arg = arg; p->jobs = jobs;
     atomic_store(&p->next, 0); atomic_store(&p->left, p->n - 1); atomic_fetch_add(&p->gen, 1);
+    if (atomic_load(&p->asleep)) { pthread_mutex_lock(&p->lock); pthread_cond_broadcast(&p->wake); pthread_mutex_unlock(&p->lock); }
     work(p); while (atomic_load(&p->left) > 0) sched_yield();
 }
 const cnnc_exec *bench_exec(int threads);
 const cnnc_exec *bench_exec(int threads) {
     pool *p = calloc(1, sizeof *p); cnnc_exec *e = calloc(1, sizeof *e); pthread_t t;
-    p->n = threads;
+    p->n = threads; pthread_mutex_init(&p->lock, NULL); pthread_cond_init(&p->wake, NULL);
     for (int i = 1; i < threads; i++) pthread_create(&t, NULL, thread, p);
     e->threads = threads; e->self = p; e->run = run; return e;
 }
@@ -153,6 +160,7 @@ def interleave(calls, rounds):
         best[k] = float("inf")
     for _ in range(rounds):
         for k, f in calls.items():
+            time.sleep(0.01)  # threads of the one before may spin for a while after their calls
             start = time.perf_counter()
             for _ in range(count[k]):
                 f()
