@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "driver/tails.h"
+#include "ir/transform.h"
 
 static const double LEVEL = 0.05; /* of the two tails outside an interval */
 
@@ -104,17 +105,10 @@ int64_t fit_counted(Session *s, const AbiBlock *b, const DimEnv *env) {
     int64_t sum = 0;
     for (int k = 0; k < b->params.n; k++) {
         const AbiTensor *t = &b->params.p[k];
-        int rank = t->type.rank;
-        int64_t n, last = 1;
-        Dim count = t->learned ? t->learned : type_count(s->ctx, t->type);
-        if (!env_eval(s, env, count, t->path, &n) ||
-            (rank && !env_eval(s, env, t->type.shape[rank - 1], t->path, &last)))
-            continue;
-        if (t->kind == KIND_SIMPLEX && last > 0)
-            n -= n / last;
-        if (t->kind == KIND_CHOLESKY && last > 0)
-            n = n / last * (last + 1) / 2;
-        sum += n;
+        Type free = transform_of(t->kind)->free_type(s->ctx, t->type);
+        int64_t n;
+        if (env_eval(s, env, t->learned ? t->learned : type_count(s->ctx, free), t->path, &n))
+            sum += n;
     }
     return sum;
 }

@@ -77,13 +77,13 @@ static bool draw_data(Check *c, FitData *d) {
 }
 
 /* A point near the start that keeps to the kind. */
-static double moved(Check *c, AbiKind kind, double v) {
-    double z = 0.1 * normal(c);
-    if (kind == KIND_POSITIVE)
+static double moved(Check *c, const AbiTensor *t, double v) {
+    double z = 0.1 * normal(c), lo = t->kind == KIND_INTERVAL ? t->lo : 0, hi = t->kind == KIND_INTERVAL ? t->hi : 1;
+    if (t->kind == KIND_POSITIVE)
         return (v > 0 ? v : 1) * exp(z);
-    if (kind == KIND_PROB) {
-        double p = v > 0 && v < 1 ? v : 0.5;
-        return 1 / (1 + exp(-(log(p / (1 - p)) + z)));
+    if (t->kind == KIND_PROB || t->kind == KIND_INTERVAL) {
+        double p = v > lo && v < hi ? (v - lo) / (hi - lo) : 0.5;
+        return lo + (hi - lo) / (1 + exp(-(log(p / (1 - p)) + z)));
     }
     return v + z;
 }
@@ -95,7 +95,7 @@ static void move_params(Check *c) {
         env_eval(c->s, &c->f->env, type_count(c->s->ctx, b->params.p[k].type), b->params.p[k].path, &n);
         double sum = 0;
         for (int64_t j = 0; j < n; j++) {
-            double v = moved(c, b->params.p[k].kind, fetch(c->f->v.params, at + j, b->real));
+            double v = moved(c, &b->params.p[k], fetch(c->f->v.params, at + j, b->real));
             v = b->params.p[k].kind == KIND_SIMPLEX ? fabs(v) + 0.1 : v;
             sum += v;
             store(c->f->v.params, at + j, b->real, v);

@@ -360,7 +360,8 @@ bool elab_reduction(Elab *e, const Expr *x, Value *out); /* elab_reduce.c */
 void elab_no_axis(Elab *e, const Node *x, const Value *v, Span at); /* v: the number that was given */
 Node *elab_op2(Elab *e, ScalarOp op, Node *a, Node *b, Span at);
 Node *elab_truth(Elab *e, Node *x, unsigned axes, bool all, Span at);
-bool elab_special(Elab *e, const Expr *x, Value *out); /* grad and others */
+bool elab_special(Elab *e, const Expr *x, Value *out); /* grad and others: elab_grad.c */
+Val elab_vjp(Elab *e, Val y, Val g, Val w, Span at); /* of y with respect to w, for the cotangent g */
 /* Matches arguments to names (NULL-terminated); required: how many must be there. False after a
  * message. */
 bool elab_args(Elab *e, const Expr *x, const char *const *names, int required, const Expr **out);

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ir/transform.h"
+
 Str elab_path(Elab *e, Str prefix, Str name) {
     return prefix[0] ? str_fmt(e->ctx, "%s.%s", prefix, name) : name;
 }
@@ -173,9 +175,9 @@ static Node *select3(Elab *e, Node *c, Node *a, Node *b, Span at) {
     return node_op(e, SC_select, kids, 3, a->dt, at);
 }
 
-/* Elements that are learned: the true ones of the mask, once for each element of the other axes. */
-static Dim learned_of(Elab *e, const Node *mask, Type t) {
-    Dim count = type_count(e->ctx, t), all, rest;
+/* Free reals that are learned: the mask's true ones, once for each element of the other axes. */
+static Dim learned_of(Elab *e, const Node *mask, AbiKind kind, Type t) {
+    Dim count = type_count(e->ctx, transform_of(kind)->free_type(e->ctx, t)), all, rest;
     if (!mask)
         return count;
     int64_t n = 1, on = 0, k = 1;
@@ -194,6 +196,21 @@ static Node *masked_param(Elab *e, Node *mask, Node *leaf, Span at) {
     v = inst_result(graph_inst(e->m, e->f, &op_stop, &v, 1, NULL, elab_span(e, at), elab_label(e)),
                     0);
     return select3(e, mask, leaf, node_leaf(e, v, leaf->axes, at), at);
+}
+
+/* A simplex, ordered or cholesky value moves as one: its elements cannot be held one by one. */
+static bool whole_values(Elab *e, const Stmt *s, const Declared *d, const Node *mask,
+                         const int *map) {
+    int axes = transform_of(d->kind)->axes;
+    for (int i = 0; i < mask->rank; i++)
+        if (map[i] >= d->rank - axes) {
+            elab_error(e, "E0521", s->when->span,
+                       "`when` holds single elements of `%s`: a value of kind %s is learned or "
+                       "held as a whole",
+                       s->name.text, s->type->kind.text);
+            return false;
+        }
+    return true;
 }
 
 static void slot_error(Elab *e, Str path) {
@@ -235,7 +252,7 @@ static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Nod
     slot.val = graph_param(e->m, e->f, p, t);
     slot.leaf = node_leaf(e, slot.val, d->axes, s->span);
     slot.node = mask ? masked_param(e, mask, slot.leaf, s->span) : slot.leaf;
-    slot.learned = learned_of(e, mask, t);
+    slot.learned = learned_of(e, mask, d->kind, t);
     if (is_state)
         vec_push(e->arena, &e->states, slot);
     else
@@ -279,7 +296,8 @@ static void stmt_param(Elab *e, const Stmt *s) {
     if (mask) {
         int map[LANG_RANK];
         Node *shape = node_fill(e, node_const(e, d.dt, 0, s->span), d.rank, d.axes);
-        if (mask->rank && !node_align(e, mask, shape, map, s->when->span, "when", false)) {
+        if ((mask->rank && !node_align(e, mask, shape, map, s->when->span, "when", false)) ||
+            !whole_values(e, s, &d, mask, map)) {
             elab_bind(e, s->name, B_LOCAL, value_error());
             return;
         }

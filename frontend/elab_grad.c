@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static Val emit_vjp(Elab *e, Val y, Val g, Val w, Span at) {
+Val elab_vjp(Elab *e, Val y, Val g, Val w, Span at) {
     VjpAttr *a = ARENA_NEW(e->m->arena, VjpAttr);
     a->n_wrt = 1;
     Val args[3] = {y, g, w};
@@ -109,21 +109,21 @@ static Value call_grad(Elab *e, const Expr *x, const Expr **a) {
     if (!differentiated(e, a[0], true, &y) || !wrt(e, a[1], &w))
         return value_error();
     return value_node(
-        node_leaf(e, emit_vjp(e, y->val, ones(e, y)->val, w->val, x->span), w->axes, x->span));
+        node_leaf(e, elab_vjp(e, y->val, ones(e, y)->val, w->val, x->span), w->axes, x->span));
 }
 
 static Value call_vjp(Elab *e, const Expr *x, const Expr **a) {
     Node *y, *w, *g;
     if (!differentiated(e, a[0], false, &y) || !wrt(e, a[1], &w) || !cotangent(e, a[2], y, &g))
         return value_error();
-    return value_node(node_leaf(e, emit_vjp(e, y->val, g->val, w->val, x->span), w->axes, x->span));
+    return value_node(node_leaf(e, elab_vjp(e, y->val, g->val, w->val, x->span), w->axes, x->span));
 }
 
 /* J v is the derivative of u -> u'J with respect to u: linear, so any u will do. */
 static Node *jvp(Elab *e, Node *y, Node *w, Val v, Span at) {
     Node *u = ones(e, y);
-    Val uj = emit_vjp(e, y->val, u->val, w->val, at);
-    return node_leaf(e, emit_vjp(e, uj, v, u->val, at), y->axes, at);
+    Val uj = elab_vjp(e, y->val, u->val, w->val, at);
+    return node_leaf(e, elab_vjp(e, uj, v, u->val, at), y->axes, at);
 }
 
 static Value call_jvp(Elab *e, const Expr *x, const Expr **a) {
@@ -220,17 +220,17 @@ static Value call_hessian(Elab *e, const Expr *x, const Expr **a) {
         return value_error();
     }
     if (!w->rank) {
-        Val g = emit_vjp(e, y->val, ones(e, y)->val, w->val, x->span);
-        Val h = emit_vjp(e, g, ones(e, w)->val, w->val, x->span);
+        Val g = elab_vjp(e, y->val, ones(e, y)->val, w->val, x->span);
+        Val h = elab_vjp(e, g, ones(e, w)->val, w->val, x->span);
         return value_node(node_leaf(e, h, NULL, x->span));
     }
     Node *m = copies(e, w, w->axes[0]);
     Node *all = at_rows(e, a[0], b, w, m);
     if (!all)
         return value_error();
-    Val g = emit_vjp(e, all->val, ones(e, all)->val, m->val, x->span);
+    Val g = elab_vjp(e, all->val, ones(e, all)->val, m->val, x->span);
     Node *d = diagonal(e, node_leaf(e, g, m->axes, x->span));
-    Val h = emit_vjp(e, d->val, ones(e, d)->val, m->val, x->span);
+    Val h = elab_vjp(e, d->val, ones(e, d)->val, m->val, x->span);
     return value_node(node_leaf(e, h, m->axes, x->span));
 }
 

@@ -1,9 +1,11 @@
 /* `using`: the optimizer, written for one scalar parameter and its gradient, mapped over all
- * parameters (rule 14). A constrained parameter moves on the unconstrained scale: u = forward(p),
- * its gradient g * dp/du, and p = backward(u) again. */
+ * parameters (rule 14). A constrained parameter moves on the unconstrained scale (ir/transform.h):
+ * u is the copy that the optimizer keeps of inverse(p), its gradient a vjp of forward(u), and p =
+ * forward(u) again. States of the optimizer have the shape of u. */
 #include <string.h>
 
 #include "frontend/lower.h"
+#include "ir/transform.h"
 
 typedef struct Use {
     Elab *e;
@@ -17,67 +19,11 @@ typedef struct Use {
     Dim opt_bytes;
 } Use;
 
-static Value binary(Elab *e, AstOp op, Value a, Value b, Span at) {
-    return elab_binary(e, op, a, b, at, at);
-}
-
-/* ---- the unconstrained scale */
-
-static bool scale_known(Elab *e, const Slot *s, Span at) {
-    if (s->kind == KIND_REAL || s->kind == KIND_PROB || s->kind == KIND_POSITIVE ||
-        s->kind == KIND_INTERVAL)
-        return true;
-    elab_error(e, "E0521", at,
-               "`%s`: simplex, ordered and cholesky parameters cannot be trained by mini-batches "
-               "in this version",
-               s->path);
-    return false;
-}
-
-/* (p - lo) / (hi - lo) */
-static Value unit(Elab *e, const Slot *s, Value p, Span at) {
-    if (s->kind == KIND_PROB)
-        return p;
-    p = binary(e, OP_SUB, p, value_real(s->lo, at), at);
-    return binary(e, OP_DIV, p, value_real(s->hi - s->lo, at), at);
-}
-
-static Value to_free(Elab *e, const Slot *s, Value p, Span at) {
-    if (s->kind == KIND_REAL)
-        return p;
-    if (s->kind == KIND_POSITIVE)
-        return elab_scalar_call(e, SC_log, &p, 1, at, at);
-    Value q = unit(e, s, p, at);
-    Value odds = binary(e, OP_DIV, q, binary(e, OP_SUB, value_real(1, at), q, at), at);
-    return elab_scalar_call(e, SC_log, &odds, 1, at, at);
-}
-
-static Value from_free(Elab *e, const Slot *s, Value u, Span at) {
-    if (s->kind == KIND_REAL)
-        return u;
-    if (s->kind == KIND_POSITIVE)
-        return elab_scalar_call(e, SC_exp, &u, 1, at, at);
-    Value q = elab_scalar_call(e, SC_sigmoid, &u, 1, at, at);
-    if (s->kind == KIND_PROB)
-        return q;
-    q = binary(e, OP_MUL, q, value_real(s->hi - s->lo, at), at);
-    return binary(e, OP_ADD, q, value_real(s->lo, at), at);
-}
-
-/* dp/du at p */
-static Value slope(Elab *e, const Slot *s, Value p, Span at) {
-    if (s->kind == KIND_POSITIVE)
-        return p;
-    Value q = unit(e, s, p, at);
-    q = binary(e, OP_MUL, q, binary(e, OP_SUB, value_real(1, at), q, at), at);
-    return s->kind == KIND_PROB ? q : binary(e, OP_MUL, q, value_real(s->hi - s->lo, at), at);
-}
-
 /* ---- one parameter */
 
-static Node *opt_tensor(Use *u, const Slot *s, const Stmt *st) {
+/* A tensor of `opt` in the shape of s; its number is that of the last one then. */
+static Val opt_tensor(Use *u, const Slot *s, Str path) {
     Elab *e = u->e;
-    Str path = str_fmt(e->ctx, "%s.%s", s->path, st->name.text);
     int number = u->b->opts.n;
     AbiTensor row = {.path = path,
                      .cname = abi_upper(e->ctx, path),
@@ -90,7 +36,7 @@ static Node *opt_tensor(Use *u, const Slot *s, const Stmt *st) {
     Dim bytes = dim_scale(e->ctx, type_count(e->ctx, s->type), (int64_t)dtype_size(s->type.dt));
     u->opt_bytes = dim_or_error(e, dim_add(e->ctx, u->opt_bytes, bytes), s->span);
     Param p = {.name = path, .role = ROLE_OPT, .span = s->span, .tensor = number};
-    return node_leaf(e, graph_param(e->m, e->f, p, s->type), s->leaf->axes, s->span);
+    return graph_param(e->m, e->f, p, s->type);
 }
 
 static bool bind_state(Use *u, const Slot *s, const Stmt *st) {
@@ -103,7 +49,9 @@ static bool bind_state(Use *u, const Slot *s, const Stmt *st) {
         elab_error(e, "E0522", st->value->span, "a state of an optimizer starts at 0");
         return false;
     }
-    Binding *b = elab_bind(e, st->name, B_STATE, value_node(opt_tensor(u, s, st)));
+    Val old = opt_tensor(u, s, str_fmt(e->ctx, "%s.%s", s->path, st->name.text));
+    Node *n = node_leaf(e, old, s->leaf->axes, s->span);
+    Binding *b = elab_bind(e, st->name, B_STATE, value_node(n));
     b->param = u->b->opts.n - 1;
     return true;
 }
@@ -193,34 +141,67 @@ static bool bind_args(Use *u) {
     return true;
 }
 
-static bool one_param(Use *u, int k) {
+/* What moves: the parameter itself, or its free reals. */
+typedef struct Moving {
+    Slot s; /* with the type, and the value, of what moves */
+    TransformCall c;
+    const TransformDef *d; /* NULL: the parameter itself */
+    int copy;              /* number in `opts`, or -1 */
+} Moving;
+
+static Moving moving(Use *u, int k) {
     Elab *e = u->e;
     Slot s = e->params.p[k];
+    Moving m = {.s = s, .copy = -1};
+    if (s.kind == KIND_REAL)
+        return m;
+    m.d = transform_of(s.kind);
+    m.c = (TransformCall){e->m, e->f, &u->b->params.p[k], s.type, s.span};
+    m.s.type = m.d->free_type(e->ctx, s.type);
+    Axis axes[LANG_RANK];
+    for (int i = 0; i < m.s.type.rank; i++)
+        axes[i] = m.d->axes ? axis_dim(m.s.type.shape[i], m.s.type.shape[i]) : s.leaf->axes[i];
+    Val copy = opt_tensor(u, &m.s, s.path);
+    m.copy = u->b->opts.n - 1;
+    m.s.leaf = node_leaf(e, transform_recall(m.d, &m.c, s.leaf->val, copy), axes, s.span);
+    return m;
+}
+
+/* The results that the new value of what moves gives. */
+static void move(Use *u, const Moving *m, Node *now, int k) {
+    Elab *e = u->e;
+    const Slot *s = &e->params.p[k];
+    Node *p = m->d ? node_leaf(e, m->d->forward(&m->c, now->val), s->leaf->axes, s->span) : now;
+    out(u, keep_masked(e, s, p, s->leaf), s->path, RES_NEW_PARAM, k);
+    if (m->d)
+        out(u, now, s->path, RES_NEW_OPT, m->copy);
+    for (int i = 0; i < e->frame->names.n; i++) {
+        const Binding *b = &e->frame->names.p[i];
+        if (b->kind == B_STATE && b->param >= 0)
+            out(u, b->v.node, u->b->opts.p[b->param].path, RES_NEW_OPT, b->param);
+    }
+}
+
+static bool one_param(Use *u, int k) {
+    Elab *e = u->e;
+    Moving m = moving(u, k);
     Span at = u->call->span;
-    if (!scale_known(e, &s, at))
-        return false;
-    Param gp = {.name = s.path, .role = ROLE_GRAD, .span = s.span, .tensor = k};
-    Value p = value_node(s.leaf),
-          g = value_node(node_leaf(e, graph_param(e->m, e->f, gp, s.type), s.leaf->axes, s.span));
-    Value free = to_free(e, &s, p, at);
-    if (s.kind != KIND_REAL)
-        g = binary(e, OP_MUL, g, slope(e, &s, p, at), at);
+    Param gp = {.name = m.s.path, .role = ROLE_GRAD, .span = m.s.span, .tensor = k};
+    Val g = graph_param(e->m, e->f, gp, e->params.p[k].type), free = m.s.leaf->val;
+    if (m.d)
+        g = elab_vjp(e, m.d->forward(&m.c, free), g, free, at);
     e->frame = elab_frame(e, u->opt, u->lib, u->call->path.span);
-    e->frame->label = str_fmt(e->ctx, "%s.%s.%s", u->b->name, u->opt->name.text, s.path);
-    elab_bind(e, u->opt->formals[0].name, B_STATE, free);
-    elab_bind(e, u->opt->formals[1].name, B_FORMAL, g);
-    bool ok = bind_args(u) && run_body(u, &s);
+    e->frame->label = str_fmt(e->ctx, "%s.%s.%s", u->b->name, u->opt->name.text, m.s.path);
+    elab_bind(e, u->opt->formals[0].name, B_STATE, value_node(m.s.leaf));
+    elab_bind(e, u->opt->formals[1].name, B_FORMAL,
+              value_node(node_leaf(e, g, m.s.leaf->axes, m.s.span)));
+    bool ok = bind_args(u) && run_body(u, &m.s);
     if (ok) {
-        Value now = from_free(e, &s, elab_lookup(e->frame, u->opt->formals[0].name.text)->v, at);
-        Node *n = now.kind == V_ERROR ? NULL : shaped(e, now, &s, at);
+        Value now = elab_lookup(e->frame, u->opt->formals[0].name.text)->v;
+        Node *n = now.kind == V_ERROR ? NULL : shaped(e, now, &m.s, at);
         ok = n != NULL;
         if (ok)
-            out(u, keep_masked(e, &s, n, s.leaf), s.path, RES_NEW_PARAM, k);
-        for (int i = 0; ok && i < e->frame->names.n; i++) {
-            const Binding *b = &e->frame->names.p[i];
-            if (b->kind == B_STATE && b->param >= 0)
-                out(u, b->v.node, u->b->opts.p[b->param].path, RES_NEW_OPT, b->param);
-        }
+            move(u, &m, n, k);
     }
     e->frame = u->outer;
     return ok;

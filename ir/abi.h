@@ -17,7 +17,7 @@ typedef struct AbiTensor {
     AbiKind kind;
     double lo, hi; /* KIND_INTERVAL */
     Span span;
-    Dim learned; /* elements that are learned (a const mask leaves some out) */
+    Dim learned; /* free reals that are learned (a const mask leaves some out) */
     Dim offset;  /* elements before it in its array (opt: bytes) */
 } AbiTensor;
 

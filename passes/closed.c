@@ -1,5 +1,7 @@
 #include "passes/closed_priv.h"
 
+#include "ir/transform.h"
+
 static bool refuse(Closing *c, Str why) {
     if (!c->why)
         c->why = why;
@@ -221,7 +223,8 @@ static bool all_found(Closing *c) {
         const AbiTensor *t = &c->block->params.p[k];
         if (!c->params[k].link)
             return refuse(c, str_fmt(c->ctx, "`%s` stands in no likelihood", t->path));
-        if (t->learned != type_count(c->ctx, t->type))
+        Type free = transform_of(t->kind)->free_type(c->ctx, t->type);
+        if (t->learned != type_count(c->ctx, free))
             return refuse(c, str_fmt(c->ctx, "some elements of `%s` are held fixed", t->path));
     }
     return true;

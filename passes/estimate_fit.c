@@ -4,7 +4,7 @@
  * data..) params = forward(u), covariance J C J', figures, code E.fit.body(u, data..) -> log
  * density, gradient, Hessian at forward(u)
  *
- * u is the vector of all free reals, block after block (passes/transform.h). What is maximised is
+ * u is the vector of all free reals, block after block (ir/transform.h). What is maximised is
  * the density of the parameters as declared: no Jacobian is added. */
 #include "passes/estimate_fit.h"
 

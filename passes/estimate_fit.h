@@ -3,7 +3,7 @@
 #define CNNC_PASSES_ESTIMATE_FIT_H
 
 #include "passes/estimate_priv.h"
-#include "passes/transform.h"
+#include "ir/transform.h"
 
 /* A parameter of the block: where its free reals lie in u, and its elements in params. */
 typedef struct Free {

@@ -1,10 +1,13 @@
-#include "passes/transform.h"
+#include "ir/transform.h"
 
 #include "ir/op.h"
 
 enum { END_LOW = 1, END_HIGH = 2 };
 
 static Ctx *ctx_of(const TransformCall *c) { return c->m->ctx; }
+
+/* A constant of the type of v. */
+static int like(NestMaker *n, int v, double x) { return body_real(&n->b, body_type(&n->b, v), x); }
 
 static Val done(const TransformCall *c, NestMaker *n, int body, Type t, const Dim *at) {
     return maker_done(n, body, t.rank, at, t.shape, c->span, c->t->path);
@@ -62,8 +65,8 @@ static Val no_ends(const TransformCall *c) { return constant_ends(c, c->type, 0)
 /* f(u), and 0 from where exp(u) is: a mode at that end is exact. */
 static int or_zero(NestMaker *n, int u, int f) {
     enum { LEAST = -746 };
-    int gone = body_op2(&n->b, SC_lt, u, body_real(&n->b, DT_F64, LEAST));
-    return body_op3(&n->b, SC_select, gone, body_real(&n->b, DT_F64, 0), f);
+    int gone = body_op2(&n->b, SC_lt, u, like(n, u, LEAST));
+    return body_op3(&n->b, SC_select, gone, like(n, u, 0), f);
 }
 
 static Val positive_forward(const TransformCall *c, Val u) {
@@ -93,8 +96,8 @@ static Val bounded_forward(const TransformCall *c, Val u) {
     NestMaker n = cells(c, c->type, at);
     int v = maker_read(&n, u, at), s = or_zero(&n, v, body_op1(&n.b, SC_sigmoid, v));
     if (lo != 0 || hi != 1)
-        s = body_op2(&n.b, SC_add, body_real(&n.b, DT_F64, lo),
-                     body_op2(&n.b, SC_mul, body_real(&n.b, DT_F64, hi - lo), s));
+        s = body_op2(&n.b, SC_add, like(&n, v, lo),
+                     body_op2(&n.b, SC_mul, like(&n, v, hi - lo), s));
     return done(c, &n, s, c->type, at);
 }
 
@@ -105,8 +108,8 @@ static Val bounded_inverse(const TransformCall *c, Val x) {
     Dim at[MAX_RANK];
     NestMaker n = cells(c, c->type, at);
     int v = maker_read(&n, x, at);
-    int low = body_op2(&n.b, SC_sub, v, body_real(&n.b, DT_F64, lo)),
-        high = body_op2(&n.b, SC_sub, body_real(&n.b, DT_F64, hi), v);
+    int low = body_op2(&n.b, SC_sub, v, like(&n, v, lo)),
+        high = body_op2(&n.b, SC_sub, like(&n, v, hi), v);
     return done(c, &n, body_op1(&n.b, SC_log, body_op2(&n.b, SC_div, low, high)), c->type, at);
 }
 
@@ -178,7 +181,6 @@ static Val simplex_home(const TransformCall *c) {
 /* ---- ordered: the first, then exp of the differences */
 
 static Val ordered_forward(const TransformCall *c, Val u) {
-    Ctx *ctx = ctx_of(c);
     Dim at[MAX_RANK], from[MAX_RANK];
     int last = c->type.rank - 1;
     NestMaker n = nest_maker(c->m, c->f, NEST_SUM);
@@ -190,9 +192,7 @@ static Val ordered_forward(const TransformCall *c, Val u) {
     int first = body_op2(&n.b, SC_eq, j, body_int(&n.b, DT_I64, 0));
     int part = body_op3(&n.b, SC_select, first, v, body_op1(&n.b, SC_exp, v));
     int take = body_op2(&n.b, SC_le, j, body_index(&n.b, at[last]));
-    (void)ctx;
-    int body = body_op3(&n.b, SC_select, take, part, body_real(&n.b, DT_F64, 0));
-    return done(c, &n, body, c->type, at);
+    return done(c, &n, body_op3(&n.b, SC_select, take, part, like(&n, v, 0)), c->type, at);
 }
 
 static Val ordered_inverse(const TransformCall *c, Val x) {
@@ -271,7 +271,7 @@ static Val lower_cells(const TransformCall *c, Val x, CellFn fn) {
     int i = body_index(&n.b, at[t.rank - 2]), j = body_index(&n.b, at[t.rank - 1]);
     int v = fn(&n, maker_read(&n, x, at), body_op2(&n.b, SC_eq, i, j));
     int below = body_op2(&n.b, SC_le, j, i);
-    return done(c, &n, body_op3(&n.b, SC_select, below, v, body_real(&n.b, DT_F64, 0)), t, at);
+    return done(c, &n, body_op3(&n.b, SC_select, below, v, like(&n, v, 0)), t, at);
 }
 
 static const void *gather_first(const TransformCall *c) {
@@ -302,7 +302,7 @@ static Val into_triangle(const TransformCall *c, Val x, DType dt) {
 }
 
 static Val cholesky_inverse(const TransformCall *c, Val x) {
-    return into_triangle(c, lower_cells(c, x, log_diagonal), DT_F64);
+    return into_triangle(c, lower_cells(c, x, log_diagonal), c->type.dt);
 }
 
 static Val cholesky_ends(const TransformCall *c) {
@@ -346,4 +346,24 @@ static const TransformDef rows[] = {
 const TransformDef *transform_of(AbiKind kind) {
     bool known = kind < sizeof rows / sizeof *rows && rows[kind].name;
     return &rows[known ? kind : KIND_REAL];
+}
+
+/* 1 where a constrained value of x is not that of y, for each of them. */
+static Val different(const TransformDef *d, const TransformCall *c, Val x, Val y) {
+    Dim at[MAX_RANK];
+    NestMaker n = nest_maker(c->m, c->f, d->axes ? NEST_MAX : NEST_STORE);
+    maker_cells(&n, c->type, at);
+    int ne = body_op2(&n.b, SC_ne, maker_read(&n, x, at), maker_read(&n, y, at));
+    return maker_done(&n, body_cast(&n.b, DT_I32, ne), c->type.rank - d->axes, at, c->type.shape,
+                      c->span, c->t->path);
+}
+
+Val transform_recall(const TransformDef *d, const TransformCall *c, Val x, Val copy) {
+    Val lost = different(d, c, x, d->forward(c, copy)), anew = d->inverse(c, x);
+    Type free = d->free_type(ctx_of(c), c->type);
+    Dim at[MAX_RANK];
+    NestMaker n = cells(c, free, at);
+    int keep = body_op2(&n.b, SC_eq, maker_read(&n, lost, at), body_int(&n.b, DT_I32, 0));
+    int v = body_op3(&n.b, SC_select, keep, maker_read(&n, copy, at), maker_read(&n, anew, at));
+    return done(c, &n, v, free, at);
 }

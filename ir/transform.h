@@ -1,7 +1,7 @@
 /* The unconstrained scale: a row for each constrained kind, with the map from free reals u to the
- * parameter, its inverse, and what is known of its ends. */
-#ifndef CNNC_PASSES_TRANSFORM_H
-#define CNNC_PASSES_TRANSFORM_H
+ * parameter, its inverse, and what is known of its ends. Exact fits and training both move there. */
+#ifndef CNNC_IR_TRANSFORM_H
+#define CNNC_IR_TRANSFORM_H
 
 #include "ir/build.h"
 
@@ -10,7 +10,7 @@ typedef struct TransformCall {
     Module *m;
     Func *f;
     const AbiTensor *t; /* kind, bounds */
-    Type type;          /* of the parameter, f64, in the symbols of f */
+    Type type;          /* of the parameter, in the symbols of f; its real type is that of u too */
     Span span;
 } TransformCall;
 
@@ -28,5 +28,8 @@ typedef struct TransformDef {
 } TransformDef;
 
 const TransformDef *transform_of(AbiKind kind);
+/* inverse(x), or `copy` where x is forward(copy): the copy keeps what x, rounded, has lost (a
+ * probability of 1 - 1e-30). So nothing need be known of a copy: one of other parameters is not used. */
+Val transform_recall(const TransformDef *d, const TransformCall *c, Val x, Val copy);
 
 #endif
