@@ -17,13 +17,15 @@
  * past the end are masked by `active`. Of the loops of a nest the one is taken that needs the
  * fewest operations, strided accesses counting once a lane. Loops with calls, conditions or checked
  * subscripts stay as they are. Before, loops over neighbouring axes become one (collapse.c); last,
- * output loops around reductions are unrolled and jammed (jam.c). It does not interchange or tile.
+ * copies between two orders of axes go by squares (turn.c), and output loops around reductions are
+ * unrolled and jammed (jam.c). It does not interchange or tile.
  */
 #include "passes/collapse.h"
 #include "passes/held.h"
 #include "passes/jam.h"
 #include "passes/merge.h"
 #include "passes/pass.h"
+#include "passes/turn.h"
 #include "passes/widen.h"
 
 /* ---- may a loop run on vectors, and what does it cost? */
@@ -235,6 +237,7 @@ void pass_vectorize(Unit *u) {
         loop_count_uses(&f->body, uses);
         sweep(&f->body, uses);
         arena_free(&scratch);
+        turn_loops(u->ctx, u->arena, u->loops, f);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
         held_loads(u->ctx, u->arena, u->loops, f);

@@ -154,11 +154,49 @@ static void held_loads_are_conditional(void **state) {
           body, PARTS("for held in 0..1 when", "= not("), "= select(");
 }
 
+/* Copies between two orders of axes: squares in registers, the rest as it was. */
+static void copies_turn_by_squares(void **state) {
+    (void)state;
+    const char *bufs = "buf x f32[N, 40] = arg 2 at 0\nbuf out f32[40, 16] = arg 4 at 0 written";
+    check(bufs,
+          "for i in 0..40 {\n for row in 0..min(16, N) {\n  %1 = load f32 x[row, i]\n  store "
+          "out[i, row] = %1\n }\n for past in max(N, 0)..16 {\n  %2 = f32 0.0\n  store out[i, "
+          "past] = %2\n }\n}",
+          PARTS("for i in 0..32 step 16 {", "load f32x16 x[15, i] active 16*N - 240", "zip_high",
+                "store out[i + 15, 0]", "for i in 32..40 {",
+                "for past in max(N, 0)..16 step 16 {\n    for i in 0..40 {"),
+          NULL);
+    /* rows are loaded, columns stored apart */
+    check("buf x f32[33, 16] = arg 2 at 0\nbuf out f32[16, 33] = arg 4 at 0 written",
+          "for i in 0..33 {\n for k in 0..16 {\n  %1 = load f32 x[i, k]\n  store out[k, i] = "
+          "%1\n }\n}",
+          PARTS("step 16", "zip_low"), NULL);
+    /* fewer than a square; in place; cells of a diagonal; another fill in every iteration */
+    check("buf x f32[16, 10] = arg 2 at 0\nbuf out f32[10, 16] = arg 4 at 0 written",
+          "for i in 0..10 {\n for k in 0..16 {\n  %1 = load f32 x[k, i]\n  store out[i, k] = "
+          "%1\n }\n}",
+          NULL, "zip");
+    check("buf out f32[64, 16] = arg 4 at 0 written\nbuf t f32[16, 64] = alias out",
+          "for i in 0..64 {\n for k in 0..16 {\n  %1 = load f32 t[k, i]\n  store out[i, k] = "
+          "%1\n }\n}",
+          NULL, "zip");
+    check("buf x f32[48, 40] = arg 2 at 0\nbuf out f32[40, 16] = arg 4 at 0 written",
+          "for i in 0..32 {\n for k in 0..16 {\n  %1 = load f32 x[i + k, i]\n  store out[i, k] = "
+          "%1\n }\n}",
+          NULL, "zip");
+    check(bufs,
+          "for i in 0..16 {\n for row in 0..min(16, N) {\n  %1 = load f32 x[row, i]\n  store "
+          "out[i, row] = %1\n }\n for past in max(N - i, 0)..16 {\n  %2 = f32 0.0\n  store out[i, "
+          "past] = %2\n }\n}",
+          NULL, "zip");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise_loops),          cmocka_unit_test(dependent_loops_stay),
         cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_whole_numbers),
         cmocka_unit_test(held_loads_are_conditional), cmocka_unit_test(rows_of_a_slice),
+        cmocka_unit_test(copies_turn_by_squares),
     };
     return cmocka_run_group_tests_name("vectorize", tests, NULL, NULL);
 }
