@@ -49,6 +49,8 @@ Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val y, Val g, Val
 /* The sibling nest that computes the argmax of a max or min nest. */
 NestOp nest_argmax(Ctx *ctx, const NestOp *n);
 
+/* Is extent a longer than b? Symbolic beats constant. */
+bool nest_longer(Dim a, Dim b);
 /* A scatter as a chain of gathers (each has init = the one before; *n_out of them), or NULL: more than 64 parts.
  * The args of part k > 0 end with a placeholder for the part before: index init, Val id 0. */
 NestOp *nest_invert(Ctx *ctx, const NestOp *n, int *n_out);

@@ -44,8 +44,7 @@ static NestOp with_guard(Ctx *ctx, const NestOp *n, Dim form, Dim extent) {
     return r;
 }
 
-/* Is extent a longer than b? Symbolic beats constant. */
-static bool longer(Dim a, Dim b) {
+bool nest_longer(Dim a, Dim b) {
     int64_t x, y;
     bool ca = dim_is_const(a, &x), cb = dim_is_const(b, &y);
     if (ca && cb)
@@ -68,7 +67,7 @@ static void choose(Ctx *ctx, const Nest *n, uint64_t out, int *axis, int *index)
             s = s < 0 ? -s : s;
             Dim e = n->box[k].extent;
             bool first = *index < 0;
-            if (first || longer(e, n->box[*index].extent) || (!longer(n->box[*index].extent, e) && s < best)) {
+            if (first || nest_longer(e, n->box[*index].extent) || (!nest_longer(n->box[*index].extent, e) && s < best)) {
                 *axis = a;
                 *index = k;
                 best = s;

@@ -6,6 +6,12 @@
  *
  * Cotangents of many lanes are unit matrices: their sums are reads, which fuse. Also for indices
  * with an offset (blocks of a vector of parameters); a part that no index reaches becomes a guard.
+ * So are sums of a choice, as a transposed convolution is written. An index of the result that it determines leaves a
+ * scatter, which `invert` divides into gathers:
+ *
+ *   nest [i] += select({i} == {2*h + p}, %x[h] * %w[p], 0) over i<2*H, h<H, p<2    ->
+ *   nest [2*h + p] += %x[h] * %w[p] over h<H, p<2
+ *
  * It is exact: what is left out is 0, or 0 times what is not finite. */
 #include "passes/rewrite.h"
 
@@ -100,22 +106,38 @@ static bool raise(Ctx *ctx, NestOp *n) {
     return true;
 }
 
-/* ---- a guard 0 <= form < 1 determines an index over which is summed */
+/* ---- a guard 0 <= form < 1 determines an index */
 
-static bool in_map(const Nest *n, DimSym s) {
+static bool is_summed(const Nest *n, DimSym s) {
     for (int k = 0; k < n->rank; k++)
         if (dim_mentions(n->map[k], s))
+            return false;
+    return true;
+}
+
+static bool has_summed(const Nest *n, Dim form) {
+    for (int k = 0; k < n->n_box; k++)
+        if (dim_mentions(form, n->box[k].sym) && is_summed(n, n->box[k].sym))
             return true;
     return false;
 }
 
-static bool solve_by(Ctx *ctx, NestOp *n, int guard, int index) {
+/* Over s is summed, or (scatter) it is an axis of the result by itself. */
+static bool may_go(const Nest *n, DimSym s, bool *scatter) {
+    int axes = 0;
+    *scatter = false;
+    for (int k = 0; k < n->rank; k++) {
+        axes += dim_mentions(n->map[k], s);
+        *scatter = *scatter || dim_as_symbol(n->map[k]) == s;
+    }
+    return axes == 0 || (axes == 1 && *scatter && !n->post.n);
+}
+
+static void solve_by(Ctx *ctx, NestOp *n, int guard, int index) {
     Nest *x = &n->nest;
     DimSym s = x->box[index].sym;
     Dim form = x->guards[guard].form;
-    int64_t coef = in_map(x, s) ? 0 : aff_coef(ctx, form, s);
-    if (coef != 1 && coef != -1)
-        return false;
+    int64_t coef = aff_coef(ctx, form, s);
     Dim rest = dim_sub(ctx, form, dim_scale(ctx, dim_of(ctx, s), coef));
     DimBinding bind = {s, coef == 1 ? dim_neg(ctx, rest) : rest};
     NestIndex *box = ARENA_ARRAY(&ctx->perm, NestIndex, x->n_box + 1);
@@ -134,16 +156,36 @@ static bool solve_by(Ctx *ctx, NestOp *n, int guard, int index) {
     to.guards = guards;
     to = nest_subst(ctx, &to, &bind, 1);
     n->nest = nest_tidy(ctx, &to);
-    return true;
+}
+
+/* The longest index that the guard determines: what is left are the shorter loops. -1: none. */
+static int determined(Ctx *ctx, const Nest *n, int guard) {
+    int best = -1;
+    bool best_scatters = false, scatter, sums = has_summed(n, n->guards[guard].form);
+    for (int k = 0; k < n->n_box; k++) {
+        int64_t coef = aff_coef(ctx, n->guards[guard].form, n->box[k].sym);
+        if ((coef != 1 && coef != -1) || !may_go(n, n->box[k].sym, &scatter) || (scatter && !sums))
+            continue;
+        bool longer = best >= 0 && nest_longer(n->box[k].extent, n->box[best].extent);
+        bool shorter = best >= 0 && nest_longer(n->box[best].extent, n->box[k].extent);
+        if (best < 0 || longer || (best_scatters && !scatter && !shorter)) {
+            best = k;
+            best_scatters = scatter;
+        }
+    }
+    return best;
 }
 
 static bool solve(Ctx *ctx, NestOp *n) {
     int64_t extent;
-    for (int g = 0; g < n->nest.n_guards; g++)
-        for (int k = 0; k < n->nest.n_box; k++)
-            if (dim_is_const(n->nest.guards[g].extent, &extent) && extent == 1 &&
-                solve_by(ctx, n, g, k))
-                return true;
+    for (int g = 0; g < n->nest.n_guards; g++) {
+        bool one = dim_is_const(n->nest.guards[g].extent, &extent) && extent == 1;
+        int k = one ? determined(ctx, &n->nest, g) : -1;
+        if (k >= 0) {
+            solve_by(ctx, n, g, k);
+            return true;
+        }
+    }
     return false;
 }
 
@@ -153,11 +195,15 @@ static void delta_nest(Rewrite *r, const Inst *i) {
     bool any = false;
     while (substitute(r, &n))
         any = true;
-    if (any && n.nest.op == NEST_SUM) {
-        raise(ctx, &n);
-        n = nest_lift(ctx, &n, r->to);
-        while (solve(ctx, &n))
-            continue;
+    if (n.nest.op == NEST_SUM) {
+        NestOp lifted = n;
+        raise(ctx, &lifted);
+        lifted = nest_lift(ctx, &lifted, r->to);
+        bool solved = false;
+        while (solve(ctx, &lifted))
+            solved = true;
+        if (any || solved)
+            n = lifted;
     }
     r->map.to[i->first.id] = nestop_emit(r->m, r->to, &n);
 }

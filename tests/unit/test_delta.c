@@ -44,6 +44,31 @@ static void blocks_and_rows(void **state) {
           "delta", 0, 2, "+= %1[n, j] over n<N, j<D + 1 where 0 <= j < D from");
 }
 
+/* A transposed convolution as it is written, and its gradients. */
+static void a_choice_determines_an_index(void **state) {
+    (void)state;
+    const char *x = HEAD "  %1: f64[N, D] = input \"x\" @-\n  %2: f64[3] = input \"w\" @-\n  %3: f64[N, 2*D + 1] = input \"g\" @-\n";
+    char text[1200];
+    snprintf(text, sizeof text, "%s%s", x,
+             "  %4: f64[N, 2*D + 1] = nest [n, i] += select({i} == {2*h + p}, %1[n, h] * %2[p], 0.0) over n<N, i<2*D + 1, h<D, p<3 @-\n"
+             "  out \"y\" %4\n}\n");
+    check(text, "delta", 0, 1, "[n, 2*h + p] += %1[n, h] * %2[p] over n<N, h<D, p<3");
+    snprintf(text, sizeof text, "%s%s", x,
+             "  %4: f64[N, D] = nest [n, h] += select({i} == {2*h + p}, %3[n, i] * %2[p], 0.0) over n<N, i<2*D + 1, h<D, p<3 @-\n"
+             "  out \"y\" %4\n}\n");
+    check(text, "delta", 0, 1, "[n, h] += %3[n, 2*h + p] * %2[p] over n<N, h<D, p<3");
+    /* cropped by one at both ends */
+    snprintf(text, sizeof text, "%s%s", x,
+             "  %4: f64[N, 2*D - 1] = nest [n, i] += select({i + 1} == {2*h + p}, %1[n, h] * %2[p], 0.0) over n<N, i<2*D - 1, h<D, p<3 @-\n"
+             "  out \"y\" %4\n}\n");
+    check(text, "delta", 0, 1, "[n, 2*h + p - 1] += %1[n, h] * %2[p] over n<N, h<D, p<3 where 0 <= 2*h + p - 1 < 2*D - 1");
+    /* a diagonal is no scatter: its index stands in two axes */
+    snprintf(text, sizeof text, "%s%s", x,
+             "  %4: f64[D, D] = nest [i, j] += select({i} == {j}, %1[n, i], 0.0) over n<N, i<D, j<D @-\n"
+             "  out \"y\" %4\n}\n");
+    check(text, "delta", 0, 1, "[i, j] += select({i} == {j}");
+}
+
 static void costly_parts_are_computed_once(void **state) {
     (void)state;
     check(HEAD "  %1: f64[N, D] = input \"x\" @-\n  %2: f64[N] = input \"e\" @-\n"
@@ -75,6 +100,7 @@ static void guarded_reads_stay(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sum_over_a_unit_matrix_is_a_read), cmocka_unit_test(blocks_and_rows),
+        cmocka_unit_test(a_choice_determines_an_index),
         cmocka_unit_test(costly_parts_are_computed_once), cmocka_unit_test(guarded_reads_stay)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
