@@ -5,21 +5,21 @@
 
 /* ---- dims as C: saturating at SIZE_MAX, so that a size that overflows is never small */
 
-static void c_dim(StrBuf *sb, Dim d);
+static void c_dim(Ctx *ctx, StrBuf *sb, Dim d);
 
-static void c_term(StrBuf *sb, DimTerm t) {
+static void c_term(Ctx *ctx, StrBuf *sb, DimTerm t) {
     for (int k = 0; k < t.n_atoms; k++)
         sb_put(sb, "cnnc_mul(");
     sb_printf(sb, "%lld", (long long)(t.coef < 0 ? -t.coef : t.coef));
     for (int k = 0; k < t.n_atoms; k++) {
         sb_put(sb, ", ");
         if (t.atoms[k]->sym) {
-            sb_put(sb, t.atoms[k]->sym->name);
+            sb_put(sb, abi_ident(ctx, t.atoms[k]->sym->name));
         } else {
             sb_put(sb, "cnnc_div(");
-            c_dim(sb, t.atoms[k]->num);
+            c_dim(ctx, sb, t.atoms[k]->num);
             sb_put(sb, ", ");
-            c_dim(sb, t.atoms[k]->den);
+            c_dim(ctx, sb, t.atoms[k]->den);
             sb_put(sb, ")");
         }
         sb_put(sb, ")");
@@ -27,7 +27,7 @@ static void c_term(StrBuf *sb, DimTerm t) {
 }
 
 /* cnnc_sub(sum of the positive terms, sum of the negative ones) */
-static void c_sum(StrBuf *sb, Dim d, bool positive) {
+static void c_sum(Ctx *ctx, StrBuf *sb, Dim d, bool positive) {
     int n = 0;
     for (int k = 0; k < dim_n_terms(d); k++)
         n += (dim_term(d, k).coef > 0) == positive;
@@ -38,36 +38,36 @@ static void c_sum(StrBuf *sb, Dim d, bool positive) {
         if ((dim_term(d, k).coef > 0) != positive)
             continue;
         sb_put(sb, seen ? ", " : "");
-        c_term(sb, dim_term(d, k));
+        c_term(ctx, sb, dim_term(d, k));
         sb_put(sb, seen++ ? ")" : "");
     }
     if (!n)
         sb_put(sb, "0");
 }
 
-static void c_dim(StrBuf *sb, Dim d) {
+static void c_dim(Ctx *ctx, StrBuf *sb, Dim d) {
     bool negative = false;
     for (int k = 0; k < dim_n_terms(d); k++)
         negative |= dim_term(d, k).coef < 0;
     sb_put(sb, negative ? "cnnc_sub(" : "");
-    c_sum(sb, d, true);
+    c_sum(ctx, sb, d, true);
     if (negative) {
         sb_put(sb, ", ");
-        c_sum(sb, d, false);
+        c_sum(ctx, sb, d, false);
         sb_put(sb, ")");
     }
 }
 
-static void dim_params(StrBuf *sb, const DimSym *dims, int n) {
+static void dim_params(Ctx *ctx, StrBuf *sb, const DimSym *dims, int n) {
     for (int k = 0; k < n; k++)
-        sb_printf(sb, "%sint64_t %s", k ? ", " : "", dims[k]->name);
+        sb_printf(sb, "%sint64_t %s", k ? ", " : "", abi_ident(ctx, dims[k]->name));
     sb_put(sb, n ? "" : "void");
 }
 
-static void unused_dims(StrBuf *sb, Dim d, const DimSym *dims, int n) {
+static void unused_dims(Ctx *ctx, StrBuf *sb, Dim d, const DimSym *dims, int n) {
     for (int k = 0; k < n; k++)
         if (!dim_mentions(d, dims[k]))
-            sb_printf(sb, "(void)%s; ", dims[k]->name);
+            sb_printf(sb, "(void)%s; ", abi_ident(ctx, dims[k]->name));
 }
 
 static bool tensors_mention(const AbiTensor *t, int n, DimSym s) {
@@ -89,38 +89,21 @@ static int dims_of_sizes(const AbiBlock *b, DimSym *out) {
     return n;
 }
 
-/* A constant as a macro, a formula as a function of the dims. */
-static void size_of_block(Ctx *ctx, StrBuf *sb, const AbiBlock *b, const char *name, Dim d, const char *suffix, const char *comment) {
+static void size_of_block(Ctx *ctx, StrBuf *sb, const AbiBlock *b, const AbiSize *z, const char *comment) {
     int64_t k;
-    Str upper = abi_upper(ctx, str_fmt(ctx, "%s_%s", b->cname, name));
-    if (dim_is_const(d, &k)) {
-        sb_printf(sb, "#define %s %lld%s%s\n", upper, (long long)k, suffix, comment);
+    if (dim_is_const(z->value, &k)) {
+        sb_printf(sb, "#define %s %lld%s /* %s */\n", z->name, (long long)k, z->suffix, comment);
         return;
     }
     DimSym *dims = ARENA_ARRAY(&ctx->perm, DimSym, b->dims.n + 1);
     int n = dims_of_sizes(b, dims);
-    sb_printf(sb, "static inline int64_t %s(", abi_lower(ctx, upper));
-    dim_params(sb, dims, n);
+    sb_printf(sb, "static inline int64_t %s(", z->name);
+    dim_params(ctx, sb, dims, n);
     sb_put(sb, ") { ");
-    unused_dims(sb, d, dims, n);
+    unused_dims(ctx, sb, z->value, dims, n);
     sb_put(sb, "return (int64_t)");
-    c_dim(sb, d);
-    sb_printf(sb, "; }%s\n", comment);
-}
-
-static Dim count_of(Ctx *ctx, const AbiTensor *t, int n, bool learned) {
-    Dim sum = dim_const(ctx, 0);
-    for (int k = 0; k < n; k++)
-        sum = dim_add(ctx, sum, learned && t[k].learned ? t[k].learned : type_count(ctx, t[k].type));
-    return sum;
-}
-
-static Dim opt_bytes(Ctx *ctx, const AbiBlock *b) {
-    bool header = b->opts.n && b->opts.p[0].type.dt == DT_I64;
-    Dim sum = dim_const(ctx, header ? 0 : 16);
-    for (int k = 0; k < b->opts.n; k++)
-        sum = dim_add(ctx, sum, dim_scale(ctx, type_count(ctx, b->opts.p[k].type), (int64_t)dtype_size(b->opts.p[k].type.dt)));
-    return sum;
+    c_dim(ctx, sb, z->value);
+    sb_printf(sb, "; } /* %s */\n", comment);
 }
 
 /* ---- comments */
@@ -141,29 +124,15 @@ static void doc_comment(StrBuf *sb, Str doc) {
 static const char *tensor_comment(Ctx *ctx, const LoopModule *m, const AbiTensor *t) {
     StrBuf sb = sb_new(&ctx->perm);
     type_print(&sb, t->type);
-    return str_fmt(ctx, " /* %s  %s:%u */", sb.text, m->source, t->span.line);
+    return str_fmt(ctx, "%s  %s:%u", sb.text, m->source, t->span.line);
 }
 
 /* ---- blocks */
 
-static void tensors(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiBlock *b, const AbiTensor *t, int n, const char *kind) {
-    Dim at = dim_const(ctx, 0);
-    for (int k = 0; k < n; k++) {
-        bool in_sub = false; /* parameters of a called model stand under its own names */
-        for (int j = 0; j < b->subs.n; j++)
-            in_sub |= strncmp(t[k].path, b->subs.p[j].path, strlen(b->subs.p[j].path)) == 0 && t[k].path[strlen(b->subs.p[j].path)] == '.';
-        Dim here = t[k].offset ? t[k].offset : at;
-        Str name = str_fmt(ctx, "%s%s", kind, t[k].path);
-        if (!in_sub || !b->is_estimator)
-            size_of_block(ctx, sb, b, dim_is_const(here, NULL) ? name : str_fmt(ctx, "%s_offset", name), here, "", tensor_comment(ctx, m, &t[k]));
-        at = dim_add(ctx, at, type_count(ctx, t[k].type));
-    }
-}
-
 static void hyper_struct(Ctx *ctx, StrBuf *sb, const AbiBlock *b) {
     sb_printf(sb, "typedef struct %s_hyper { size_t size; double prior; /* 1 MAP, 0 MLE */ int64_t n_total, epoch; uint64_t seed;", b->cname);
     for (int k = 0; k < b->formals.n; k++)
-        sb_printf(sb, " %s %s;", b->formals.p[k].is_int ? "int64_t" : "double", b->formals.p[k].name);
+        sb_printf(sb, " %s %s;", b->formals.p[k].is_int ? "int64_t" : "double", abi_field(ctx, b->formals.p[k].name));
     sb_printf(sb, " } %s_hyper;\n#define %s_HYPER_INIT { sizeof(%s_hyper), 1.0, 0, 0, 0", b->cname, abi_upper(ctx, b->cname), b->cname);
     for (int k = 0; k < b->formals.n; k++) {
         sb_put(sb, ", ");
@@ -180,17 +149,9 @@ static void block(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiBlock *b) 
     doc_comment(sb, b->doc);
     if (b->is_estimator)
         hyper_struct(ctx, sb, b);
-    size_of_block(ctx, sb, b, "params", count_of(ctx, b->params.p, b->params.n, false), "", " /* reals stored */");
-    size_of_block(ctx, sb, b, "learned", count_of(ctx, b->params.p, b->params.n, true), "", " /* of them learned */");
-    if (b->states.n)
-        size_of_block(ctx, sb, b, "state", count_of(ctx, b->states.p, b->states.n, false), "", " /* reals of state */");
-    if (b->using_.present)
-        size_of_block(ctx, sb, b, "opt_bytes", opt_bytes(ctx, b), "u", " /* all zero: fresh */");
-    for (int k = 0; k < b->subs.n; k++)
-        if (b->is_estimator && b->subs.p[k].offset)
-            size_of_block(ctx, sb, b, b->subs.p[k].path, b->subs.p[k].offset, "", str_fmt(ctx, " /* the parameters of %s from here */", b->subs.p[k].model));
-    tensors(ctx, sb, m, b, b->params.p, b->params.n, "");
-    tensors(ctx, sb, m, b, b->states.p, b->states.n, "state_");
+    AbiSizes sizes = abi_sizes(ctx, sb->arena, b);
+    for (int k = 0; k < sizes.n; k++)
+        size_of_block(ctx, sb, b, &sizes.p[k], sizes.p[k].tensor ? tensor_comment(ctx, m, sizes.p[k].tensor) : sizes.p[k].comment);
 }
 
 /* ---- entries */
@@ -209,21 +170,33 @@ static bool has_arg(const AbiEntry *e, AbiArgKind kind) {
     return false;
 }
 
-/* C names of arguments: the field's name, unless it would be a C keyword or hide a type. */
-static const char *arg_name(Ctx *ctx, const AbiArg *a) {
-    static const char *const reserved[] = {"auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if",
-        "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void",
-        "volatile", "while", "class", "new", "delete", "this", "template", "namespace", "private", "public", "protected", "virtual", "operator", "true", "false", "bool", "and",
-        "or", "not", "xor", "try", "catch", "throw", "using", "typename", "friend", "export", "explicit", "mutable", "asm", "wchar_t"};
-    if (a->kind == ARG_DIM)
-        return a->dim->name;
-    for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
-        if (strcmp(a->name, reserved[k]) == 0)
-            return str_fmt(ctx, "%s_", a->name);
-    for (const char *s = a->name; *s; s++)
-        if (*s == '.')
-            return abi_lower(ctx, abi_upper(ctx, a->name));
-    return a->name;
+static bool is_macro(Ctx *ctx, const LoopModule *m, const char *name) {
+    if (!strchr(name, '_') || strcmp(abi_upper(ctx, str_of(ctx, name)), name) != 0)
+        return false;
+    for (int k = 0; k < m->blocks.n; k++) {
+        AbiSizes sizes = abi_sizes(ctx, &ctx->perm, m->blocks.p[k]);
+        for (int j = 0; j < sizes.n; j++)
+            if (sizes.p[j].is_macro && strcmp(sizes.p[j].name, name) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* C names of arguments. Inputs and dims that C or another argument calls so get a `_`, as do those that a macro would replace. */
+static const char *arg_name(Ctx *ctx, const LoopModule *m, const AbiEntry *e, const AbiArg *a) {
+    bool given = a->kind == ARG_INPUT || a->kind == ARG_SCALAR;
+    const char *name = a->kind == ARG_DIM ? a->dim->name : strchr(a->name, '.') ? abi_lower(ctx, abi_upper(ctx, a->name)) : a->name;
+    if (a->kind == ARG_DIM || given)
+        name = abi_ident(ctx, name);
+    for (int k = 0; given && k < e->args.n; k++) {
+        const AbiArg *other = &e->args.p[k];
+        const char *taken = other->kind == ARG_DIM ? abi_ident(ctx, other->name) : other->name;
+        if (other == a || (strcmp(name, taken) != 0 && !is_macro(ctx, m, name)))
+            continue;
+        name = str_fmt(ctx, "%s_", name);
+        k = -1;
+    }
+    return name;
 }
 
 static void prototype(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiEntry *e) {
@@ -238,22 +211,22 @@ static void prototype(Ctx *ctx, StrBuf *sb, const LoopModule *m, const AbiEntry 
             sb_put(sb, "void *opt");
         else {
             const char *type = abi_arg_ctype(a);
-            sb_printf(sb, "%s%s%s", type, type[strlen(type) - 1] == '*' ? "" : " ", arg_name(ctx, a));
+            sb_printf(sb, "%s%s%s", type, type[strlen(type) - 1] == '*' ? "" : " ", arg_name(ctx, m, e, a));
         }
     }
     sb_put(sb, ");\n");
 }
 
-static void work_bytes(StrBuf *sb, const LoopFunc *f) {
+static void work_bytes(Ctx *ctx, StrBuf *sb, const LoopFunc *f) {
     const AbiEntry *e = f->entry;
     if (!has_arg(e, ARG_WORK))
         return;
     sb_printf(sb, "static inline size_t %s_work_bytes(", e->cname);
-    dim_params(sb, f->dims.p, f->dims.n);
+    dim_params(ctx, sb, f->dims.p, f->dims.n);
     sb_put(sb, ") { ");
-    unused_dims(sb, e->work_bytes, f->dims.p, f->dims.n);
+    unused_dims(ctx, sb, e->work_bytes, f->dims.p, f->dims.n);
     sb_put(sb, "return ");
-    c_dim(sb, e->work_bytes);
+    c_dim(ctx, sb, e->work_bytes);
     sb_put(sb, "; }\n");
 }
 
@@ -288,7 +261,7 @@ const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const ch
         const LoopFunc *f = m->funcs.p[k];
         sb_put(&sb, "\n");
         doc_comment(&sb, f->entry->doc);
-        work_bytes(&sb, f);
+        work_bytes(ctx, &sb, f);
         prototype(ctx, &sb, m, f->entry);
     }
     sb_printf(&sb, "\nconst char *%s_strerror(int code);                 /* static string, has file:line */\n", base);

@@ -155,9 +155,20 @@ bool session_write(Session *s, const char *path, const char *data, size_t len) {
     return false;
 }
 
+static bool is_identifier(const char *s) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    return *s && strchr(letters, *s) && s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")] == 0;
+}
+
 const char *session_base(Session *s, const char *path) {
-    if (s->o.prefix)
-        return s->o.prefix;
+    if (s->o.prefix) { /* `p_` goes before every C name, those of the file too */
+        size_t n = strlen(s->o.prefix);
+        while (n > 1 && s->o.prefix[n - 1] == '_')
+            n--;
+        if (!is_identifier(s->o.prefix))
+            session_usage(s, "--prefix=%s: it is a name of C, or the beginning of one that ends in `_`", s->o.prefix);
+        return str_fmt(s->ctx, "%.*s", (int)n, s->o.prefix);
+    }
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
     if (strcmp(path, "-") == 0)
         return "stdin";
@@ -272,8 +283,12 @@ Module *session_lower(Session *s, const AstFile *file, const char *only) {
     return session_lower_with(s, file, &o);
 }
 
-Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *o) {
-    Module *m = s->status ? NULL : frontend_lower(s->ctx, s->arena, file, o);
+Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *given) {
+    LowerOptions o = *given;
+    size_t n = s->o.prefix ? strlen(s->o.prefix) : 0;
+    o.base = session_base(s, s->ctx->files[file->file].name);
+    o.prefix = n && s->o.prefix[n - 1] == '_' ? s->o.prefix : NULL;
+    Module *m = s->status ? NULL : frontend_lower(s->ctx, s->arena, file, &o);
     for (int k = 0; m && k < s->n_defines; k++)
         if (!s->defines[k].used)
             session_usage(s, "-D %s: there is no such constant, dim or formal", s->defines[k].name);

@@ -58,6 +58,8 @@ Module *frontend_lower(Ctx *ctx, Arena *arena, const AstFile *file, const LowerO
         if (!o || !o->only || (it->name.text && !strcmp(it->name.text, o->only)))
             lower_item(e, it);
     }
+    if (o && o->base)
+        check_symbols(e);
     for (int i = 0; i < file->n_items && !diag_any_error(ctx); i++)
         if (!o || !o->only)
             warn_item(e, file->items[i]);

@@ -22,6 +22,8 @@ typedef struct LowerOptions {
     const char *only;   /* export this declaration alone (run, fit, gradcheck); NULL: all that can be exported */
     const char *(*load_import)(Ctx *ctx, void *self, const char *path, Span span, uint32_t *file); /* text of an import registered as file; an error text or NULL */
     void *load_self;
+    const char *base;   /* of the file-level C symbols; NULL: nothing gets a C name (the REPL), so none is checked */
+    const char *prefix; /* before every C name, "p_"; NULL: none */
 } LowerOptions;
 
 /* Checks all definitions and lowers what is exported; NULL after errors (in the context's diagnostics). The module

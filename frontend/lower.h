@@ -16,6 +16,7 @@ bool lower_model(Elab *e, const Item *item);
 void lower_init(Elab *e, const Item *item, int block); /* E.init, a slice of e->f */
 AbiEntry *lower_entry(Elab *e, const Item *item, AbiEntryKind kind, const char *suffix);
 AbiEntry *lower_entry_named(Elab *e, const Item *item, AbiEntryKind kind, Str cname);
+Str lower_cname(Elab *e, Str name); /* prefix and lower case */
 AbiBlock *lower_block(Elab *e, const Item *item, DType real);
 /* Elements of `params` and `states` so far, with their offsets; calls of models. */
 void lower_tables(Elab *e, AbiBlock *b);
@@ -57,5 +58,6 @@ void warn_dead_grad(Elab *e, const Func *f, const Val *terms, int n);
 void check_file(Elab *e);
 bool check_names(Elab *e, const Item *item); /* check_names.c; false after messages */
 bool check_is_broken(const Elab *e, const Item *item);
+void check_symbols(Elab *e); /* check_symbols.c: C names of what was lowered */
 
 #endif

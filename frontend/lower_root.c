@@ -142,8 +142,13 @@ static Node *root_result(Elab *e, const Item *item) {
     return n ? gen_leaf(e, n) : NULL;
 }
 
+Str lower_cname(Elab *e, Str name) {
+    Str low = abi_lower(e->ctx, name);
+    return e->o && e->o->prefix ? str_fmt(e->ctx, "%s%s", e->o->prefix, low) : low;
+}
+
 AbiEntry *lower_entry(Elab *e, const Item *item, AbiEntryKind kind, const char *suffix) {
-    Str low = abi_lower(e->ctx, item->name.text);
+    Str low = lower_cname(e, item->name.text);
     return lower_entry_named(e, item, kind, suffix ? str_fmt(e->ctx, "%s_%s", low, suffix) : low);
 }
 
@@ -176,7 +181,7 @@ bool lower_def(Elab *e, const Item *item) {
 AbiBlock *lower_block(Elab *e, const Item *item, DType real) {
     AbiBlock *b = ARENA_NEW(e->m->arena, AbiBlock);
     b->name = item->name.text;
-    b->cname = abi_lower(e->ctx, item->name.text);
+    b->cname = lower_cname(e, item->name.text);
     b->doc = item->doc;
     b->is_estimator = item->kind == ITEM_ESTIMATOR;
     b->span = item->span;

@@ -117,4 +117,22 @@ const char *abi_arg_ctype(const AbiArg *a); /* "const float *", "int64_t" */
 Str abi_lower(Ctx *ctx, Str name);          /* lower case */
 Str abi_upper(Ctx *ctx, Str path);          /* "C1.w" -> "C1_W" */
 
+/* ---- abi_names.c */
+/* What a C function may not be called: "a keyword of C", "a name of C's library"; NULL: the name is free. */
+const char *abi_taken(Ctx *ctx, const char *name);
+/* As a dim or argument, and as a field of a hyper struct: `_` is added to what C or cnnc itself calls so. */
+const char *abi_ident(Ctx *ctx, const char *name);
+const char *abi_field(Ctx *ctx, const char *name);
+
+/* A size or offset that a header has for a block: a macro where it is constant, else a function of the dims. */
+typedef struct AbiSize {
+    Str name; /* "LENET5_C1_W"; "ridge_sigma_offset" */
+    Dim value;
+    bool is_macro;
+    const AbiTensor *tensor; /* whose offset it is, or NULL */
+    const char *suffix, *comment;
+} AbiSize;
+typedef VEC(AbiSize) AbiSizes;
+AbiSizes abi_sizes(Ctx *ctx, Arena *arena, const AbiBlock *b);
+
 #endif

@@ -28,7 +28,7 @@ static void body(void *arg) {
     Ctx *ctx = in->ctx;
     uint32_t file = ctx_add_file(ctx, "fuzz.cnn", (const char *)in->data, in->size);
     AstFile *ast = parse_file(ctx, file);
-    LowerOptions o = {.load_import = import};
+    LowerOptions o = {.load_import = import, .base = "fuzz"};
     if (!diag_any_error(ctx) && frontend_lower(ctx, &ctx->perm, ast, &o))
         frontend_tests(ctx, &ctx->perm, ast, &o);
     StrBuf sb = sb_new(&ctx->perm);

@@ -171,7 +171,7 @@ static Codes codes_of_program(const char *page, const char *text) {
     AstFile *f = parse_file(ctx, ctx_add_file(ctx, "page.cnn", text, strlen(text)));
     Arena arena;
     arena_init(&arena, ctx);
-    LowerOptions options = {.real = DT_NONE};
+    LowerOptions options = {.real = DT_NONE, .base = "page"};
     if (!diag_any_error(ctx))
         frontend_lower(ctx, &arena, f, &options);
     const Diags *ds = diags_of(ctx);
