@@ -55,7 +55,7 @@ void codegen_print_kernels(Ctx *ctx, StrBuf *out, const KernelInfo *all, int n);
 /* Links objects into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but
  * libc and libm) or archive, atomically at path. exports: the entries of m. False: diagnostic. */
 bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const CodeObject *objects, int n, const char *path);
-bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path);
+bool codegen_archive(Ctx *ctx, const char *base, const char *object, size_t len, const char *path); /* with what it needs of the runtime */
 
 /* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */
 const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);

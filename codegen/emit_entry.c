@@ -326,8 +326,10 @@ static void check_arguments(FnEmit *f) {
     for (int k = 0; k < entry->args.n; k++)
         if (entry->args.p[k].bytes)
             bytes[k] = emit_dim_checked(f, entry->args.p[k].bytes, &bad);
-    if (entry->work_bytes)
-        emit_dim_checked(f, entry->work_bytes, &bad);
+    LLVMValueRef work = entry->work_bytes ? emit_dim_checked(f, entry->work_bytes, &bad) : NULL;
+    for (int k = 0; k < entry->args.n; k++)
+        if (entry->args.p[k].kind == ARG_WORK)
+            bytes[k] = work;
     emit_return_if(f, bad, status_const(f, f->f->status_overflow));
     for (int k = 0; k < f->f->checks.n; k++) {
         bad = no;

@@ -1,5 +1,6 @@
 /* From an object to a shared library or archive, by the system's ld and ar, without a shell. Everything is made under
  * temporary names in the output's directory and renamed at the end: nothing is half-written. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -52,9 +53,22 @@ static const char *temporary(Ctx *ctx, const char *path, const char *suffix, con
     return NULL;
 }
 
-static bool run(Ctx *ctx, char *const argv[]) {
+/* In a folder with standard input from a file there, or where and as this process is (NULL). */
+static int start(pid_t *pid, char *const argv[], const char *folder, const char *input) {
+    posix_spawn_file_actions_t actions;
+    int rc = posix_spawn_file_actions_init(&actions);
+    if (rc == 0 && folder)
+        rc = posix_spawn_file_actions_addchdir_np(&actions, folder);
+    if (rc == 0 && input)
+        rc = posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0);
+    rc = rc ? rc : posix_spawnp(pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+static bool run(Ctx *ctx, char *const argv[], const char *folder, const char *input) {
     pid_t pid;
-    int status = 0, rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+    int status = 0, rc = start(&pid, argv, folder, input);
     if (rc) {
         errno = rc;
         return fail(ctx, "run", argv[0]);
@@ -68,20 +82,32 @@ static bool run(Ctx *ctx, char *const argv[]) {
     return false;
 }
 
-/* The runtime's archive: beside the program, in ../lib/cnnc, or where it was built. */
-static const char *runtime_archive(Ctx *ctx) {
+/* The folder of the program, or of libcnnc where the compiler is part of another one. */
+static const char *own_folder(Ctx *ctx, bool library) {
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    const char *tries[3] = {NULL, NULL, CNNC_RUNTIME_ARCHIVE};
-    if (n > 0) {
-        exe[n] = 0;
-        *strrchr(exe, '/') = 0;
-        tries[0] = str_fmt(ctx, "%s/libcnnrt.a", exe);
-        tries[1] = str_fmt(ctx, "%s/../lib/cnnc/libcnnrt.a", exe);
+    static const char here = 0;
+    Dl_info info;
+    exe[n < 0 ? 0 : n] = 0;
+    if (library && (!dladdr(&here, &info) || !realpath(info.dli_fname, exe)))
+        return NULL;
+    const char *slash = strrchr(exe, '/');
+    return slash ? str_intern(ctx, exe, (size_t)(slash - exe)) : NULL;
+}
+
+/* The runtime's archive: beside the program or library, in the installation, or where it was built. */
+static const char *runtime_archive(Ctx *ctx) {
+    static const char *const places[] = {"libcnnrt.a", "../lib/cnnc/libcnnrt.a", "cnnc/libcnnrt.a", "../cnnc/libcnnrt.a"};
+    for (int library = 0; library < 2; library++) {
+        const char *folder = own_folder(ctx, library);
+        for (size_t k = 0; folder && k < sizeof places / sizeof *places; k++) {
+            const char *path = str_fmt(ctx, "%s/%s", folder, places[k]);
+            if (access(path, R_OK) == 0)
+                return path;
+        }
     }
-    for (int k = 0; k < 3; k++)
-        if (tries[k] && access(tries[k], R_OK) == 0)
-            return tries[k];
+    if (access(CNNC_RUNTIME_ARCHIVE, R_OK) == 0)
+        return CNNC_RUNTIME_ARCHIVE;
     diag_error(ctx, "E0906", nowhere, "the runtime library libcnnrt.a is not found beside cnnc");
     return NULL;
 }
@@ -128,7 +154,7 @@ bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const Code
             vec_push(a, &args, made.p[k]);
         for (size_t k = 0; k < sizeof after / sizeof *after; k++)
             vec_push(a, &args, after[k]);
-        ok = run(ctx, (char *const *)(uintptr_t)args.p) && rename_over(ctx, out, path, 0777);
+        ok = run(ctx, (char *const *)(uintptr_t)args.p, NULL, NULL) && rename_over(ctx, out, path, 0777);
         if (!ok)
             unlink(out);
     }
@@ -139,14 +165,28 @@ bool codegen_link_so(Ctx *ctx, const LoopModule *m, const char *base, const Code
     return ok;
 }
 
-bool codegen_archive(Ctx *ctx, const char *object, size_t len, const char *path) {
-    const char *o = temporary(ctx, path, ".o", object, len), *out = NULL;
-    bool ok = false;
-    if (o) {
-        out = str_fmt(ctx, "%s.a", o);
-        const char *argv[] = {"ar", "rcsD", out, o, NULL};
-        ok = run(ctx, (char *const *)(uintptr_t)argv) && rename_over(ctx, out, path, 0666);
-        unlink(o);
-    }
+static bool put(Ctx *ctx, const char *path, const char *data, size_t len) {
+    const char *made = temporary(ctx, path, "", data, len);
+    return made && rename_over(ctx, made, path, 0600);
+}
+
+/* Its members are BASE.o and the runtime's: what it needs of that, a program takes from the first archive that has it. A member has the
+ * name of its file, so all happens in a folder of its own, by short names. */
+bool codegen_archive(Ctx *ctx, const char *base, const char *object, size_t len, const char *path) {
+    const char *rt = runtime_archive(ctx), *folder = str_fmt(ctx, "%s.%ld.dir", path, (long)getpid());
+    if (!rt || mkdir(folder, 0700) != 0)
+        return rt && fail(ctx, "write", path);
+    const char *script = str_fmt(ctx, "create out.a\naddmod %s.o\naddlib rt.a\nsave\nend\n", base);
+    const char *o = str_fmt(ctx, "%s/%s.o", folder, base), *link = str_fmt(ctx, "%s/rt.a", folder);
+    const char *steps = str_fmt(ctx, "%s/steps", folder), *out = str_fmt(ctx, "%s/out.a", folder);
+    const char *argv[] = {"ar", "-MD", NULL};
+    bool ok = put(ctx, o, object, len) && put(ctx, steps, script, strlen(script));
+    if (ok && symlink(rt, link) != 0)
+        ok = fail(ctx, "write", link);
+    ok = ok && run(ctx, (char *const *)(uintptr_t)argv, folder, "steps") && rename_over(ctx, out, path, 0666);
+    const char *made[] = {o, link, steps, out};
+    for (size_t k = 0; k < sizeof made / sizeof *made; k++)
+        unlink(made[k]);
+    rmdir(folder);
     return ok;
 }

@@ -2,21 +2,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "driver/cache.h"
-#include "driver/session.h"
-#include "driver/sha256.h"
+#include "driver/output.h"
 
 typedef struct Output {
     const char *kind, *path;
 } Output;
-
-static bool known_kind(const char *kind) {
-    static const char *const kinds[] = {"so", "o", "a", "s", "ll", "bc", "h", "py", "dot", "manifest"};
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        if (strcmp(kinds[k], kind) == 0)
-            return true;
-    return false;
-}
 
 static const char *suffix_of(const char *path) {
     const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
@@ -36,7 +26,7 @@ static bool same_file(const char *a, const char *b) {
 typedef VEC(Output) Outputs;
 
 static void add(Session *s, Outputs *all, const char *kind, const char *path) {
-    if (!known_kind(kind))
+    if (!output_known(kind))
         session_usage(s, "the output `%s` has no suffix that says what it is: .so .o .a .s .ll .bc .h .py or .dot", path);
     else if (is_folder(path))
         session_file_error(s, (Span){0}, "the output `%s` is a folder", path);
@@ -58,7 +48,7 @@ static Outputs outputs_of(Session *s, const char *base) {
     const char *only = s->o.object ? "o" : s->o.assembly ? "s" : s->o.llvm ? "ll" : NULL;
     for (int k = 0; k < s->o.out.n; k++) {
         const char *kind = suffix_of(s->o.out.p[k]);
-        add(s, &all, only && !known_kind(kind) ? only : kind, s->o.out.p[k]);
+        add(s, &all, only && !output_known(kind) ? only : kind, s->o.out.p[k]);
     }
     for (int k = 0; k < s->o.emit.n; k++)
         add(s, &all, s->o.emit.p[k], emitted_name(s, base, s->o.emit.p[k]));
@@ -76,47 +66,6 @@ static const char *header_beside(Session *s, const Outputs *all, const char *pat
             return NULL;
     const char *dot = strrchr(path, '.');
     return str_fmt(s->ctx, "%.*s.h", (int)(dot - path), path);
-}
-
-typedef struct Texts {
-    const LoopModule *m;
-    CodegenOptions o;
-    const char *base, *header, *manifest, *python, *dot;
-} Texts;
-
-static bool write_text(Session *s, const Texts *t, EmitKind kind, const char *path) {
-    size_t len;
-    const char *text = codegen_emit(s->ctx, s->arena, t->m, &t->o, kind, &len);
-    return text && session_write(s, path, text, len);
-}
-
-static bool write_so(Session *s, Texts *t, const char *path) {
-    int n;
-    const CodeObject *objects = cache_objects(s, t->m, &t->o, &n);
-    return objects && codegen_link_so(s->ctx, t->m, t->base, objects, n, path);
-}
-
-static bool write_archive(Session *s, Texts *t, const char *path) {
-    size_t len;
-    const char *object = codegen_emit(s->ctx, s->arena, t->m, &t->o, EMIT_OBJECT, &len);
-    return object && codegen_archive(s->ctx, object, len, path);
-}
-
-static bool write_output(Session *s, Texts *t, Output out) {
-    if (strcmp(out.kind, "so") == 0)
-        return write_so(s, t, out.path);
-    if (strcmp(out.kind, "a") == 0)
-        return write_archive(s, t, out.path);
-    if (strcmp(out.kind, "h") == 0)
-        return session_write(s, out.path, t->header, strlen(t->header));
-    if (strcmp(out.kind, "py") == 0)
-        return session_write(s, out.path, t->python, strlen(t->python));
-    if (strcmp(out.kind, "dot") == 0)
-        return session_write(s, out.path, t->dot, strlen(t->dot));
-    if (strcmp(out.kind, "manifest") == 0)
-        return session_write(s, out.path, t->manifest, strlen(t->manifest));
-    return write_text(s, t, strcmp(out.kind, "o") == 0 ? EMIT_OBJECT : strcmp(out.kind, "s") == 0 ? EMIT_ASM : strcmp(out.kind, "ll") == 0 ? EMIT_LLVM : EMIT_BITCODE,
-                      out.path);
 }
 
 static void print_memory(Session *s, const LoopModule *m) {
@@ -188,20 +137,12 @@ void command_compile(Session *s) {
     LoopModule *m = s->status || diag_any_error(s->ctx) ? NULL : session_compile(s, path, NULL);
     if (!m)
         return;
-    char sha[65];
-    const SourceFile *source = &s->ctx->files[1];
-    sha256_hex(source->text, source->len, sha);
-    loop_assign_offsets(m);
-    Texts t = {.m = m, .o = session_codegen(s), .base = base, .dot = dot};
-    t.header = codegen_header(s->ctx, s->arena, m, base, sha);
-    t.manifest = codegen_manifest(s->ctx, s->arena, m, base, sha);
-    t.python = codegen_python(s->ctx, s->arena, m, base, sha);
-    t.o.base = base;
-    t.o.manifest = t.manifest;
+    Compiled c = compiled_of(s, m, base);
+    c.dot = dot;
     for (int k = 0; k < all.n; k++) {
         bool library = strcmp(all.p[k].kind, "so") == 0 || strcmp(all.p[k].kind, "a") == 0;
         const char *beside = library ? header_beside(s, &all, all.p[k].path) : NULL;
-        if (!write_output(s, &t, all.p[k]) || (beside && !session_write(s, beside, t.header, strlen(t.header)))) {
+        if (!output_write(s, &c, all.p[k].kind, all.p[k].path) || (beside && !output_write(s, &c, "h", beside))) {
             session_fail(s, EXIT_FILE);
             return;
         }

@@ -63,15 +63,6 @@ typedef struct Main {
     char **argv;
 } Main;
 
-static void warnings(Session *s) {
-    Diags *d = diags_of(s->ctx);
-    d->max_errors = (int)s->o.max_errors;
-    d->werror = s->o.werror;
-    d->no_warnings = s->o.w;
-    for (int k = 0; k < s->o.wno.n; k++)
-        vec_push(&s->ctx->perm, &d->disabled, str_of(s->ctx, s->o.wno.p[k]));
-}
-
 static void body(void *arg) {
     Main *m = arg;
     Session *s = m->s;
@@ -79,7 +70,7 @@ static void body(void *arg) {
     s->out = sb_new(s->arena);
     options_defaults(&s->o);
     options_parse(s, m->argc, m->argv);
-    warnings(s);
+    options_messages(s);
     const Command *c = verb_of(s);
     if (s->status)
         return;

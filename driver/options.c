@@ -223,6 +223,15 @@ void options_parse(Session *s, int n_words, char **words) {
         session_usage(s, "--groups is 1 to 1024");
 }
 
+void options_messages(Session *s) {
+    Diags *d = diags_of(s->ctx);
+    d->max_errors = (int)s->o.max_errors;
+    d->werror = s->o.werror;
+    d->no_warnings = s->o.w;
+    for (int k = 0; k < s->o.wno.n; k++)
+        vec_push(&s->ctx->perm, &d->disabled, str_of(s->ctx, s->o.wno.p[k]));
+}
+
 const OptionInfo *options_all(Session *s, int *n) {
     OptionInfo *all = ARENA_ARRAY(s->arena, OptionInfo, N_ROWS);
     for (int k = 0; k < N_ROWS; k++)

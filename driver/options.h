@@ -7,6 +7,7 @@
 void options_defaults(Options *o);
 /* Fills s->o and s->args; mistakes are usage errors. */
 void options_parse(Session *s, int argc, char **argv);
+void options_messages(Session *s); /* what the options say about messages, to the context */
 /* The names of -W and -Wno-, NULL after the last. */
 extern const char *const options_warnings[];
 typedef struct OptionInfo {

@@ -191,9 +191,11 @@ bool session_is_ir(const char *path) {
 AstFile *session_parse(Session *s, const char *path) {
     size_t len;
     char *text = session_read(s, path, &len);
-    if (!text)
-        return NULL;
-    AstFile *file = parse_file(s->ctx, ctx_add_file(s->ctx, path, text, len));
+    return text ? session_parse_text(s, path, text, len) : NULL;
+}
+
+AstFile *session_parse_text(Session *s, const char *name, const char *text, size_t len) {
+    AstFile *file = parse_file(s->ctx, ctx_add_file(s->ctx, name, text, len));
     if (!diag_any_error(s->ctx))
         return file;
     session_fail(s, EXIT_PROGRAM);
@@ -370,8 +372,9 @@ bool session_passes(Session *s, Unit *u) {
     return s->status == 0;
 }
 
-LoopModule *session_compile(Session *s, const char *path, const char *only) {
-    AstFile *file = session_parse(s, path);
+LoopModule *session_compile(Session *s, const char *path, const char *only) { return session_compile_file(s, session_parse(s, path), only); }
+
+LoopModule *session_compile_file(Session *s, const AstFile *file, const char *only) {
     Module *m = file ? session_lower(s, file, only) : NULL;
     if (!m)
         return NULL;

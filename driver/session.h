@@ -56,6 +56,7 @@ bool session_can_write(Session *s, const char *path);
 
 /* Each step is NULL after errors. */
 AstFile *session_parse(Session *s, const char *path);
+AstFile *session_parse_text(Session *s, const char *name, const char *text, size_t len);
 LowerOptions session_lower_options(Session *s, const char *only);
 Module *session_lower(Session *s, const AstFile *file, const char *only);
 Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *o);
@@ -63,6 +64,7 @@ Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *
 bool session_passes(Session *s, Unit *u);
 Unit session_unit(Session *s, Module *m);
 LoopModule *session_compile(Session *s, const char *path, const char *only);
+LoopModule *session_compile_file(Session *s, const AstFile *file, const char *only); /* file may be NULL */
 /* The verb calls no entries of these kinds: none are compiled. */
 #define SESSION_SKIP(...) session_skip(s, (const AbiEntryKind[]){__VA_ARGS__}, (int)(sizeof((AbiEntryKind[]){__VA_ARGS__}) / sizeof(AbiEntryKind)))
 void session_skip(Session *s, const AbiEntryKind *kinds, int n);

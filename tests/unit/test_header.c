@@ -85,6 +85,17 @@ static void a_prefix_that_ends_in_an_underscore_stands_before_every_name(void **
     assert_non_null(strstr(out, "--prefix"));
 }
 
+static void work_of_size_0_may_be_null(void **state) {
+    (void)state;
+    source("square.cnn", "def square(x: real) -> real = x^2\n");
+    source("square.c", "#include \"square.h\"\n"
+                       "int main(void) {\n"
+                       "    double y = 0;\n"
+                       "    return square(0, 5, &y, 0) != 0 || y != 25 || square(0, 5, 0, 0) != -1;\n"
+                       "}\n");
+    succeeds(CNNC " square.cnn -o square.a && cc square.c square.a -lm -o square && ./square");
+}
+
 /* The runtime's functions are named so that no exported one can be equal: abi_taken keeps `rt_`. */
 static void the_runtime_defines_no_other_names(void **state) {
     (void)state;
@@ -97,6 +108,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_dims_and_formals_may_be_called_as_c_calls_its_own),
         cmocka_unit_test(a_prefix_that_ends_in_an_underscore_stands_before_every_name),
+        cmocka_unit_test(work_of_size_0_may_be_null),
         cmocka_unit_test(the_runtime_defines_no_other_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

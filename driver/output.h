@@ -1,0 +1,22 @@
+/* What a compiled module becomes: header, manifest, object, library ..., in memory or as a file. */
+#ifndef CNNC_DRIVER_OUTPUT_H
+#define CNNC_DRIVER_OUTPUT_H
+
+#include "driver/session.h"
+
+typedef struct Compiled {
+    const LoopModule *m;
+    CodegenOptions o;
+    const char *base, *header, *manifest, *python;
+    const char *dot; /* drawn before the passes by those who want it, or NULL */
+} Compiled;
+
+/* m was made of the context's first file. */
+Compiled compiled_of(Session *s, LoopModule *m, const char *base);
+
+bool output_known(const char *kind); /* so o a s ll bc h py dot manifest */
+/* The bytes of any kind but `so` and `a`, which are made by linking. NULL after an error. */
+const char *output_bytes(Session *s, const Compiled *c, const char *kind, size_t *len);
+bool output_write(Session *s, const Compiled *c, const char *kind, const char *path);
+
+#endif
