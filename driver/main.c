@@ -35,7 +35,7 @@ void command_help(Session *s, const Command *c) {
 }
 
 static const Command *verb_of(Session *s) {
-    for (int k = 0; k < N_COMMANDS && s->args.n; k++)
+    for (int k = 0; k < N_COMMANDS && s->args.n && !s->no_verb; k++)
         if (strcmp(commands[k].verb, s->args.p[0]) == 0)
             return &commands[k];
     return NULL;
@@ -86,7 +86,7 @@ static void body(void *arg) {
     } else if (c) {
         s->verb = c->verb;
         c->run(s);
-    } else if (!has_suffix(s->args.p[0])) {
+    } else if (!s->no_verb && !has_suffix(s->args.p[0])) {
         unknown_verb(s);
     } else {
         command_compile(s);

@@ -186,6 +186,7 @@ void options_parse(Session *s, int n_words, char **words) {
     for (int k = 1; k < argc; k++) {
         const char *arg = argv[k], *value;
         if (plain || arg[0] != '-' || strcmp(arg, "-") == 0) {
+            s->no_verb |= plain && !s->args.n;
             vec_push(s->arena, &s->args, arg);
             continue;
         }

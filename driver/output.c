@@ -51,6 +51,7 @@ const char *output_bytes(Session *s, const Compiled *c, const char *kind, size_t
 
 static bool write_so(Session *s, const Compiled *c, const char *path) {
     int n;
+    session_say(s, "linking %s", path);
     const CodeObject *objects = cache_objects(s, c->m, &c->o, &n);
     return objects && codegen_link_so(s->ctx, c->m, c->base, objects, n, path);
 }

@@ -165,14 +165,22 @@ static bool parse_line(Session *s, int n, char **words) {
     return s->status == 0;
 }
 
+/* Those that there are, as help. */
+static void no_estimator(Eval *e, const AstFile *file, Diag *d) {
+    StrBuf has = sb_new(&e->arena);
+    for (int k = 0; file && k < file->n_items; k++)
+        if (file->items[k]->kind == ITEM_ESTIMATOR && file->items[k]->name.text)
+            sb_printf(&has, "%s`%s`", has.len ? ", " : "", file->items[k]->name.text);
+    diag_help(e->ctx, d, has.len ? "this session has %s" : "there is none yet: `:load FILE` takes those of a file%s", has.text);
+}
+
 void repl_derive(Eval *e, const char *line) {
     const AstFile *file = repl_ast(e->s, e->ctx, NULL);
     LowerOptions o = repl_lower_options(e->s);
     if (!is_estimator(file, line)) {
-        diag_error(e->ctx, "E1114", (Span){0},
-                   *line ? "there is no estimator `%s`"
-                         : "`:derive` wants an estimator: `:derive coin`",
-                   line);
+        no_estimator(e, file,
+                     *line ? diag_error(e->ctx, "E1114", (Span){0}, "there is no estimator `%s`", line)
+                           : diag_error(e->ctx, "E1114", (Span){0}, "`:derive` wants an estimator: `:derive coin`"));
         return;
     }
     o.only = str_of(e->ctx, line);
@@ -187,10 +195,9 @@ void repl_fit(Eval *e, const char *line) {
     char **words;
     int n = split(&e->arena, line, &words);
     if (n == 0 || !is_estimator(file, words[0])) {
-        diag_error(e->ctx, "E1113", (Span){0},
-                   n ? "there is no estimator `%s`"
-                     : "`:fit` wants an estimator: `:fit coin x=[1,1,0]`",
-                   n ? words[0] : "");
+        no_estimator(e, file,
+                     n ? diag_error(e->ctx, "E1113", (Span){0}, "there is no estimator `%s`", words[0])
+                       : diag_error(e->ctx, "E1113", (Span){0}, "`:fit` wants an estimator: `:fit coin x=[1,1,0]`"));
         return;
     }
     if (!parse_line(&s, n, words))

@@ -37,9 +37,21 @@ Diag *session_file_error(Session *s, Span span, const char *fmt, ...) {
     return d;
 }
 
+void session_say(const Session *s, const char *fmt, ...) {
+    va_list ap;
+    if (!s->o.verbose)
+        return;
+    va_start(ap, fmt);
+    fputs("cnnc: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+}
+
 /* ---- files */
 
 char *session_read(Session *s, const char *path, size_t *len) {
+    session_say(s, "reading %s", path);
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     struct stat st;
     if (!f || (f != stdin && fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))) {
@@ -134,6 +146,7 @@ bool session_can_write(Session *s, const char *path) {
 }
 
 bool session_write(Session *s, const char *path, const char *data, size_t len) {
+    session_say(s, "writing %s, %zu bytes", path, len);
     const char *name;
     bool special = session_is_special(path), ok = false;
     int fd = open_for(s, path, special, &name);
@@ -299,14 +312,21 @@ Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *
     return s->status ? NULL : m;
 }
 
+/* A row by its name, or the plainest one of a triple's architecture: x86_64-pc-linux-gnu. */
+static const Target *target_of_name(Session *s, const char *name) {
+    const Target *t = target_named(name);
+    size_t n = strcspn(name, "-");
+    if (!t && strstr(name + n, "linux"))
+        t = target_for_cpu(str_intern(s->ctx, name, n));
+    if (!t)
+        session_usage(s, "there is no target `%s`: a row of `cnnc list targets`, or a triple of Linux, x86_64-linux-gnu or aarch64-linux-gnu", name);
+    return t;
+}
+
 static const Target *row_of_target(Session *s) {
     const char *cpu = s->o.mcpu ? s->o.mcpu : s->o.march;
-    if (s->o.target) {
-        const Target *t = target_named(s->o.target);
-        if (!t)
-            session_usage(s, "there is no target `%s`; `cnnc list targets` shows them", s->o.target);
-        return t;
-    }
+    if (s->o.target)
+        return target_of_name(s, s->o.target);
     if (cpu && strcmp(cpu, "native") != 0) {
         const Target *t = target_for_cpu(cpu);
         if (!t)
@@ -363,6 +383,7 @@ bool session_passes(Session *s, Unit *u) {
     const char *why = NULL;
     if (s->status || !u->target)
         return false;
+    session_say(s, "%s compiled for %s by the passes of cnnc " CNNC_VERSION " and %s", u->graph->source, u->target->name, codegen_version(s->ctx));
     bool ok = pass_run(u, &p, &why);
     fwrite(dumps.text, 1, dumps.len, stderr);
     if (!ok)

@@ -29,6 +29,7 @@ typedef struct Session {
     Options o;
     Strings args;     /* positional, the verb first where there is one */
     const char *verb; /* "fit"; NULL: compile */
+    bool no_verb;     /* the first positional stands after `--`: it is a file */
     StrBuf out;       /* what goes to standard output at the end of a command that prints at once */
     int status;
     Define *defines;
@@ -43,6 +44,8 @@ static inline bool real_is_int(double v) { return v >= -9223372036854775808.0 &&
 /* A usage error: exit status 2. A file error: 3. Both are diagnostics without a place (or with `span`). */
 void session_usage(Session *s, const char *fmt, ...) CNNC_PRINTF(2, 3);
 Diag *session_file_error(Session *s, Span span, const char *fmt, ...) CNNC_PRINTF(3, 4);
+/* With -v, a line on standard error: what is done. */
+void session_say(const Session *s, const char *fmt, ...) CNNC_PRINTF(2, 3);
 /* status becomes `status` if it was 0; with errors in the context at least 1. */
 void session_fail(Session *s, int status);
 
