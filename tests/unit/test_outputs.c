@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define CNNC CNNC_BINARY_DIR "/cnnc"
-#define OUT CNNC_BINARY_DIR "/header.out"
+#define OUT CNNC_BINARY_DIR "/outputs.out"
 
 static char out[1 << 16];
 
@@ -96,6 +96,26 @@ static void work_of_size_0_may_be_null(void **state) {
     succeeds(CNNC " square.cnn -o square.a && cc square.c square.a -lm -o square && ./square");
 }
 
+static void two_dashes_escape_a_file_that_is_named_like_a_verb(void **state) {
+    (void)state;
+    source("fit", "def square(x: real) -> real = x^2\n");
+    succeeds(CNNC " -o escaped.h -- fit && grep -q 'int square(' escaped.h");
+    succeeds(CNNC " ./fit -o escaped.h && grep -q 'int square(' escaped.h");
+    assert_int_not_equal(run(CNNC " -o escaped.h fit"), 0);
+}
+
+static void a_target_may_be_a_triple_of_linux(void **state) {
+    (void)state;
+    source("square.cnn", "def square(x: real) -> real = x^2\n");
+    succeeds(CNNC " -v square.cnn --target=aarch64-linux-gnu -o arm.o");
+    assert_non_null(strstr(out, "for aarch64"));
+    assert_non_null(strstr(out, "writing arm.o"));
+    succeeds(CNNC " -v square.cnn --target=x86_64-pc-linux-gnu -o old.o");
+    assert_non_null(strstr(out, "for x86-64 "));
+    assert_int_not_equal(run(CNNC " square.cnn --target=x86_64-pc-windows -o no.o"), 0);
+    assert_non_null(strstr(out, "x86_64-pc-windows"));
+}
+
 /* The runtime's functions are named so that no exported one can be equal: abi_taken keeps `rt_`. */
 static void the_runtime_defines_no_other_names(void **state) {
     (void)state;
@@ -109,6 +129,8 @@ int main(void) {
         cmocka_unit_test(inputs_dims_and_formals_may_be_called_as_c_calls_its_own),
         cmocka_unit_test(a_prefix_that_ends_in_an_underscore_stands_before_every_name),
         cmocka_unit_test(work_of_size_0_may_be_null),
+        cmocka_unit_test(two_dashes_escape_a_file_that_is_named_like_a_verb),
+        cmocka_unit_test(a_target_may_be_a_triple_of_linux),
         cmocka_unit_test(the_runtime_defines_no_other_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
