@@ -20,7 +20,7 @@ Str lower_cname(Elab *e, Str name); /* prefix and lower case */
 AbiBlock *lower_block(Elab *e, const Item *item, DType real);
 /* Elements of `params` and `states` so far, with their offsets; calls of models. */
 void lower_tables(Elab *e, AbiBlock *b);
-/* Defines given on the command line for NAME or DECL.NAME. */
+/* What the command line gives for DECL.NAME, or for NAME in all declarations. */
 const Define *lower_define(Elab *e, const char *decl, Str name);
 
 /* ---- lower_slice.c */

@@ -3,14 +3,21 @@
 
 #include <string.h>
 
-const Define *lower_define(Elab *e, const char *decl, Str name) {
-    Str full = str_fmt(e->ctx, "%s.%s", decl, name);
+static const Define *define_named(Elab *e, Str name) {
     for (int i = 0; e->o && i < e->o->n_defines; i++)
-        if (e->o->defines[i].name == full) {
+        if (e->o->defines[i].name == name) {
             e->o->defines[i].used = true;
             return &e->o->defines[i];
         }
     return NULL;
+}
+
+const Define *lower_define(Elab *e, const char *decl, Str name) {
+    const Define *d = define_named(e, str_fmt(e->ctx, "%s.%s", decl, name));
+    for (int i = 0; i < e->file->ast->n_items; i++) /* `-D NAME` is a const where there is one */
+        if (e->file->ast->items[i]->kind == ITEM_CONST && e->file->ast->items[i]->name.text == name)
+            return d;
+    return d ? d : define_named(e, name);
 }
 
 static void root_dims(Elab *e, const Item *item) {
@@ -18,7 +25,9 @@ static void root_dims(Elab *e, const Item *item) {
         const DimDecl *d = &item->dims[i];
         const Define *def = lower_define(e, item->name.text, d->name.text);
         Value v = value_error();
-        if (def) {
+        if (def && !def->is_int) {
+            elab_error(e, "E0602", d->name.span, "the dim `%s` is %g: dims are whole numbers, at least 1", d->name.text, def->value);
+        } else if (def) {
             v = value_int(e, (int64_t)def->value, d->name.span);
         } else if (d->value) {
             elab_dim_value(e, d->value, &v);

@@ -88,11 +88,12 @@ static void a_prefix_that_ends_in_an_underscore_stands_before_every_name(void **
 static void work_of_size_0_may_be_null(void **state) {
     (void)state;
     source("square.cnn", "def square(x: real) -> real = x^2\n");
-    source("square.c", "#include \"square.h\"\n"
-                       "int main(void) {\n"
-                       "    double y = 0;\n"
-                       "    return square(0, 5, &y, 0) != 0 || y != 25 || square(0, 5, 0, 0) != -1;\n"
-                       "}\n");
+    source("square.c",
+           "#include \"square.h\"\n"
+           "int main(void) {\n"
+           "    double y = 0;\n"
+           "    return square(0, 5, &y, 0) != 0 || y != 25 || square(0, 5, 0, 0) != -1;\n"
+           "}\n");
     succeeds(CNNC " square.cnn -o square.a && cc square.c square.a -lm -o square && ./square");
 }
 
