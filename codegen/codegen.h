@@ -59,7 +59,8 @@ bool codegen_archive(Ctx *ctx, const char *base, const char *object, size_t len,
 
 /* The C header and the JSON manifest; base: "lenet5" (names lenet5_strerror, lenet5_manifest), sha256 of the source text. */
 const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
-const char *codegen_python(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256); /* a module on ctypes and NumPy */
+/* A module on ctypes and NumPy, which loads the file `library` beside it. */
+const char *codegen_python(Ctx *ctx, const LoopModule *m, const char *base, const char *sha256, const char *library);
 const char *codegen_manifest(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256);
 
 /* JIT: the same object code, loaded into this process. */

@@ -99,7 +99,7 @@ static void compile(void *arg) {
         c->text ? session_parse_text(s, c->name, c->text, c->len) : session_parse(s, c->name);
     LoopModule *m = session_compile_file(s, file, NULL);
     if (m)
-        c->job->made = compiled_of(s, m, session_base(s, c->name));
+        c->job->made = compiled_of(s, m, session_base(s, c->name), str_fmt(s->ctx, "%s.so", session_base(s, c->name)));
 }
 
 API int cnnc_compile(cnnc_job *job, const char *name, const char *text, size_t length) {

@@ -25,6 +25,14 @@ static bool same_file(const char *a, const char *b) {
 
 typedef VEC(Output) Outputs;
 
+/* The file that the Python module loads, which lies beside it. */
+static const char *library_name(Session *s, const Outputs *all, const char *base) {
+    for (int k = 0; k < all->n; k++)
+        if (strcmp(all->p[k].kind, "so") == 0)
+            return strrchr(all->p[k].path, '/') ? strrchr(all->p[k].path, '/') + 1 : all->p[k].path;
+    return str_fmt(s->ctx, "%s.so", base);
+}
+
 static void add(Session *s, Outputs *all, const char *kind, const char *path) {
     if (!output_known(kind))
         session_usage(s, "the output `%s` has no suffix that says what it is: .so .o .a .s .ll .bc .h .py or .dot", path);
@@ -43,15 +51,38 @@ static const char *emitted_name(Session *s, const char *base, const char *kind) 
     return str_fmt(s->ctx, "%s.%s", base, strcmp(kind, "manifest") ? kind : "json");
 }
 
+/* Without -o after the source; else after the first -o, in its folder: a library and what goes with it lie side by side. */
+static const char *emitted_base(Session *s, const char *base) {
+    const char *first = s->o.out.n ? s->o.out.p[0] : base, *suffix = suffix_of(first);
+    return *suffix ? str_fmt(s->ctx, "%.*s", (int)(suffix - 1 - first), first) : first;
+}
+
+/* -c, -S, -emit-llvm, or a single --emit: the kind of an -o whose suffix says none. */
+static const char *only_kind(const Session *s) {
+    bool single = s->o.emit.n == 1 && s->o.out.n == 1;
+    return s->o.object ? "o" : s->o.assembly ? "s" : s->o.llvm ? "ll" : single ? s->o.emit.p[0] : NULL;
+}
+
+static bool is_written(const Outputs *all, const char *kind) {
+    for (int k = 0; k < all->n; k++)
+        if (strcmp(all->p[k].kind, kind) == 0)
+            return true;
+    return false;
+}
+
 static Outputs outputs_of(Session *s, const char *base) {
     Outputs all = {0};
-    const char *only = s->o.object ? "o" : s->o.assembly ? "s" : s->o.llvm ? "ll" : NULL;
+    const char *only = only_kind(s);
+    for (int k = 0; k < s->o.emit.n; k++)
+        if (!output_known(s->o.emit.p[k]))
+            session_usage(s, "there is no output `%s`: --emit takes so, o, a, s, ll, bc, h, py, dot and manifest", s->o.emit.p[k]);
     for (int k = 0; k < s->o.out.n; k++) {
         const char *kind = suffix_of(s->o.out.p[k]);
         add(s, &all, only && !output_known(kind) ? only : kind, s->o.out.p[k]);
     }
-    for (int k = 0; k < s->o.emit.n; k++)
-        add(s, &all, s->o.emit.p[k], emitted_name(s, base, s->o.emit.p[k]));
+    for (int k = 0; k < s->o.emit.n && !s->status; k++)
+        if (s->o.out.n != 1 || !is_written(&all, s->o.emit.p[k])) /* else that -o names it */
+            add(s, &all, s->o.emit.p[k], emitted_name(s, emitted_base(s, base), s->o.emit.p[k]));
     if (only && !s->o.out.n)
         add(s, &all, only, str_fmt(s->ctx, "%s.%s", base, only));
     if (!all.n && !s->status)
@@ -61,9 +92,8 @@ static Outputs outputs_of(Session *s, const char *base) {
 
 /* m.so and m.a come with m.h beside them, unless it is asked for elsewhere. */
 static const char *header_beside(Session *s, const Outputs *all, const char *path) {
-    for (int k = 0; k < all->n; k++)
-        if (strcmp(all->p[k].kind, "h") == 0)
-            return NULL;
+    if (is_written(all, "h"))
+        return NULL;
     const char *dot = strrchr(path, '.');
     return str_fmt(s->ctx, "%.*s.h", (int)(dot - path), path);
 }
@@ -110,13 +140,6 @@ static bool write_deps(Session *s, const Outputs *all) {
     return session_write(s, path ? path : str_fmt(s->ctx, "%.*s.d", stem, first), sb.text, sb.len);
 }
 
-static bool wants(const Outputs *all, const char *kind) {
-    for (int k = 0; k < all->n; k++)
-        if (strcmp(all->p[k].kind, kind) == 0)
-            return true;
-    return false;
-}
-
 /* The graph as lowered: passes rewrite the module, so it is drawn before them. */
 static const char *draw_graph(Session *s, const char *path) {
     AstFile *file = session_parse(s, path);
@@ -133,11 +156,11 @@ void command_compile(Session *s) {
     if (s->args.n > 1)
         session_usage(s, "one source file at a time: what is `%s`?", s->args.p[1]);
     Outputs all = outputs_of(s, base);
-    const char *dot = !s->status && wants(&all, "dot") ? draw_graph(s, path) : NULL;
+    const char *dot = !s->status && is_written(&all, "dot") ? draw_graph(s, path) : NULL;
     LoopModule *m = s->status || diag_any_error(s->ctx) ? NULL : session_compile(s, path, NULL);
     if (!m)
         return;
-    Compiled c = compiled_of(s, m, base);
+    Compiled c = compiled_of(s, m, base, library_name(s, &all, base));
     c.dot = dot;
     for (int k = 0; k < all.n; k++) {
         bool library = strcmp(all.p[k].kind, "so") == 0 || strcmp(all.p[k].kind, "a") == 0;

@@ -14,7 +14,7 @@ bool output_known(const char *kind) {
     return false;
 }
 
-Compiled compiled_of(Session *s, LoopModule *m, const char *base) {
+Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *library) {
     char sha[65];
     const SourceFile *source = &s->ctx->files[1];
     sha256_hex(source->text, source->len, sha);
@@ -22,7 +22,7 @@ Compiled compiled_of(Session *s, LoopModule *m, const char *base) {
     Compiled c = {.m = m, .o = session_codegen(s), .base = base};
     c.header = codegen_header(s->ctx, s->arena, m, base, sha);
     c.manifest = codegen_manifest(s->ctx, s->arena, m, base, sha);
-    c.python = codegen_python(s->ctx, s->arena, m, base, sha);
+    c.python = codegen_python(s->ctx, m, base, sha, library);
     c.o.base = base;
     c.o.manifest = c.manifest;
     return c;

@@ -11,8 +11,8 @@ typedef struct Compiled {
     const char *dot; /* drawn before the passes by those who want it, or NULL */
 } Compiled;
 
-/* m was made of the context's first file. */
-Compiled compiled_of(Session *s, LoopModule *m, const char *base);
+/* m was made of the context's first file; library: the name of the .so that the Python module loads. */
+Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *library);
 
 bool output_known(const char *kind); /* so o a s ll bc h py dot manifest */
 /* The bytes of any kind but `so` and `a`, which are made by linking. NULL after an error. */

@@ -105,6 +105,17 @@ static void two_dashes_escape_a_file_that_is_named_like_a_verb(void **state) {
     assert_int_not_equal(run(CNNC " -o escaped.h fit"), 0);
 }
 
+static void what_is_emitted_lies_beside_the_output_and_one_is_named_by_it(void **state) {
+    (void)state;
+    source("square.cnn", "def square(x: real) -> real = x^2\n");
+    succeeds("rm -rf one two; mkdir one two; cd one; cp ../square.cnn .; " CNNC " square.cnn --emit=h -o norms.h; " CNNC " square.cnn --emit=h -o plain; ls");
+    assert_string_equal(out, "norms.h\nplain\nsquare.cnn\n");
+    succeeds(CNNC " square.cnn -o two/m.so --emit=py,manifest; ls two; grep -c \"'m.so'\" two/m_py.py");
+    assert_string_equal(out, "m.h\nm.json\nm.so\nm_py.py\n1\n");
+    assert_int_not_equal(run(CNNC " square.cnn --emit=exe -o two/m"), 0);
+    assert_non_null(strstr(out, "`exe`: --emit takes"));
+}
+
 static void a_target_may_be_a_triple_of_linux(void **state) {
     (void)state;
     source("square.cnn", "def square(x: real) -> real = x^2\n");
@@ -131,6 +142,7 @@ int main(void) {
         cmocka_unit_test(a_prefix_that_ends_in_an_underscore_stands_before_every_name),
         cmocka_unit_test(work_of_size_0_may_be_null),
         cmocka_unit_test(two_dashes_escape_a_file_that_is_named_like_a_verb),
+        cmocka_unit_test(what_is_emitted_lies_beside_the_output_and_one_is_named_by_it),
         cmocka_unit_test(a_target_may_be_a_triple_of_linux),
         cmocka_unit_test(the_runtime_defines_no_other_names),
     };
