@@ -435,6 +435,11 @@ int body_import(BodyBuilder *b, const Body *from, const DimBinding *bindings, in
     return to[from->n - 1];
 }
 
+void body_import_all(BodyBuilder *b, const Body *from, int *to) {
+    for (int k = 0; k < from->n; k++)
+        to[k] = import_inst(b, &from->insts[k], to, NULL, 0, NULL);
+}
+
 Body body_done(BodyBuilder *b, int result) {
     CTX_ASSERT(b->ctx, result >= 0 && result < b->insts.n);
     int *order = ARENA_ARRAY(&b->ctx->perm, int, b->insts.n),

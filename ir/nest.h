@@ -91,6 +91,7 @@ DType body_type(const BodyBuilder *b, int a);
 /* Copies the instructions that `result` needs of another body (old index -> new index kept in a side array),
  * with indices substituted (bindings may be empty) and operands renumbered (operand_map, or NULL). */
 int body_import(BodyBuilder *b, const Body *from, const DimBinding *bindings, int n_bindings, const int *operand_map);
+void body_import_all(BodyBuilder *b, const Body *from, int *to); /* to[k]: where instruction k went */
 /* The finished body: the instructions that `result` needs, `result` last. */
 Body body_done(BodyBuilder *b, int result);
 /* With what the machine lacks expanded: fma becomes mul and add where it has none; with `rows` also the rows that have an

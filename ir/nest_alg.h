@@ -42,10 +42,13 @@ bool nest_is_view(const Nest *n);
 /* Does the body multiply operands and reduce them? (predicate `contract`) */
 bool nest_is_contraction(Ctx *ctx, const Nest *n);
 
-/* Cotangent of operand `operand` (all its distinct reads, chained by init), appended to f. g: cotangent of n's
- * result y; arg: result of nest_argmax for max/min (id 0 otherwise); init: existing cotangent or id 0.
- * id 0: it is zero. n must have no post. */
-Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val y, Val g, Val arg, Val init);
+/* The derivative of n, to be asked for its operands one by one. g: cotangent of n's result y; arg: result of
+ * nest_argmax for max/min (id 0 otherwise). n must have no post. */
+typedef struct NestVjp NestVjp;
+NestVjp *nest_vjp_new(Module *m, Func *f, const NestOp *n, Val y, Val g, Val arg);
+/* Cotangent of an operand (all its distinct reads, chained by init), appended to f; init: existing cotangent or id 0.
+ * id 0: it is zero. */
+Val nest_vjp(NestVjp *v, int operand, Val init);
 /* The sibling nest that computes the argmax of a max or min nest. */
 NestOp nest_argmax(Ctx *ctx, const NestOp *n);
 

@@ -2,7 +2,7 @@
  *
  *   d in_k[Mk(i)] += g[M0(i)] * d body / d in_k[Mk(i)]      with guards 0 <= Mk < shape where the box does not imply them
  *
- * The partial derivative of the body is built forwards, one pass over its instructions for each read. A select stays
+ * The partial derivative of the body is built forwards, one pass over its instructions for each read, in one builder. A select stays
  * outside, so nothing is multiplied in an arm that is not taken (log(x) where x > 0 gives no NaN). For max, min and argmax
  * the point that won takes all: select(arg[M0(i)] == lin(i), ..., 0). */
 #include "ir/nest_priv.h"
@@ -12,7 +12,7 @@
 typedef struct Tangent {
     BodyBuilder *b;
     const Body *from;
-    int *primal; /* the body's instructions in the builder */
+    const int *primal; /* the body's instructions in the builder */
     int *d;
 } Tangent;
 
@@ -85,15 +85,16 @@ static int scaled(BodyBuilder *b, int g, int d) {
 
 /* ---- the nest */
 
-typedef struct Vjp {
+struct NestVjp {
     Module *m;
     Func *f;
     const NestOp *n;
-    int operand, g, arg; /* numbers of the operands; arg -1: no argmax */
-    int y;               /* the result */
+    int y, g, arg; /* numbers of the operands; arg -1: no argmax */
     Val *args;
     int n_args;
-} Vjp;
+    BodyBuilder b; /* the body once, and the tangents of all reads: equal ones are one */
+    int *primal, *d;
+};
 
 /* Row-major number of the point among the reduced indices. */
 static Dim lin_of(Ctx *ctx, const Nest *n) {
@@ -115,35 +116,28 @@ static bool keeps_value(const Nest *n) {
     return def->expand || (def->flags & SF_LIBM);
 }
 
-static Body adjoint(Vjp *v, int read, bool *is_zero) {
+static Body adjoint(NestVjp *v, int read, bool *is_zero) {
     Ctx *ctx = v->m->ctx;
     const Nest *n = &v->n->nest;
-    BodyBuilder b = body_new(ctx);
-    Tangent t = {.b = &b, .from = &n->body};
-    t.primal = ARENA_ARRAY(&ctx->perm, int, n->body.n);
-    t.d = ARENA_ARRAY(&ctx->perm, int, n->body.n);
-    for (int k = 0; k < n->body.n; k++) {
-        Body upto = {k + 1, n->body.insts};
-        t.primal[k] = k == n->body.n - 1 && keeps_value(n)
-                          ? body_read(&b, v->n->type.dt, v->y, n->rank, n->map)
-                          : body_import(&b, &upto, NULL, 0, NULL);
-        t.d[k] = tangent_of(&t, k, read);
-    }
+    BodyBuilder *b = &v->b;
+    Tangent t = {.b = b, .from = &n->body, .primal = v->primal, .d = v->d};
+    for (int k = 0; k < n->body.n; k++)
+        t.d[k] = k < read ? -1 : tangent_of(&t, k, read);
     int d = t.d[n->body.n - 1];
     *is_zero = d < 0;
     if (d < 0)
         return (Body){0};
-    int g = body_read(&b, v->n->type.dt, v->g, n->rank, n->map);
-    int r = scaled(&b, g, d);
+    int g = body_read(b, v->n->type.dt, v->g, n->rank, n->map);
+    int r = scaled(b, g, d);
     if (v->arg >= 0) {
-        int arg = body_read(&b, DT_I32, v->arg, n->rank, n->map);
-        int lin = body_cast(&b, DT_I32, body_index(&b, lin_of(ctx, n)));
-        r = body_op3(&b, SC_select, body_op2(&b, SC_eq, arg, lin), r, body_real(&b, body_type(&b, r), 0));
+        int arg = body_read(b, DT_I32, v->arg, n->rank, n->map);
+        int lin = body_cast(b, DT_I32, body_index(b, lin_of(ctx, n)));
+        r = body_op3(b, SC_select, body_op2(b, SC_eq, arg, lin), r, body_real(b, body_type(b, r), 0));
     }
-    return body_done(&b, body_cast(&b, graph_type(v->f, v->n->args[v->operand]).dt, r));
+    return body_done(b, body_cast(b, graph_type(v->f, v->n->args[n->body.insts[read].operand]).dt, r));
 }
 
-static Val one_read(Vjp *v, int read, Val init) {
+static Val one_read(NestVjp *v, int read, Val init) {
     Ctx *ctx = v->m->ctx;
     const Nest *n = &v->n->nest;
     const BodyInst *r = &n->body.insts[read];
@@ -151,7 +145,7 @@ static Val one_read(Vjp *v, int read, Val init) {
     Body body = adjoint(v, read, &is_zero);
     if (is_zero)
         return init;
-    Type t = graph_type(v->f, v->n->args[v->operand]);
+    Type t = graph_type(v->f, v->n->args[r->operand]);
     NestGuard *guards = ARENA_ARRAY(&ctx->perm, NestGuard, n->n_guards + t.rank + 1);
     for (int k = 0; k < n->n_guards; k++)
         guards[k] = n->guards[k];
@@ -170,22 +164,34 @@ static Val one_read(Vjp *v, int read, Val init) {
     return nestop_emit(v->m, v->f, &d);
 }
 
-Val nest_vjp(Module *m, Func *f, const NestOp *n, int operand, Val y, Val g, Val arg, Val init) {
+NestVjp *nest_vjp_new(Module *m, Func *f, const NestOp *n, Val y, Val g, Val arg) {
     Ctx *ctx = m->ctx;
+    const Body *body = &n->nest.body;
     CTX_ASSERT(ctx, n->nest.post.n == 0); /* fuse comes after the derivatives */
-    Vjp v = {.m = m, .f = f, .n = n, .operand = operand, .y = n->n_args, .g = n->n_args + 1};
-    v.arg = arg.id ? n->n_args + 2 : -1;
-    v.n_args = n->n_args + 3;
-    v.args = ARENA_ARRAY(&ctx->perm, Val, v.n_args + 1);
+    NestVjp *v = ARENA_NEW(&ctx->perm, NestVjp);
+    *v = (NestVjp){.m = m, .f = f, .n = n, .y = n->n_args, .g = n->n_args + 1, .b = body_new(ctx)};
+    v->arg = arg.id ? n->n_args + 2 : -1;
+    v->n_args = n->n_args + 3;
+    v->args = ARENA_ARRAY(&ctx->perm, Val, v->n_args + 1);
     for (int k = 0; k < n->n_args; k++)
-        v.args[k] = n->args[k];
-    v.args[v.y] = y;
-    v.args[v.g] = g;
-    v.args[v.g + 1] = arg;
-    for (int k = 0; k < n->nest.body.n; k++) {
-        const BodyInst *i = &n->nest.body.insts[k];
+        v->args[k] = n->args[k];
+    v->args[v->y] = y;
+    v->args[v->g] = g;
+    v->args[v->g + 1] = arg;
+    v->primal = ARENA_ARRAY(&ctx->perm, int, body->n);
+    v->d = ARENA_ARRAY(&ctx->perm, int, body->n);
+    body_import_all(&v->b, &(Body){body->n - keeps_value(&n->nest), body->insts}, v->primal);
+    if (keeps_value(&n->nest))
+        v->primal[body->n - 1] = body_read(&v->b, n->type.dt, v->y, n->nest.rank, n->nest.map);
+    return v;
+}
+
+Val nest_vjp(NestVjp *v, int operand, Val init) {
+    const Body *body = &v->n->nest.body;
+    for (int k = 0; k < body->n; k++) {
+        const BodyInst *i = &body->insts[k];
         if (i->kind == BODY_READ && i->operand == operand && dtype_is_real(i->dt))
-            init = one_read(&v, k, init);
+            init = one_read(v, k, init);
     }
     return init;
 }

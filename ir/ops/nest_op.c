@@ -196,11 +196,12 @@ static void nest_vjp_op(Module *m, Func *f, const Inst *i, const Val *g, const V
     int init = n.nest.init;
     if (init >= 0)
         vjp_add(m, f, i, init, init_cotangent(m, f, &n, g[0]), acc, d);
+    NestVjp *v = nest_vjp_new(m, f, &n, i->first, g[0], arg);
     for (int j = 0; j < i->n_args; j++) {
         Type t = graph_type(f, i->args[j]);
         if (!dtype_is_real(t.dt))
             continue;
-        Val total = nest_vjp(m, f, &n, j, i->first, g[0], arg, d[j]);
+        Val total = nest_vjp(v, j, d[j]);
         for (int k = 0; k < i->n_args && total.id; k++)
             if (i->args[k].id == i->args[j].id)
                 d[k] = total;
