@@ -1,4 +1,6 @@
 /* The loop IR's data structures and its builder. */
+#include <string.h>
+
 #include "ir/loop.h"
 
 LoopModule *loop_module_new(Ctx *ctx, Arena *arena, Str source) {
@@ -50,6 +52,26 @@ BufId loop_buf(LoopModule *m, LoopFunc *f, LoopBuf b) {
 
 LoopBuf *loop_bufp(const LoopFunc *f, BufId id) {
     return id.id >= 1 && id.id <= (uint32_t)f->bufs.n ? f->bufs.p[id.id - 1] : NULL;
+}
+
+int loop_position(const LoopBody *b, const LoopStmt *s) {
+    for (int k = 0; k < b->stmts.n; k++)
+        if (b->stmts.p[k] == s)
+            return k;
+    return -1;
+}
+
+void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n) {
+    if (at < 0)
+        return;
+    int had = b->stmts.n, rest = had - at - 1;
+    for (int k = 1; k < n; k++)
+        vec_push(arena, &b->stmts, NULL);
+    LoopStmt **p = b->stmts.p + at;
+    memmove(p + n, p + 1, sizeof *p * (size_t)rest);
+    if (n)
+        memcpy(p, with, sizeof *p * (size_t)n);
+    b->stmts.n = had - 1 + n;
 }
 
 LoopBuf *loop_storage(const LoopFunc *f, BufId id) {

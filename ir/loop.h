@@ -209,6 +209,9 @@ LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statemen
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
 /* Adds, by value id, how often statements of a body use a value. */
+int loop_position(const LoopBody *b, const LoopStmt *s); /* -1: not there */
+/* n statements (0: none) take the place of statement `at`; nothing for at < 0. */
+void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n);
 void loop_count_uses(const LoopBody *b, int *uses);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);

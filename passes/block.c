@@ -597,12 +597,8 @@ void block_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopBody *pa
     number_values(&b, &nest->outs[0]->body);
     Copy start = {.to = ARENA_ARRAY(&scratch, LVal, b.n_own + 1)};
     LoopBody to = {0};
-    for (int k = 0; k < parent->stmts.n; k++)
-        if (parent->stmts.p[k] == nest->outs[0])
-            put_output(&b, nest->outs[0], 0, (Copies){&start, 1}, &to);
-        else
-            vec_push(arena, &to.stmts, parent->stmts.p[k]);
-    *parent = to;
+    put_output(&b, nest->outs[0], 0, (Copies){&start, 1}, &to);
+    loop_replace(arena, parent, loop_position(parent, nest->outs[0]), to.stmts.p, to.stmts.n);
     arena_free(&scratch);
 }
 

@@ -295,16 +295,10 @@ static void put_all(Vectorize *z, LoopBody *to, const LoopBody *from) {
 static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody *before,
                     const LoopBody *with, const LoopBody *after) {
     LoopBody to = {0};
-    for (int k = 0; k < b->stmts.n; k++) {
-        if (b->stmts.p[k] != s) {
-            vec_push(z->arena, &to.stmts, b->stmts.p[k]);
-            continue;
-        }
-        put_all(z, &to, before);
-        put_all(z, &to, with);
-        put_all(z, &to, after);
-    }
-    *b = to;
+    put_all(z, &to, before);
+    put_all(z, &to, with);
+    put_all(z, &to, after);
+    loop_replace(z->arena, b, loop_position(b, s), to.stmts.p, to.stmts.n);
 }
 
 /* Facts inside the loops around. */
