@@ -251,12 +251,23 @@ static void fetch_ahead(FnEmit *f, const LoopStmt *s, const Access *a) {
     emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
 }
 
+/* Into the second cache: it is for later. */
+static void fetch(FnEmit *f, const LoopStmt *s, const Access *a) {
+    LLVMValueRef by = emit_dim(f, s->ahead), i32[3];
+    for (unsigned k = 0; k < 3; k++) /* a read, for the second cache, data */
+        i32[k] = LLVMConstInt(f->e->i32, k == 0 ? 0 : k == 1 ? 2 : 1, 0);
+    LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &by, 1, ""), i32[0], i32[1], i32[2]};
+    emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
+}
+
 void emit_load(FnEmit *f, const LoopStmt *s) {
     Access a = access_of(f, s);
     int n = s->type.lanes;
     unsigned align = (unsigned)dtype_size(a.b->dt);
     LLVMTypeRef t = n == 1 ? a.cell : LLVMVectorType(a.cell, (unsigned)n);
     LLVMValueRef v;
+    if (s->ahead && !a.offsets)
+        fetch(f, s, &a);
     if (s->again) /* no instruction; LLVM shares no load, and moves none, across it */
         LLVMBuildFence(f->b, LLVMAtomicOrderingSequentiallyConsistent, true, "");
     if (a.offsets) {

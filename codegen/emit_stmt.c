@@ -36,6 +36,10 @@ static void emit_for(FnEmit *f, const LoopStmt *s) {
     Arena *a = &f->e->ctx->perm;
     LLVMBuilderRef b = f->b;
     LLVMValueRef lo = extreme_of(f, s->lo, s->n_lo, true), hi = extreme_of(f, s->hi, s->n_hi, false);
+    if (s->need) {
+        LLVMValueRef need = emit_dim(f, s->need);
+        hi = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, need, hi, ""), need, hi, "");
+    }
     LLVMBasicBlockRef before = LLVMGetInsertBlock(b), head = emit_block(f, "loop"), body = emit_block(f, "do"), after = emit_block(f, "done");
     LLVMValueRef runs = LLVMBuildICmp(b, LLVMIntSLT, lo, hi, "");
     if (s->n_args)

@@ -118,6 +118,7 @@ static void put_type(Canon *c, LType t) {
 static void put_loop(Canon *c, const LoopStmt *s) {
     put_dims(c, s->lo, s->n_lo);
     put_dims(c, s->hi, s->n_hi);
+    put_dims(c, &s->need, s->need != NULL);
     if (s->index) {
         add_symbol(c, s->index, true);
         put_dim(c, dim_of(c->e->ctx, s->index));
@@ -138,6 +139,7 @@ static void put_access(Canon *c, const LoopStmt *s) {
     put(c, s->lane_axis);
     put(c, s->lane_step);
     put_dim(c, s->active);
+    put_dim(c, s->ahead);
     put(c, s->checked);
     put(c, s->again);
     put(c, s->status);

@@ -1,7 +1,7 @@
 /* The text of nests. Instructions of a body that are used more than once are named by `let $0 =
  * ...;`; leaves stand in place.
  *
- *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "then" body ] [ "from"
+ *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "needs" dim ] [ "then" body ] [ "from"
  * value ] body = { "let" "$" INT "=" expr ";" } expr expr = sum [ ("<" | "<=" | "==" | "!=") sum ]
  * the infix forms of scalar.def prim = value [ "?" const ] "[" dims "]" | row "(" expr {"," expr}
  * ")" | const | "{" dim "}" | "$" INT | "acc" | "(" expr ")"
@@ -143,6 +143,10 @@ void graph_print_nest(StrBuf *sb, const Inst *i, DType real) {
         dim_print(sb, n->guards[k].form);
         sb_put(sb, " < ");
         dim_print(sb, n->guards[k].extent);
+    }
+    if (n->need) {
+        sb_put(sb, " needs ");
+        dim_print(sb, n->need);
     }
     if (n->post.n) {
         sb_put(sb, " then ");
@@ -392,8 +396,8 @@ static Body read_body(IrReader *r, DType acc) {
 static void read_box(TextReader *t, Nest *n) {
     VEC(NestIndex) box = {0};
     text_expect(t, "over");
-    while (t->kind == TEXT_WORD && !text_is(t, "where") && !text_is(t, "then") &&
-           !text_is(t, "from")) {
+    while (t->kind == TEXT_WORD && !text_is(t, "where") && !text_is(t, "needs") &&
+           !text_is(t, "then") && !text_is(t, "from")) {
         Str name = text_word(t, "an index");
         text_expect(t, "<");
         Dim extent = text_dim(t);
@@ -477,6 +481,8 @@ const Nest *graph_read_nest(IrReader *r) {
     if (!t->failed)
         *t = ahead; /* the indices were read above */
     read_guards(r, n);
+    if (text_accept(t, "needs"))
+        n->need = text_dim(t);
     if (text_accept(t, "then"))
         n->post = read_body(r, n->op == NEST_ARGMAX ? DT_I32
                                : n->body.n          ? n->body.insts[n->body.n - 1].dt

@@ -97,11 +97,15 @@ struct LoopStmt {
                      where outside */
     bool again;   /* LOAD: what was loaded before is loaded again after this point, not kept: values
                      that live long would take the registers of a tile */
+    Dim ahead;    /* LOAD, without gather: what lies so many elements further is fetched meanwhile, for
+                     later; NULL: nothing */
     int status;   /* STATUS, checked gathers: number in the module's table */
     /* FOR */
     DimSym index;
     int n_lo, n_hi;
     const Dim *lo, *hi; /* lo = max of lo[], hi = min of hi[], exclusive; step >= 1 */
+    Dim need; /* an upper bound, too, but not one of the range: iterations from there on may run as well,
+                 no one reads what they store; NULL: none */
     int64_t step;
     bool parallel; /* iterations are independent jobs; inside nothing but `while` and `if`; no
                       carried values, no outer SSA values */

@@ -379,7 +379,7 @@ static const LVal *yielded(const LoopStmt *s) {
 }
 
 static bool bounds(Interp *in, const LoopStmt *s, int64_t *lo, int64_t *hi) {
-    int64_t v;
+    int64_t v = 0;
     for (int k = 0; k < s->n_lo; k++) {
         if (!eval_dim(in, s->lo[k], &v))
             return false;
@@ -390,7 +390,11 @@ static bool bounds(Interp *in, const LoopStmt *s, int64_t *lo, int64_t *hi) {
             return false;
         *hi = k == 0 || v < *hi ? v : *hi;
     }
-    return true;
+    if (!s->need)
+        return true;
+    bool known = eval_dim(in, s->need, &v);
+    *hi = v < *hi ? v : *hi;
+    return known;
 }
 
 static bool place_jobs(Interp *in, int64_t job);

@@ -14,7 +14,7 @@
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
  *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"]
  *              ["unroll" INT] [STRING]
- *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["else" INT] */
+ *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["ahead" DIM] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,6 +130,7 @@ static void read_access(Reader *r, LoopStmt *s) {
         s->active = text_dim(t);
     s->checked = text_accept(t, "checked");
     s->again = text_accept(t, "again");
+    s->ahead = text_accept(t, "ahead") ? text_dim(t) : NULL;
     s->status = text_accept(t, "else") ? (int)text_int(t, "a status") : -1;
 }
 
@@ -287,12 +288,14 @@ static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     text_expect(&r->t, "..");
     int n_hi = read_bounds(r, "min", hi, MOST);
     int64_t step = text_accept(&r->t, "step") ? text_int(&r->t, "a step") : 1;
+    Dim need = text_accept(&r->t, "needs") ? text_dim(&r->t) : NULL;
     LVal when = {0};
     if (text_accept(&r->t, "when"))
         when = read_use(r);
     read_carried(r, phis, &init);
     DimSym index = text_index_symbol(&r->t, name, 0);
     LoopStmt *s = loop_for(&r->c, index, lo, n_lo, hi, n_hi, step, init.p, init.n);
+    s->need = need;
     loop_when(&r->c, s, when);
     return s;
 }

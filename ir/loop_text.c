@@ -115,6 +115,10 @@ static void put_access(Printer *p, const LoopStmt *s) {
         sb_put(p->sb, " checked");
     if (s->again)
         sb_put(p->sb, " again");
+    if (s->ahead) {
+        sb_put(p->sb, " ahead ");
+        dim_print(p->sb, s->ahead);
+    }
     if (s->status >= 0)
         sb_printf(p->sb, " else %d", s->status);
 }
@@ -157,6 +161,10 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
         put_bounds(p, "min", s->hi, s->n_hi);
         if (s->step != 1)
             sb_printf(p->sb, " step %" PRId64, s->step);
+        if (s->need) {
+            sb_put(p->sb, " needs ");
+            dim_print(p->sb, s->need);
+        }
         if (s->n_args) {
             sb_put(p->sb, " when ");
             put_val(p, s->args[0]);

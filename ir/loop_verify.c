@@ -188,6 +188,8 @@ static void check_access(Verifier *v, const LoopStmt *s) {
         fail(v, s, "the lanes run along no axis");
     if (s->active)
         check_dim(v, s, s->active);
+    if (s->ahead)
+        check_dim(v, s, s->ahead);
     if (s->status >= 0)
         check_status(v, s, s->status);
 }
@@ -244,6 +246,8 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->lo[k]);
     for (int k = 0; k < s->n_hi; k++)
         check_dim(v, s, s->hi[k]);
+    if (s->need)
+        check_dim(v, s, s->need);
     if (s->parallel && (v->in_for || s->n_carried || s->n_args))
         fail(v, s, "a parallel loop stands in no other `for` and carries nothing");
     for (int k = 0; k < v->syms.n; k++)

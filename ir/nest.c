@@ -134,6 +134,7 @@ Nest nest_subst(Ctx *ctx, const Nest *n, const DimBinding *b, int n_b) {
         guards[k] = (NestGuard){dim_subst(ctx, n->guards[k].form, b, n_b), n->guards[k].extent};
     r.map = map;
     r.guards = guards;
+    r.need = n->need ? dim_subst(ctx, n->need, b, n_b) : NULL;
     const Body *from[2] = {&n->body, &n->post};
     Body *to[2] = {&r.body, &r.post};
     for (int k = 0; k < 2; k++) {
@@ -292,5 +293,7 @@ bool nest_equal(Ctx *ctx, const Nest *a, const Nest *b) {
     for (int k = 0; k < a->n_guards; k++)
         if (dim_subst(ctx, a->guards[k].form, bind, a->n_box) != b->guards[k].form || a->guards[k].extent != b->guards[k].extent)
             return false;
+    if (!a->need != !b->need || (a->need && dim_subst(ctx, a->need, bind, a->n_box) != b->need))
+        return false;
     return same_body(ctx, &a->body, &b->body, bind, a->n_box) && same_body(ctx, &a->post, &b->post, bind, a->n_box);
 }

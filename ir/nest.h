@@ -1,6 +1,6 @@
 /* `nest`: the central operation of the graph IR.
  *
- *     out[M0(i)] (+)= body(in1[M1(i)], in2?c[M2(i)], {aff(i)}, ...)  then post  from init  over i<5 j<N  where 0 <= aff < e
+ *     out[M0(i)] (+)= body(in1[M1(i)], in2?c[M2(i)], {aff(i)}, ...)  then post  from init  over i<5 j<N  where 0 <= aff < e  needs aff
  *
  * A nest visits the points of a box, skips those that fail a guard, and reduces a scalar body into its result.
  * The maps are dims linear in the nest's index symbols with constant integer coefficients; their constant part
@@ -64,6 +64,7 @@ typedef struct Nest {
     int n_guards;
     const NestGuard *guards;
     int init; /* argument that holds the initial value, or -1 */
+    Dim need; /* no one reads the cells of points where this is negative, so they may be left out; NULL: all are read */
 } Nest;
 
 /* Builds a body; equal instructions are shared, constants are folded where the value is exact. */

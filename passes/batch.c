@@ -159,7 +159,7 @@ static Type sliced(const Batch *b, Type t, bool first) {
     Dim shape[MAX_RANK];
     for (int k = 1; k < t.rank; k++)
         shape[first ? k : k - 1] = t.shape[k];
-    shape[first ? 0 : t.rank - 1] = dim_const(ctx_of(b), b->r.u->rows);
+    shape[first ? 0 : t.rank - 1] = dim_const(ctx_of(b), b->rows);
     return type_new(ctx_of(b), t.dt, t.rank, shape);
 }
 
@@ -253,7 +253,7 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
     NestIndex *box = arena_dup(arena, n.nest.box, sizeof *box * (size_t)n.nest.n_box);
     for (int k = 0; k < n.nest.n_box; k++)
         if (box[k].sym == row)
-            box[k].extent = dim_const(ctx_of(b), b->r.u->rows);
+            box[k].extent = dim_const(ctx_of(b), b->rows);
     n.nest.box = box;
     bool own = place == BY_ROW && b->first[i->first.id], *first = batch_reads_first(b, i, place);
     n.nest.body = slice_body(m, i, &n.nest.body, row, first);
@@ -459,7 +459,7 @@ static void emit_region(Batch *b, int region) {
     BatchAttr *attr = ARENA_NEW(arena, BatchAttr);
     *attr = (BatchAttr){.body = m.body->id,
                         .n = b->n,
-                        .rows = b->r.u->rows,
+                        .rows = b->rows,
                         .groups = b->groups,
                         .n_args = m.args.n,
                         .n_results = m.results.n,
@@ -568,6 +568,39 @@ static const FitAttr *fit_with(const Unit *u, const Func *f, bool body) {
     return NULL;
 }
 
+/* Is something of two axes of unknown extent added up over the rows? */
+static bool sums_matrices(const Batch *b) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        Type t = graph_type(b->f, b->f->insts.p[k]->first);
+        int open = 0;
+        for (int a = 0; a < t.rank; a++)
+            open += !dim_is_const(t.shape[a], NULL);
+        if (b->place[k] == SUM_OF_ROWS && open >= 2)
+            return true;
+    }
+    return false;
+}
+
+/* Rows of a slice. Fits add up sums of all pairs of parameters, which slices load and store: those of
+ * more rows do it less often, as long as what is computed by row stays in a part of the cache.
+ * Unknown extents count as 64. */
+static int slice_rows(const Batch *b, bool is_fit) {
+    enum { OF_FIT = 64, PART = 4 };
+    double bytes = 0;
+    if (!is_fit || !sums_matrices(b))
+        return b->r.u->rows;
+    for (uint32_t v = 1; v < (uint32_t)b->f->vals.n; v++) {
+        Type t = graph_type(b->f, (Val){v});
+        double row = (double)dtype_size(t.dt);
+        int64_t extent;
+        for (int k = 1; k < t.rank; k++)
+            row *= dim_is_const(t.shape[k], &extent) ? (double)extent : 64;
+        bytes += batch_has_rows(b, (Val){v}) ? row : 0;
+    }
+    bool fits = bytes * OF_FIT * PART <= (double)b->r.u->target->l2_bytes;
+    return fits ? OF_FIT : b->r.u->rows;
+}
+
 static void batch_func(Unit *u, Func *f) {
     if (f->entry && f->entry->kind == ENTRY_INIT) /* it gets no work memory for slices */
         return;
@@ -591,6 +624,7 @@ static void batch_func(Unit *u, Func *f) {
     assign_regions(&b);
     if (!b.n_regions)
         return;
+    b.rows = slice_rows(&b, body != NULL);
     for (int k = 0; k < f->insts.n; k++)
         if (b.place[k] == SUM_OF_ROWS)
             batch_choose_masks(&b, k);

@@ -21,6 +21,7 @@ typedef struct Batch {
     bool *first;    /* by value, for the region at hand: rows on the first axis (batch_first.c) */
     int n_regions;
     int groups;     /* jobs */
+    int rows;       /* of a slice */
 } Batch;
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */

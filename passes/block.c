@@ -30,6 +30,7 @@ typedef struct Block {
     LoopFunc *f;
     const BlockNest *nest;
     const BlockPlan *plan;
+    int by[MOST_LEVELS]; /* the plan's, more in the rest of a loop around */
     int *number; /* by value id: 1 + number among the nest's own values, 0: from outside */
     int n_own;
     VEC(LoopStmt *) known; /* pure statements on the way here */
@@ -62,6 +63,19 @@ static const Dim *dims_in(const Block *b, const Copy *c, const Dim *d, int n) {
     for (int k = 0; k < n; k++)
         to[k] = dim_in(b, c, d[k]);
     return to;
+}
+
+/* What any of the copies needs of a loop; NULL: the loop runs to its end. */
+static Dim need_in(const Block *b, const LoopStmt *s, Copies c) {
+    Dim most = s->need ? dim_in(b, &c.p[0], s->need) : NULL;
+    for (int u = 1; most && u < c.n; u++) {
+        Dim x = dim_in(b, &c.p[u], s->need), more = x ? dim_sub(b->ctx, x, most) : NULL;
+        int64_t by;
+        if (!more || !dim_is_const(more, &by))
+            return NULL;
+        most = by > 0 ? x : most;
+    }
+    return most;
 }
 
 static bool same_values(const LVal *a, const LVal *b, int n) {
@@ -189,6 +203,7 @@ static void put_loop(Block *b, const LoopStmt *s, const Dim *lo, int n_lo, const
                      int by, Copies c, LoopBody *to) {
     LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
     int carried = s->n_carried * c.n, j = 0;
+    n->need = need_in(b, s, c);
     n->lo = lo;
     n->hi = hi;
     n->n_lo = n_lo;
@@ -365,6 +380,7 @@ static void put_piece(Block *b, const LoopStmt *s, int level, int64_t from, int6
     n->lo = kept;
     n->hi = kept + 1;
     n->n_lo = n->n_hi = 1;
+    n->need = need_in(b, s, c);
     n->step = step;
     n->body = (LoopBody){0};
     forget_stored(b, &s->body);
@@ -405,6 +421,22 @@ bool block_open(const BlockNest *nest, int level) {
     return !depends;
 }
 
+/* A loop whose every iteration has `size` values of its index left before `end`. */
+typedef struct Whole {
+    Ctx *ctx;
+    Dim index, end;
+    int64_t size;
+} Whole;
+
+/* Lanes before `end` are all on: their access needs no mask. */
+static void drop_mask(void *arg, LoopStmt *s) {
+    const Whole *w = arg;
+    Dim past = s->active ? dim_sub(w->ctx, w->end, dim_add(w->ctx, s->active, w->index)) : NULL;
+    int64_t skipped;
+    if (past && dim_is_const(past, &skipped) && w->size - skipped >= s->type.lanes)
+        s->active = NULL;
+}
+
 /* Iterations from lo to hi, by blocks. */
 static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies c, LoopBody *to) {
     int known = b->known.n;
@@ -413,6 +445,7 @@ static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies
     const Dim *kept = arena_dup(b->arena, bound, sizeof bound);
     n->lo = kept;
     n->hi = kept + 1;
+    n->need = need_in(b, s, c);
     n->step = by * s->step;
     n->body = (LoopBody){0};
     forget_stored(b, &s->body);
@@ -420,17 +453,52 @@ static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies
     if (by > 1)
         c = multiply(b, c, s, dim_of(b->ctx, s->index), 0, by);
     put_cell(b, s, c, &n->body);
+    Whole whole = {b->ctx, dim_of(b->ctx, s->index), s->hi[0], n->step};
+    if (hi != s->hi[0])
+        loop_walk(&n->body, drop_mask, &whole);
     b->known.n = known < b->known.n ? known : b->known.n;
     vec_push(b->arena, &to->stmts, n);
 }
 
+/* In the rest of a loop, the one inside takes so many iterations more that there are as many sums at
+ * a time. */
+static void widen_inner(Block *b, int level, int times) {
+    enum { MOST = 8 };
+    for (int k = level + 1; k < b->nest->n_outs; k++) {
+        int64_t lo, hi;
+        while (b->plan->by[k] > 1 && !block_bounds(b->ctx, b->nest->outs[k], NULL, 0, &lo, &hi) &&
+               b->by[k] * 2 <= MOST && b->by[k] * 2 <= b->plan->by[k] * times)
+            b->by[k] *= 2;
+    }
+}
+
+/* A loop whose extent is not known: whole blocks, and of what is left halves, halves of these, and
+ * so on. */
+static void put_halves(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
+    Ctx *ctx = b->ctx;
+    Dim from = s->lo[0];
+    int most = b->by[level], kept[MOST_LEVELS];
+    memcpy(kept, b->by, sizeof kept);
+    for (int by = most; by; by /= 2) {
+        Dim block = dim_const(ctx, by * s->step);
+        Dim whole = dim_floordiv(ctx, dim_sub(ctx, s->hi[0], from), block);
+        Dim end = by == 1 ? s->hi[0] : whole ? dim_add(ctx, from, dim_mul(ctx, whole, block)) : NULL;
+        CTX_ASSERT(ctx, end);
+        widen_inner(b, level, most / by);
+        put_open(b, s, from, end, by, c, to);
+        memcpy(b->by, kept, sizeof kept);
+        from = end;
+    }
+}
+
 static void put_blocks(Block *b, const LoopStmt *s, int level, Copies c, LoopBody *to) {
     int64_t lo, hi;
-    int by = b->plan->by[level];
+    int by = b->by[level];
     bool constant = block_bounds(b->ctx, s, NULL, 0, &lo, &hi);
     if (by == 1 && !(level && constant && hi > lo && hi - lo <= s->step)) {
         LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
         int known = b->known.n;
+        n->need = need_in(b, s, c);
         n->args = values_in(b, &c.p[0], s->args, s->n_args);
         n->body = (LoopBody){0};
         forget_stored(b, &s->body);
@@ -441,12 +509,7 @@ static void put_blocks(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
         return;
     }
     if (!constant) {
-        Dim block = dim_const(b->ctx, by * s->step);
-        Dim whole = dim_floordiv(b->ctx, dim_sub(b->ctx, s->hi[0], s->lo[0]), block);
-        Dim end = dim_add(b->ctx, s->lo[0], dim_mul(b->ctx, whole, block));
-        CTX_ASSERT(b->ctx, end);
-        put_open(b, s, s->lo[0], end, by, c, to);
-        put_open(b, s, end, s->hi[0], 1, c, to);
+        put_halves(b, s, level, c, to);
         return;
     }
     int64_t left = (hi - lo + s->step - 1) / s->step;
@@ -501,6 +564,7 @@ static void put_rest(Block *b, const LoopStmt *s, int level, Copies c, LoopBody 
     const LoopStmt *sum = b->nest->sums[0];
     LoopStmt *n = arena_dup(b->arena, s, sizeof *s);
     int known = b->known.n;
+    n->need = need_in(b, s, c);
     n->args = values_in(b, &c.p[0], s->args, s->n_args);
     n->body = (LoopBody){0};
     forget_stored(b, &s->body);
@@ -593,6 +657,7 @@ void block_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, LoopBody *pa
                .f = f,
                .nest = nest,
                .plan = plan};
+    memcpy(b.by, plan->by, sizeof b.by);
     b.number = ARENA_ARRAY(&scratch, int, f->vals.n + 1);
     number_values(&b, &nest->outs[0]->body);
     Copy start = {.to = ARENA_ARRAY(&scratch, LVal, b.n_own + 1)};

@@ -65,7 +65,8 @@ static bool body_allows(const Collapse *c, const LoopBody *b) {
             good = none_mentioned(c, s->subs, 1);
             break;
         case LOOP_FOR:
-            good = none_mentioned(c, s->lo, s->n_lo) && none_mentioned(c, s->hi, s->n_hi);
+            good = none_mentioned(c, s->lo, s->n_lo) && none_mentioned(c, s->hi, s->n_hi) &&
+                   none_mentioned(c, &s->need, s->need != NULL);
             break;
         case LOOP_CALL:
             good = false;
@@ -150,7 +151,7 @@ static void use_views(Collapse *c, LoopBody *b) {
 
 static bool from_zero(const LoopStmt *s) {
     return s->kind == LOOP_FOR && !s->parallel && s->step == 1 && s->n_lo == 1 && s->n_hi == 1 &&
-           dim_is_zero(s->lo[0]);
+           !s->need && dim_is_zero(s->lo[0]);
 }
 
 /* The outer body is the inner loop, and the outer carried values only pass through it. */

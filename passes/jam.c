@@ -49,6 +49,7 @@ typedef struct Kernel {
     bool may[MOST_LEVELS];
     int64_t extent[MOST_LEVELS];           /* of output loops that may be blocked */
     bool open[MOST_LEVELS];                /* of these: the extent is known at run time only */
+    bool half[MOST_LEVELS]; /* output loops that decide together which cells are needed */
     int64_t trip[MOST_LEVELS];             /* of sums' loops, the most; 0: not constant */
     bool ragged[MOST_LEVELS][MOST_LEVELS]; /* [output][sum]: its bounds depend on that */
     Load loads[MOST_LOADS];
@@ -184,6 +185,9 @@ static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
     }
     for (int j = 0; j < nest->n_sums; j++)
         n->trip[j] = trip_of(ctx, n, j);
+    for (int k = 0; k < nest->n_outs; k++)
+        for (int j = 0; nest->outs[k]->need && j <= k; j++)
+            n->half[j] |= j == k || dim_mentions(nest->outs[k]->need, nest->outs[j]->index);
     for (int k = 0; k < nest->n_outs; k++) { /* code for the rest is worth it for long sums */
         int64_t trip = n->trip[nest->n_sums - 1];
         n->open[k] = n->open[k] && (trip >= LEAST_OPEN || is_open(nest->sums[nest->n_sums - 1]));
@@ -239,6 +243,17 @@ static int64_t times_loaded(const Load *l, const Kernel *n, const Choice *c, int
     return l->linear && times < terms ? times : terms;
 }
 
+/* Of a triangle, blocks that its edge goes through are computed whole: all work by that which is needed. */
+static double edge_of(const Kernel *n, const Choice *c) {
+    enum { EXTENT = 64 }; /* a guess */
+    double over = 1;
+    for (int k = 0; k < n->nest.n_outs; k++) {
+        int by = k == c->a ? c->by_a : k == c->b ? c->by_b : 1;
+        over += n->half[k] ? (double)(by * n->nest.outs[k]->step) / EXTENT : 0;
+    }
+    return over;
+}
+
 /* Cycles for each term: two operations start in a cycle, and two loads; vectors often come from L2.
  */
 static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
@@ -267,7 +282,7 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
     double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
     double best = ops > loads ? ops : loads;
     best = best > wait ? best : wait;
-    c->cost = (best + 0.3 * loads + 0.7) / (double)(terms * n->n_carried);
+    c->cost = edge_of(n, c) * (best + 0.3 * loads + 0.7) / (double)(terms * n->n_carried);
     return true;
 }
 

@@ -163,6 +163,7 @@ static void rename_index(Merge *g, LoopBody *b, const DimBinding *to) {
             *lists[l] = n[l] ? list : *lists[l];
         }
         s->active = s->active ? dim_subst(g->ctx, s->active, to, 1) : NULL;
+        s->need = s->need ? dim_subst(g->ctx, s->need, to, 1) : NULL;
         rename_index(g, &s->body, to);
     }
 }
@@ -177,7 +178,7 @@ static bool has_index(const LoopBody *b, Str name) {
 
 static bool is_plain(const LoopStmt *s) {
     return s->kind == LOOP_FOR && !s->parallel && !s->n_carried && !s->n_args && s->n_lo == 1 &&
-           s->n_hi == 1;
+           s->n_hi == 1 && !s->need;
 }
 
 static bool same_range(const LoopStmt *s, const LoopStmt *t) {

@@ -79,6 +79,7 @@ static void pack(BatchEmit *e, BufId from, BufId to, bool out) {
 typedef struct RowCopy {
     BufId from, to;
     Dim from_row, to_row;
+    Dim ahead; /* elements from a row to that of the next slice */
 } RowCopy;
 
 static void copy_row_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
@@ -88,8 +89,14 @@ static void copy_row_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
     for (int k = 1; k < b->rank; k++)
         at[k] = rest[k - 1];
     at[0] = r->from_row;
-    LVal v = r->from.id ? loop_load(&lb->c, r->from, at)
-                        : loop_const(&lb->c, (LType){b->dt, 1}, (ScalarValue){0});
+    LVal v;
+    if (r->from.id) {
+        LoopStmt *load = loop_load_lanes(&lb->c, r->from, at, 1, NULL);
+        load->ahead = r->ahead;
+        v = load->result;
+    } else {
+        v = loop_const(&lb->c, (LType){b->dt, 1}, (ScalarValue){0});
+    }
     at[0] = r->to_row;
     loop_store(&lb->c, r->to, at, v);
 }
@@ -97,7 +104,11 @@ static void copy_row_cell(LowerBuilder *lb, const Dim *rest, void *arg) {
 /* Row from_row of a whole into row to_row of a slice with the rows first; from id 0: zeros. */
 static void copy_row(LowerBuilder *lb, BufId from, Dim from_row, BufId to, Dim to_row) {
     const LoopBuf *b = loop_bufp(lb->c.f, to);
-    RowCopy r = {from, to, from_row, to_row};
+    Ctx *ctx = lb->c.m->ctx;
+    Dim slice = dim_const(ctx, 1); /* while one slice is computed, memory has time for the next */
+    for (int k = 0; slice && from.id && k < b->rank; k++)
+        slice = dim_mul(ctx, slice, b->shape[k]);
+    RowCopy r = {from, to, from_row, to_row, slice};
     lower_cells(lb, b->rank - 1, b->shape + 1, copy_row_cell, &r);
 }
 

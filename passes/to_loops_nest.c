@@ -153,6 +153,21 @@ static void cell(NestEmit *e) {
     loop_store(c, e->out, e->at, out[0]);
 }
 
+/* The bound of the innermost output index that the nest's `need` mentions, if that is one from above. */
+static Dim needed_before(const NestEmit *e, int level) {
+    Ctx *ctx = e->body.lb->c.m->ctx;
+    Dim need = e->n->need, coef, rest;
+    int64_t by;
+    for (int k = level + 1; need && k < e->n_limits; k++)
+        if (dim_mentions(need, e->limits[k].index))
+            return NULL;
+    if (!need || !dim_mentions(need, e->limits[level].index) ||
+        !dim_linear_in(ctx, need, e->limits[level].index, &coef, &rest) ||
+        !dim_is_const(coef, &by) || by != -1)
+        return NULL;
+    return dim_addk(ctx, rest, 1);
+}
+
 static void output_loops(NestEmit *e, int level) {
     if (level == e->n_outputs) {
         cell(e);
@@ -162,6 +177,7 @@ static void output_loops(NestEmit *e, int level) {
     const NestLimit *l = &e->limits[level];
     LoopBody *outer = c->at;
     LoopStmt *s = loop_for(c, l->index, l->lo, l->n_lo, l->hi, l->n_hi, 1, NULL, 0);
+    s->need = needed_before(e, level);
     output_loops(e, level + 1);
     loop_end(c, s, outer, NULL);
 }

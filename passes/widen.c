@@ -67,6 +67,8 @@ static void rewrite_body(Rewrite *r, LoopBody *b);
 
 static void rewrite_loop(Rewrite *r, LoopStmt *s) {
     LoopStmt *yield = s->n_carried ? s->body.stmts.p[s->body.stmts.n - 1] : NULL;
+    if (s->need && dim_mentions(s->need, r->v->loop->index))
+        s->need = NULL; /* not the same in all lanes */
     for (int k = 0; k < s->n_carried; k++) {
         if (!varies(r, s->phi[k]))
             continue;
@@ -349,6 +351,7 @@ static void subst_body(Vectorize *z, LoopBody *b, const DimBinding *binding) {
         s->active = s->active ? dim_subst(z->ctx, s->active, binding, 1) : NULL;
         s->lo = s->lo ? subst_all(z, s->lo, s->n_lo, binding) : NULL;
         s->hi = s->hi ? subst_all(z, s->hi, s->n_hi, binding) : NULL;
+        s->need = s->need ? dim_subst(z->ctx, s->need, binding, 1) : NULL;
         subst_body(z, &s->body, binding);
     }
 }

@@ -32,6 +32,7 @@ static const void *nest_subst_dims(Ctx *ctx, const void *attr, const DimBinding 
                                 attr_dim(ctx, r->guards[k].extent, b, n)};
     r->box = box;
     r->guards = guards;
+    r->need = r->need ? attr_dim(ctx, r->need, b, n) : NULL;
     r->map = subst_list(ctx, r->map, r->rank, b, n);
     r->body = subst_body(ctx, &r->body, b, n);
     r->post = subst_body(ctx, &r->post, b, n);
@@ -154,6 +155,8 @@ static const char *nest_verify(const Module *m, const Func *f, const Inst *inst)
     for (int k = 0; k < n->n_guards; k++)
         if (!closed(n, n->guards[k].form) || !closed(n, n->guards[k].extent))
             return "a guard uses an index that is not in the box";
+    if (n->need && !closed(n, n->need))
+        return "what is needed depends on an index that is not in the box";
     const char *why = verify_bodies(m, f, inst);
     if (why)
         return why;
