@@ -82,7 +82,8 @@ static bool has_poll(const LoopFunc *lf) {
 
 FnEmit emit_open(Emit *e, const LoopFunc *lf, LLVMValueRef fn, Span span) {
     FnEmit f = {.e = e, .f = lf, .fn = fn, .span = span, .waits = has_poll(lf), .layout = emit_frame_layout(lf)};
-    Arena *a = &e->ctx->perm;
+    arena_init(&f.scratch, e->ctx);
+    Arena *a = &f.scratch;
     emit_function_attributes(e, fn);
     f.b = LLVMCreateBuilderInContext(e->c);
     f.vals = ARENA_ARRAY(a, LLVMValueRef, lf->vals.n + 1);
@@ -94,7 +95,7 @@ FnEmit emit_open(Emit *e, const LoopFunc *lf, LLVMValueRef fn, Span span) {
     f.status = LLVMBuildPhi(f.b, e->i32, "status");
     LLVMPositionBuilderAtEnd(f.b, head);
     LLVMValueRef at = LLVMBuildBr(f.b, body);
-    vec_push(a, &f.levels, (Level){.at = at});
+    vec_push(&e->ctx->perm, &f.levels, (Level){.at = at});
     LLVMPositionBuilderAtEnd(f.b, body);
     return f;
 }
@@ -115,6 +116,7 @@ void emit_close(FnEmit *f) {
     leave_with(f, LLVMConstInt(f->e->i32, 0, 0));
     LLVMBuildBr(f->b, f->leave);
     LLVMPositionBuilderAtEnd(f->b, f->leave);
+    arena_free(&f->scratch);
 }
 
 void emit_begin(Emit *e, LLVMTargetMachineRef tm) {

@@ -81,6 +81,7 @@ typedef struct FnEmit {
     LLVMBuilderRef b;
     LLVMMetadataRef scope; /* DISubprogram */
     VEC(Level) levels;
+    Arena scratch;      /* of the tables below, as large as the whole function; freed by emit_close */
     LLVMValueRef *vals; /* by LVal id */
     LLVMValueRef *base; /* by BufId id - 1: pointer to the buffer */
     LLVMValueRef *dims; /* by number of the dim, loaded on first use */

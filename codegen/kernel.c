@@ -285,10 +285,13 @@ void kernel_call(FnEmit *f, const LoopStmt *s) {
     Emit *e = f->e;
     LoopStmt plain = *s; /* its own name says nothing of what it computes */
     Canon c = {.e = e, .f = f->f, .key = sb_new(&e->ctx->perm)};
-    c.number = ARENA_ARRAY(&e->ctx->perm, uint32_t, f->f->vals.n + 1);
+    Arena scratch; /* as large as the function, for each of its kernels */
+    arena_init(&scratch, e->ctx);
+    c.number = ARENA_ARRAY(&scratch, uint32_t, f->f->vals.n + 1);
     plain.name = NULL;
     put_stmt(&c, e->o->lines_apart ? s : &plain);
     put(&c, e->o->poll_stop ? f->f->status_stop : 0);
+    arena_free(&scratch);
     const Kernel *k = kernel_of(f, s, &c);
     LLVMValueRef *args = ARENA_ARRAY(&e->ctx->perm, LLVMValueRef, k->n_bufs + k->n_symbols + 1);
     int n = 0;
