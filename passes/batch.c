@@ -467,6 +467,8 @@ static void emit_region(Batch *b, int region) {
                         .results = m.result_kinds.p};
     if (!m.repeats)
         batch_one(b, region, attr, m.args.p, m.results.p);
+    if (!m.repeats && b->reads)
+        batch_all(b, region, attr, m.args.p, m.results.p);
     Val *args = ARENA_ARRAY(arena, Val, m.args.n + 1);
     for (int k = 0; k < m.args.n; k++)
         args[k] = rewrite_val(&b->r, m.args.p[k]);
@@ -611,6 +613,7 @@ static void batch_func(Unit *u, Func *f) {
     if (!rows || batch_wants_channels(u->ctx, f) || batch_would_stream(u->ctx, f, u->target))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
+    b.reads = !row_body && batch_would_read(u->ctx, f, u->target);
     b.groups = row_body ? 1 : u->groups; /* a job starts no jobs */
     b.r = rewrite_begin(u, f);
     b.place = ARENA_ARRAY(u->arena, Place, f->insts.n + 1);

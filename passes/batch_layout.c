@@ -10,7 +10,8 @@
  * tiles would need the rows. It is also taken where slices would be bound by memory: each adds its
  * 16 rows to every sum over the rows, that is reads and writes the gradients of the weights. A dense
  * layer has 32 operations for the 8 bytes of a float of them; where all do not fit into the
- * second-level cache, that is too few (784-512-512-10: 15 % of the peak against 50 %). */
+ * second-level cache, that is too few (784-512-512-10: 15 % of the peak against 50 %). Where the
+ * weights alone do not fit (inference), many rows are computed without slices (batch_all.c). */
 #include "passes/batch_priv.h"
 
 enum { LONG = 32, SLICE = 16 };
@@ -91,19 +92,51 @@ static double summed_bytes(Ctx *ctx, const Nest *n, DType dt) {
     return over_rows ? cells * (double)dtype_size(dt) : 0;
 }
 
-bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t) {
-    double bytes = 0, cycles = 0;
+/* Bytes of the factors that are the same for all rows: what a slice reads. */
+static double weight_bytes(const Nest *n, DType dt) {
+    Factors f;
+    double bytes = 0;
+    if (!factors_of(&n->body, &f))
+        return 0;
+    for (int b = 0; b < 2; b++) {
+        double cells = 1;
+        int64_t extent;
+        for (int k = 0; k < n->n_box; k++)
+            if (reads(f.read[b], n->box[k].sym))
+                cells *= dim_is_const(n->box[k].extent, &extent) ? (double)extent : 0;
+        bytes += cells * (double)dtype_size(dt);
+    }
+    return bytes;
+}
+
+typedef struct Traffic {
+    double sums, weights; /* bytes of all contractions */
+    double cycles;        /* of their products for a slice, two multiply-adds of a vector in each */
+} Traffic;
+
+static Traffic traffic_of(Ctx *ctx, const Func *f, const Target *t) {
+    Traffic r = {0};
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
         const Nest *n = i->op == &op_nest ? i->attr : NULL;
         if (!n || !nest_is_contraction(ctx, n))
             continue;
         DType dt = graph_type(f, inst_result(i, 0)).dt;
-        bytes += summed_bytes(ctx, n, dt);
-        /* two multiply-adds of a vector in a cycle */
-        cycles += work_of(n) * SLICE / (2 * target_lanes(t, dt));
+        r.sums += summed_bytes(ctx, n, dt);
+        r.weights += weight_bytes(n, dt);
+        r.cycles += work_of(n) * SLICE / (2 * target_lanes(t, dt));
     }
-    return bytes > (double)t->l2_bytes / 2 && 2 * bytes / STREAM > cycles / 2;
+    return r;
+}
+
+bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t) {
+    Traffic r = traffic_of(ctx, f, t);
+    return r.sums > (double)t->l2_bytes / 2 && 2 * r.sums / STREAM > r.cycles / 2;
+}
+
+bool batch_would_read(Ctx *ctx, const Func *f, const Target *t) {
+    Traffic r = traffic_of(ctx, f, t);
+    return r.weights > (double)t->l2_bytes / 2 && r.weights / STREAM > r.cycles / 2;
 }
 
 bool batch_wants_channels(Ctx *ctx, const Func *f) {

@@ -347,7 +347,7 @@ static int64_t rows_below(const OneRow *o, int64_t rows) {
     return below > (double)rows ? rows : (int64_t)below;
 }
 
-static bool is_plain(const Batch *b, int region, const BatchAttr *a) {
+bool batch_is_plain(const Batch *b, int region, const BatchAttr *a) {
     for (int k = 0; k < a->n_args; k++)
         if (a->args[k] == BATCH_SLICE)
             return false;
@@ -364,7 +364,7 @@ static bool is_plain(const Batch *b, int region, const BatchAttr *a) {
 }
 
 void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results) {
-    if (!is_plain(b, region, a))
+    if (!batch_is_plain(b, region, a))
         return;
     const Func *body = graph_func(b->r.m, a->body);
     Func *f =

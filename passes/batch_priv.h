@@ -22,12 +22,15 @@ typedef struct Batch {
     int n_regions;
     int groups;     /* jobs */
     int rows;       /* of a slice */
+    bool reads;     /* slices would spend their time reading weights */
 } Batch;
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */
 bool batch_wants_channels(Ctx *ctx, const Func *f);
 /* Would slices of rows spend their time reading and writing sums over the rows? */
 bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t);
+/* Likewise, reading weights? */
+bool batch_would_read(Ctx *ctx, const Func *f, const Target *t);
 bool batch_has_rows(const Batch *b, Val v);
 DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
 
@@ -38,6 +41,10 @@ bool batch_leaves(const Batch *b, int inst);
 
 /* Gives the batch of a region a body for one row where that pays; args and results: of the function, as in the batch. */
 void batch_one(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results);
+/* Does the region compute rows from rows, with nothing else left of it? */
+bool batch_is_plain(const Batch *b, int region, const BatchAttr *a);
+/* batch_all.c. Gives it a body for all rows at once, where slices would spend their time reading weights. */
+void batch_all(Batch *b, int region, BatchAttr *a, const Val *args, const Val *results);
 
 /* batch_turn.c. The axis of the result that fills the vectors of one row better than the last, the factor (of the body's two)
  * that has it, or -1. n: without the axis of rows, its operands still those of the function. */

@@ -74,22 +74,26 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     return true;
 }
 
+/* The nests of a body, and of the branches in it. */
+static void tile_body(Unit *u, LoopFunc *f, LoopBody *body) {
+    LoopBody to = {0};
+    for (int k = 0; k < body->stmts.n; k++) {
+        LoopStmt *s = body->stmts.p[k];
+        Contraction c;
+        if (s->kind == LOOP_IF) {
+            tile_body(u, f, &s->body);
+            tile_body(u, f, &s->orelse);
+        }
+        if (s->kind != LOOP_FOR || !tile_match(u->ctx, u->arena, u->loops, f, s, &c) || !tile_nest(u, &c, &to))
+            vec_push(u->arena, &to.stmts, s);
+    }
+    *body = to;
+}
+
 static void tile_func(Unit *u, LoopFunc *f) {
     collapse_loops(u->ctx, u->arena, u->loops, f); /* neighbouring axes: longer vectors and rows */
     make_dense(u, f);
-    LoopBody to = {0};
-    bool any = false;
-    for (int k = 0; k < f->body.stmts.n; k++) {
-        LoopStmt *s = f->body.stmts.p[k];
-        Contraction c;
-        if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
-            tile_nest(u, &c, &to))
-            any = true;
-        else
-            vec_push(u->arena, &to.stmts, s);
-    }
-    if (any)
-        f->body = to;
+    tile_body(u, f, &f->body);
 }
 
 void pass_tile(Unit *u) {

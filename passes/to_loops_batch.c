@@ -578,6 +578,35 @@ static int fold_of(const BatchEmit *e) {
     return -1;
 }
 
+/* ---- many rows */
+
+/* The body for all rows, on whole operands, into the results themselves. */
+static void all_rows(BatchEmit *e) {
+    LowerBuilder *lb = e->lb, inner = *lb;
+    const Func *all = graph_func(lb->graph, e->attr->all);
+    inner.func = all;
+    inner.buf_of = ARENA_ARRAY(&ctx_of(e)->perm, BufId, all->vals.n);
+    for (int k = 0; k < e->attr->n_args; k++)
+        inner.buf_of[all->params.p[k].val.id] = lb->buf_of[e->inst->args[k].id];
+    for (int k = 0; k < e->attr->n_results; k++)
+        inner.buf_of[all->results.p[k].val.id] = e->outer[k];
+    inner.same_as = lower_coalesce(&ctx_of(e)->perm, all, inner.buf_of);
+    lower_insts(&inner, all);
+    lb->c = inner.c;
+}
+
+/* Opens `if above <= n { all rows at once } else {`. NULL: there is no such body. */
+static LoopStmt *open_all(BatchEmit *e) {
+    LoopCursor *c = &e->lb->c;
+    if (!e->attr->all.id || e->lb->in_job || e->fold >= 0)
+        return NULL;
+    LVal many = loop_let(c, SC_le, (LVal[]){loop_int(c, (LType){DT_I64, 1}, e->attr->above), loop_index(c, lower_dim(e->lb, e->attr->n), 1, 0)}, 2, DT_NONE);
+    LoopStmt *s = loop_if(c, many);
+    all_rows(e);
+    c->at = &s->orelse;
+    return s;
+}
+
 void lower_batch(LowerBuilder *lb, const Inst *i) {
     Ctx *ctx = lb->c.m->ctx;
     ToLoops *t = lb->pass;
@@ -590,6 +619,8 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     e.body = graph_func(lb->graph, e.attr->body);
     e.fold = fold_of(&e);
     make_partials(&e);
+    LoopBody *around = lb->c.at;
+    LoopStmt *few = open_all(&e);
     if (e.attr->one.id && e.fold < 0)
         rows_alone(&e);
     LoopBody *outer = lb->c.at;
@@ -599,6 +630,8 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     e.t = t;
     loop_end(&lb->c, s, outer, NULL);
     add_groups(&e);
+    if (few)
+        loop_end(&lb->c, few, around, NULL);
     if (e.fold >= 0)
         fold_end(lb, t->fold);
 }

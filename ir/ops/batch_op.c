@@ -44,6 +44,22 @@ static const char *one_type(Module *m, const Func *f, const Val *args, const Bat
     return NULL;
 }
 
+/* The body for all rows takes and gives what the op does. */
+static const char *all_type(Module *m, const Func *f, const Val *args, const BatchAttr *a, const Type *out) {
+    const Func *all = graph_func(m, a->all);
+    if (!a->all.id)
+        return NULL;
+    if (!all || all->params.n != a->n_args || all->results.n != a->n_results || a->above < 1)
+        return type_error(m, "the body for all rows does not match");
+    for (int k = 0; k < a->n_args; k++)
+        if (!type_equal(graph_type(all, all->params.p[k].val), graph_type(f, args[k])))
+            return type_error(m, "operand %d has another type than in %s", k, all->name);
+    for (int k = 0; k < a->n_results; k++)
+        if (!type_equal(graph_type(all, all->results.p[k].val), out[k]))
+            return type_error(m, "result %d has another type than in %s", k, all->name);
+    return NULL;
+}
+
 static const char *batch_type(Module *m, const Func *f, const Val *args, int n_args,
                               const void *attr, Type *out, int *n_out) {
     const BatchAttr *a = attr;
@@ -79,7 +95,8 @@ static const char *batch_type(Module *m, const Func *f, const Val *args, int n_a
         }
         out[(*n_out)++] = t;
     }
-    return one_type(m, f, args, a, out);
+    const char *wrong = one_type(m, f, args, a, out);
+    return wrong ? wrong : all_type(m, f, args, a, out);
 }
 
 /* Moves rows between the whole's [n, ..] and the slice's [.., rows]; rows past the end of the slice
@@ -219,6 +236,8 @@ static bool batch_eval(Interp *in, const Func *f, const Inst *i, const Tensor *c
     for (int k = 0; k < i->n_results; k++)
         if (!interp_tensor(in, graph_type(f, inst_result(i, k)), &out[k]))
             return false;
+    if (a->all.id && n >= a->above)
+        return interp_run(in, graph_func(in->m, a->all), in->dims, in->n_dims, args, out) && in->status == NULL;
     if (a->one.id && n < a->below) {
         for (int64_t row = 0; row < n; row++)
             if (!run_row(in, i, args, row, out))
@@ -256,6 +275,10 @@ static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *
         sb_printf(sb, " below %lld ", (long long)a->below);
         graph_print_func_name(sb, m, a->one);
     }
+    if (a->all.id) {
+        sb_printf(sb, " above %lld ", (long long)a->above);
+        graph_print_func_name(sb, m, a->all);
+    }
     sb_put(sb, " args");
     for (int k = 0; k < a->n_args; k++)
         sb_printf(sb, " %s", arg_names[a->args[k]]);
@@ -282,6 +305,11 @@ static const void *batch_read(IrReader *r) {
         text_next(&r->t);
         a.below = text_int(&r->t, "a number of rows");
         a.one = graph_read_func(r);
+    }
+    if (text_is(&r->t, "above")) {
+        text_next(&r->t);
+        a.above = text_int(&r->t, "a number of rows");
+        a.all = graph_read_func(r);
     }
     text_expect(&r->t, "args");
     for (int k; (k = kind_named(r, arg_names, N_ARG_KINDS)) >= 0;)

@@ -144,9 +144,48 @@ static void channels_take_the_lanes(void **state) {
     ctx_free(ctx);
 }
 
+/* Weights that a target's second-level cache does not hold: many rows are computed without slices (passes/batch_all.c). */
+static void many_rows_are_the_same_without_slices(void **state) {
+    (void)state;
+    enum { MANY = 200, WIDE = 30, HIDDEN = 70 };
+    static const char text[] = "def f[N](x: [N, 30], w: [30, 70], v: [70, 7]) -> [N, 7] = max(x @ w - 2, 0) @ v + 1\n";
+    static float x[MANY * WIDE], w[WIDE * HIDDEN], v[HIDDEN * OUT], want[MANY * OUT], got[MANY * OUT];
+    fill(x, MANY * WIDE, 10);
+    fill(w, WIDE * HIDDEN, 11);
+    fill(v, HIDDEN * OUT, 12);
+    for (int n = 0; n < MANY; n++)
+        for (int k = 0; k < OUT; k++) {
+            want[n * OUT + k] = 1;
+            for (int h = 0; h < HIDDEN; h++) {
+                float a = -2;
+                for (int i = 0; i < WIDE; i++)
+                    a += x[n * WIDE + i] * w[i * HIDDEN + h];
+                want[n * OUT + k] += (a > 0 ? a : 0) * v[h * OUT + k];
+            }
+        }
+    Ctx *ctx = ctx_new(0);
+    Target small = *codegen_host(ctx);
+    small.l2_bytes = 4096;
+    LoopModule *m = loops_of(ctx, text, &small);
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    assert_non_null(strstr(sb.text, "if "));
+    static const int calls[] = {1, 7, 8, 17, 79, 80, 81, 96, MANY};
+    for (size_t c = 0; c < sizeof calls / sizeof *calls; c++) {
+        memset(got, 0xff, sizeof got);
+        call(j, m->funcs.p[0]->entry, calls[c], x, w, v, got);
+        assert_memory_equal(got, want, (size_t)(calls[c] * OUT) * sizeof *got);
+    }
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
                                        cmocka_unit_test(strides),
-                                       cmocka_unit_test(channels_take_the_lanes)};
+                                       cmocka_unit_test(channels_take_the_lanes),
+                                       cmocka_unit_test(many_rows_are_the_same_without_slices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
