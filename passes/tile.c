@@ -26,22 +26,39 @@
 #include "passes/pass.h"
 #include "passes/tile_priv.h"
 
-static void make_dense(Unit *u, LoopFunc *f) {
+typedef VEC(DenseCopy *) DenseCopies;
+
+static void make_dense(Unit *u, LoopFunc *f, DenseCopies *copies) {
     LoopBody to = {0};
-    bool any = false;
     for (int k = 0; k < f->body.stmts.n; k++) {
         LoopStmt *s = f->body.stmts.p[k];
         Contraction c;
+        DenseCopy copy;
         if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
-            tile_dense(&c, &to))
-            any = true;
+            tile_dense(&c, &to, &copy))
+            vec_push(u->arena, copies, arena_dup(u->arena, &copy, sizeof copy));
         else
             vec_push(u->arena, &to.stmts, s);
     }
-    if (!any)
+    if (!copies->n)
         return;
     f->body = to;
     collapse_loops(u->ctx, u->arena, u->loops, f);
+}
+
+static const DenseCopy *copy_of(const LoopFunc *f, const DenseCopies *copies, BufId buf) {
+    for (int k = 0; k < copies->n; k++)
+        if (loop_storage(f, buf) == loop_storage(f, copies->p[k]->dense))
+            return copies->p[k];
+    return NULL;
+}
+
+/* The copy that a statement reads or writes. */
+static const DenseCopy *copy_in(const LoopFunc *f, const DenseCopies *copies, const LoopStmt *s) {
+    const DenseCopy *found = s->buf.id ? copy_of(f, copies, s->buf) : NULL;
+    for (int k = 0; k < s->body.stmts.n && !found; k++)
+        found = copy_in(f, copies, s->body.stmts.p[k]);
+    return found;
 }
 
 /* Few images and many have tiles of their own: with few, a factor that all images share is used
@@ -74,26 +91,44 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     return true;
 }
 
+/* A nest that has no tiles, and its copy around it. */
+static void keep(Unit *u, LoopFunc *f, const DenseCopies *copies, LoopStmt *s, LoopBody *to) {
+    const DenseCopy *d = copies->n ? copy_in(f, copies, s) : NULL;
+    LoopCursor cur = {.m = u->loops, .f = f, .at = to, .span = s->span};
+    if (d && !d->result)
+        tile_dense_copy(&cur, d, d->dense, NULL, 0);
+    vec_push(u->arena, &to->stmts, s);
+    if (d && d->result)
+        tile_dense_copy(&cur, d, d->dense, NULL, 0);
+}
+
 /* The nests of a body, and of the branches in it. */
-static void tile_body(Unit *u, LoopFunc *f, LoopBody *body) {
+static void tile_body(Unit *u, LoopFunc *f, const DenseCopies *copies, LoopBody *body) {
     LoopBody to = {0};
     for (int k = 0; k < body->stmts.n; k++) {
         LoopStmt *s = body->stmts.p[k];
         Contraction c;
         if (s->kind == LOOP_IF) {
-            tile_body(u, f, &s->body);
-            tile_body(u, f, &s->orelse);
+            tile_body(u, f, copies, &s->body);
+            tile_body(u, f, copies, &s->orelse);
         }
-        if (s->kind != LOOP_FOR || !tile_match(u->ctx, u->arena, u->loops, f, s, &c) || !tile_nest(u, &c, &to))
-            vec_push(u->arena, &to.stmts, s);
+        if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c)) {
+            for (int j = 0; j < 2; j++)
+                c.copy[j] = copy_of(f, copies, c.load[j]->buf);
+            c.spread = copy_of(f, copies, c.store->buf);
+            if (tile_nest(u, &c, &to))
+                continue;
+        }
+        keep(u, f, copies, s, &to);
     }
     *body = to;
 }
 
 static void tile_func(Unit *u, LoopFunc *f) {
     collapse_loops(u->ctx, u->arena, u->loops, f); /* neighbouring axes: longer vectors and rows */
-    make_dense(u, f);
-    tile_body(u, f, &f->body);
+    DenseCopies copies = {0};
+    make_dense(u, f, &copies);
+    tile_body(u, f, &copies, &f->body);
 }
 
 void pass_tile(Unit *u) {

@@ -5,7 +5,10 @@
  * has rows of 28, and every step over c lands on another page. Where an element is used often, x is
  * copied into x.d[n, c, i, j] first; i and j are then one loop over 784 (passes/collapse.c), and
  * its elements lie next to each other. A result with such subscripts is computed densely and spread
- * afterwards, together with the constant that fills the cells in between. */
+ * afterwards, together with the constant that fills the cells in between.
+ *
+ * Where the loop over n stands outside the tiles, or a factor is packed, each n is copied by
+ * itself: the dense buffer then stays in the cache (tile_emit.c, tile_pack.c). */
 #include "passes/tile_priv.h"
 
 enum { OFTEN = 32, MOST_ACCESSES = 16 };
@@ -92,10 +95,10 @@ static bool find_sparse(Dense *d) {
 
 static double guess(const TileLoop *l) { return l->n > 0 ? (double)l->n : OFTEN; }
 
-/* The dense copy: an axis for every index of the access. id 0: no copy, or not worth it. */
-static BufId dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, const TileLoop **loops,
-                          int *rank) {
+/* The dense copy: an axis for every index of the access. False: not possible, or not worth it. */
+static bool dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, DenseCopy *copy) {
     const Contraction *c = d->c;
+    int *rank = &copy->rank;
     const LoopBuf *from = loop_bufp(c->f, s->buf);
     Dim shape[MAX_RANK], all = dim_const(c->ctx, (int64_t)dtype_size(from->dt));
     Dim *to = ARENA_ARRAY(c->arena, Dim, s->rank);
@@ -109,13 +112,13 @@ static BufId dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, const T
             for (int k = 0; k < c->n_out + c->n_red; k++)
                 if (dim_mentions(s->subs[a],
                                  k < c->n_out ? c->out[k].sym : c->red[k - c->n_out].sym))
-                    return (BufId){0};
+                    return false;
             continue;
         }
         const TileLoop *l = tile_loop_of(c, x);
         if (tile_axis(c, s, x, &coef) != a)
-            return (BufId){0};
-        loops[*rank] = l;
+            return false;
+        copy->loops[*rank] = *l;
         shape[*rank] = l->extent;
         to[(*rank)++] = dim_sub(c->ctx, dim_of(c->ctx, x), l->lo);
         all = all ? dim_mul(c->ctx, all, l->extent) : NULL;
@@ -126,7 +129,7 @@ static BufId dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, const T
     for (int k = 0; k < c->n_red; k++)
         uses *= guess(&c->red[k]);
     if (!all || uses < OFTEN * cells)
-        return (BufId){0};
+        return false;
     LoopBuf b = {.name = str_fmt(c->ctx, "%s.d", from->name),
                  .kind = BUF_WORK,
                  .dt = from->dt,
@@ -135,25 +138,11 @@ static BufId dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, const T
                  .arg = -1,
                  .span = c->root->span};
     *subs = to;
-    return loop_buf(c->m, c->f, b);
-}
-
-typedef struct Walk {
-    LoopStmt *loop[MAX_RANK];
-    LoopBody *outer[MAX_RANK];
-    int n;
-} Walk;
-
-static void open_loop(Dense *d, Walk *t, DimSym x, Dim lo, Dim hi) {
-    t->outer[t->n] = d->cur.at;
-    t->loop[t->n++] = loop_for(&d->cur, x, &lo, 1, &hi, 1, 1, NULL, 0);
-}
-
-static void close_loops(Dense *d, Walk *t, int to) {
-    while (t->n > to) {
-        t->n--;
-        loop_end(&d->cur, t->loop[t->n], t->outer[t->n], NULL);
-    }
+    copy->sparse = s->buf;
+    copy->subs = s->subs;
+    copy->sparse_rank = s->rank;
+    copy->dense = loop_buf(c->m, c->f, b);
+    return true;
 }
 
 static void use(LoopStmt *s, BufId buf, const Dim *subs, int rank) {
@@ -163,20 +152,11 @@ static void use(LoopStmt *s, BufId buf, const Dim *subs, int rank) {
     s->lane_axis = rank - 1;
 }
 
-static bool dense_factor(Dense *d) {
+static bool dense_factor(Dense *d, DenseCopy *copy) {
     const Dim *subs;
-    const TileLoop *loops[MAX_RANK];
-    int rank;
-    LoopStmt *s = d->load;
-    BufId buf = dense_buffer(d, s, &subs, loops, &rank);
-    Walk t = {.n = 0};
-    if (!buf.id)
+    if (!dense_buffer(d, d->load, &subs, copy))
         return false;
-    for (int a = 0; a < rank; a++)
-        open_loop(d, &t, loops[a]->sym, loops[a]->lo, loops[a]->hi);
-    loop_store(&d->cur, buf, subs, loop_load(&d->cur, s->buf, s->subs));
-    close_loops(d, &t, 0);
-    use(s, buf, subs, rank);
+    use(d->load, copy->dense, subs, copy->rank);
     vec_push(d->c->arena, &d->cur.at->stmts, d->c->root);
     return true;
 }
@@ -210,64 +190,142 @@ static bool is_fill(const Dense *d, const LoopStmt *s, BufId of, ScalarValue *va
     return true;
 }
 
-/* Sums go to a dense buffer; then, for each value of the outer indices, the constant and the sums.
- */
-static bool dense_result(Dense *d) {
+/* Sums go to a dense buffer. */
+static bool dense_result(Dense *d, DenseCopy *copy) {
     const Contraction *c = d->c;
     const Dim *subs;
-    const TileLoop *loops[MAX_RANK];
-    ScalarValue value = {0};
-    int rank, n = d->cur.at->stmts.n;
+    int n = d->cur.at->stmts.n;
     LoopStmt *s = d->store;
-    LType type = {c->dt, 1};
-    const LoopBuf *b = loop_bufp(c->f, s->buf);
     for (int a = 0; a < d->axis; a++) /* what lies outside is whole */
         if (dim_as_symbol(s->subs[a]) == NULL || !tile_loop_of(c, dim_as_symbol(s->subs[a])))
             return false;
     if (d->axis + 2 != s->rank ||
-        (d->init && (!n || !is_fill(d, d->cur.at->stmts.p[n - 1], s->buf, &value))))
+        (d->init && (!n || !is_fill(d, d->cur.at->stmts.p[n - 1], s->buf, &copy->value))) ||
+        !dense_buffer(d, s, &subs, copy) || copy->rank != s->rank)
         return false;
-    BufId to = s->buf, buf = dense_buffer(d, s, &subs, loops, &rank);
-    const Dim *cell = s->subs;
-    if (!buf.id || rank != s->rank)
-        return false;
+    copy->result = true;
+    copy->filled = d->init;
+    copy->axis = d->axis;
     if (d->init) {
         d->cur.at->stmts.n = n - 1; /* the fill */
         d->init->kind = LOOP_CONST;
-        d->init->k = value;
+        d->init->k = copy->value;
         d->init->subs = NULL;
         d->init->rank = 0;
         d->init->buf = (BufId){0};
     }
-    use(s, buf, subs, rank);
-    loop_bufp(c->f, buf)->written = true;
+    use(s, copy->dense, subs, copy->rank);
+    loop_bufp(c->f, copy->dense)->written = true;
     vec_push(c->arena, &d->cur.at->stmts, c->root);
-    Walk t = {.n = 0};
-    for (int a = 0; a < d->axis; a++)
-        open_loop(d, &t, loops[a]->sym, d->init ? dim_const(c->ctx, 0) : loops[a]->lo,
-                  d->init ? b->shape[a] : loops[a]->hi);
-    int outside = t.n;
-    if (d->init) {
-        Dim at[MAX_RANK];
-        for (int a = 0; a < rank; a++)
-            at[a] = dim_of(c->ctx, loops[a]->sym);
-        for (int a = d->axis; a < rank; a++)
-            open_loop(d, &t, loops[a]->sym, dim_const(c->ctx, 0), b->shape[a]);
-        loop_store(&d->cur, to, at, loop_const(&d->cur, type, value));
-        close_loops(d, &t, outside);
-    }
-    for (int a = d->axis; a < rank; a++)
-        open_loop(d, &t, loops[a]->sym, loops[a]->lo, loops[a]->hi);
-    loop_store(&d->cur, to, cell, loop_load(&d->cur, buf, subs));
-    close_loops(d, &t, 0);
     return true;
+}
+
+/* ---- copying */
+
+typedef struct Walk {
+    LoopCursor *cur;
+    const DenseCopy *d;
+    const Dim *known;
+    int n_known;
+    LoopStmt *loop[MAX_RANK];
+    LoopBody *outer[MAX_RANK];
+    int n;
+} Walk;
+
+static void open_loop(Walk *t, int axis, Dim lo, Dim hi) {
+    t->outer[t->n] = t->cur->at;
+    t->loop[t->n++] = loop_for(t->cur, t->d->loops[axis].sym, &lo, 1, &hi, 1, 1, NULL, 0);
+}
+
+static void close_loops(Walk *t, int to) {
+    while (t->n > to) {
+        t->n--;
+        loop_end(t->cur, t->loop[t->n], t->outer[t->n], NULL);
+    }
+}
+
+/* Subscripts of the cell in the sparse tensor (its own, or those of the dense index itself). */
+static const Dim *sparse_cell(const Walk *t, const Dim *subs, int rank) {
+    Ctx *ctx = t->cur->m->ctx;
+    DimBinding b[MAX_RANK];
+    Dim *to = ARENA_ARRAY(t->cur->m->arena, Dim, rank + 1);
+    for (int a = 0; a < t->n_known; a++)
+        b[a] = (DimBinding){t->d->loops[a].sym, dim_add(ctx, t->known[a], t->d->loops[a].lo)};
+    for (int a = 0; a < rank; a++)
+        to[a] = t->n_known ? dim_subst(ctx, subs[a], b, t->n_known) : subs[a];
+    return to;
+}
+
+static const Dim *dense_cell(const Walk *t) {
+    Ctx *ctx = t->cur->m->ctx;
+    const DenseCopy *d = t->d;
+    Dim *to = ARENA_ARRAY(t->cur->m->arena, Dim, d->rank + 1);
+    for (int a = t->n_known; a < d->rank; a++)
+        to[a - t->n_known] = dim_sub(ctx, dim_of(ctx, d->loops[a].sym), d->loops[a].lo);
+    return to;
+}
+
+static void copy_sparse(Walk *t, BufId dense) {
+    const DenseCopy *d = t->d;
+    for (int a = t->n_known; a < d->rank; a++)
+        open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
+    LVal v = loop_load(t->cur, d->sparse, sparse_cell(t, d->subs, d->sparse_rank));
+    loop_store(t->cur, dense, dense_cell(t), v);
+    close_loops(t, 0);
+}
+
+/* For each value of the outer indices, the constant and the sums. */
+static void spread_dense(Walk *t, BufId dense) {
+    const DenseCopy *d = t->d;
+    LoopCursor *cur = t->cur;
+    const LoopBuf *to = loop_bufp(cur->f, d->sparse);
+    Dim zero = dim_const(cur->m->ctx, 0), at[MAX_RANK];
+    for (int a = t->n_known; a < d->axis; a++)
+        open_loop(t, a, d->filled ? zero : d->loops[a].lo,
+                  d->filled ? to->shape[a] : d->loops[a].hi);
+    int outside = t->n;
+    if (d->filled) {
+        for (int a = 0; a < d->rank; a++)
+            at[a] = dim_of(cur->m->ctx, d->loops[a].sym);
+        for (int a = d->axis; a < d->rank; a++)
+            open_loop(t, a, zero, to->shape[a]);
+        LVal v = loop_const(cur, (LType){to->dt, 1}, d->value);
+        loop_store(cur, d->sparse, sparse_cell(t, at, d->rank), v);
+        close_loops(t, outside);
+    }
+    for (int a = d->axis; a < d->rank; a++)
+        open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
+    LVal v = loop_load(cur, dense, dense_cell(t));
+    loop_store(cur, d->sparse, sparse_cell(t, d->subs, d->sparse_rank), v);
+    close_loops(t, 0);
+}
+
+void tile_dense_copy(LoopCursor *cur, const DenseCopy *d, BufId dense, const Dim *known, int n) {
+    Walk t = {.cur = cur, .d = d, .known = known, .n_known = n};
+    if (d->result)
+        spread_dense(&t, dense);
+    else
+        copy_sparse(&t, dense);
+}
+
+int tile_dense_apart(const Contraction *c, const DenseCopy *d, const LoopStmt *access) {
+    int n = 0, most = d->result ? d->axis : d->rank - 1;
+    for (; n < most && n < access->rank; n++) {
+        const TileLoop *l = &d->loops[n];
+        bool whole = !d->filled || l->extent == loop_bufp(c->f, d->sparse)->shape[n];
+        if (!whole || !dim_is_zero(l->lo) || !dim_as_symbol(access->subs[n]) ||
+            loop_bufp(c->f, access->buf)->shape[n] != l->extent)
+            break;
+    }
+    return n;
 }
 
 static bool plain(const TileLoop *l) {
     return l->loop->n_lo == 1 && l->loop->n_hi == 1 && l->n > 1 && l->first == 0;
 }
 
-bool tile_dense(const Contraction *c, LoopBody *to) {
+bool tile_dense(const Contraction *c, LoopBody *to, DenseCopy *copy) {
+    *copy = (DenseCopy){0};
     Dense d = {.c = c};
     d.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
     if (!collect(&d, &c->root->body))
@@ -279,7 +337,7 @@ bool tile_dense(const Contraction *c, LoopBody *to) {
         d.p = l;
         d.q = l + 1;
         if (find_sparse(&d))
-            return d.load ? dense_factor(&d) : dense_result(&d);
+            return d.load ? dense_factor(&d, copy) : dense_result(&d, copy);
     }
     return false;
 }

@@ -63,7 +63,7 @@ bool tile_known(const TileEmit *e, DimSym x, int place) {
     for (int k = 0; k < place; k++) {
         TileItem i = e->s->items[k];
         if ((i.kind == TILE_OUT && c->out[i.at].sym == x) ||
-            (i.kind == TILE_RED && c->red[i.at].sym == x))
+            (i.kind == TILE_RED && !e->chunk && c->red[i.at].sym == x))
             return true;
     }
     return false;
@@ -76,6 +76,14 @@ static Dim blocks_of(const TileEmit *e, TileItem i) {
     return dim_ceildiv(c->ctx, c->out[i.at].extent, dim_const(c->ctx, e->s->rows));
 }
 
+Dim tile_chunk(const TileEmit *e, const TileLoop *red) {
+    Ctx *ctx = e->c->ctx;
+    for (int k = 0; k < e->s->n_items; k++)
+        if (e->chunk && e->s->items[k].kind == TILE_RED && &e->c->red[e->s->items[k].at] == red)
+            return dim_add(ctx, red->lo, dim_scale(ctx, dim_of(ctx, e->chunk), e->s->chunk));
+    return NULL;
+}
+
 /* Of the item's loop: blocks from 0, or the index itself. */
 void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
     const Contraction *c = e->c;
@@ -86,6 +94,9 @@ void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
     } else if (i.kind == TILE_V_GROUPS || i.kind == TILE_U_BLOCKS) {
         *lo = dim_const(c->ctx, 0);
         *hi = blocks_of(e, i);
+    } else if (i.kind == TILE_RED && e->chunk) {
+        *lo = dim_const(c->ctx, 0);
+        *hi = dim_ceildiv(c->ctx, c->red[i.at].extent, dim_const(c->ctx, e->s->chunk));
     } else {
         const TileLoop *l = i.kind == TILE_RED ? &c->red[i.at] : &c->out[i.at];
         *lo = l->lo;
@@ -108,6 +119,84 @@ static void tiles(TileEmit *e, const TilePiece *p) {
     LoopStmt *s = tile_loop(e, e->vb, lo, hi, whole ? NULL : all);
     tile_kernel(e, p);
     loop_end(&e->cur, s, outer, NULL);
+}
+
+/* ---- dense copies */
+
+BufId tile_dense_buffer(TileEmit *e, const DenseCopy *d, int n, bool in_job) {
+    Dim shape[MAX_RANK];
+    for (int a = n; a < d->rank; a++)
+        shape[a - n] = d->loops[a].extent;
+    return tile_buffer(e, loop_bufp(e->c->f, d->dense)->name, d->rank - n, shape, in_job);
+}
+
+BufId tile_dense_view(TileEmit *e, BufId dense, const LoopStmt *access, int n) {
+    const Contraction *c = e->c;
+    const LoopBuf *like = loop_bufp(c->f, access->buf);
+    LoopBuf b = *loop_bufp(c->f, dense);
+    if (b.rank == like->rank - n)
+        return dense;
+    Dim *shape = arena_dup(c->arena, like->shape + n, sizeof *shape * (size_t)(like->rank - n));
+    if (!n && c->few && shape[0] == c->few)
+        shape[0] = b.shape[0];
+    b.kind = BUF_ALIAS;
+    b.alias = dense;
+    b.written = false;
+    b.rank = like->rank - n;
+    b.shape = shape;
+    return loop_buf(c->m, c->f, b);
+}
+
+/* The outermost items, as far as they are the first indices of a dense buffer: then each job copies
+ * what it needs, and it stays in the cache. */
+static int apart_place(const TileEmit *e, const DenseCopy *d, const LoopStmt *access) {
+    const Contraction *c = e->c;
+    int most = tile_dense_apart(c, d, access), n = 0;
+    while (n < most && n < e->s->n_items && e->s->items[n].kind == TILE_OUT &&
+           dim_as_symbol(access->subs[n]) == c->out[e->s->items[n].at].sym)
+        n++;
+    return e->s->job < n ? n : 0;
+}
+
+/* The nest's access goes to a dense buffer for the values of the indices around `place`. */
+static const LoopStmt *use_apart(TileEmit *e, Apart *to, const DenseCopy *d,
+                                 const LoopStmt *access) {
+    int n = apart_place(e, d, access);
+    *to = (Apart){d, tile_dense_buffer(e, d, n, n > 0), n};
+    LoopStmt *s = arena_dup(e->c->arena, access, sizeof *s);
+    s->buf = tile_dense_view(e, to->dense, access, n);
+    s->subs = access->subs + n;
+    s->rank = access->rank - n;
+    s->lane_axis = s->rank - 1;
+    return s;
+}
+
+static void copy_apart(TileEmit *e, const Apart *y) {
+    Dim known[MAX_RANK];
+    int at = e->cur.at->stmts.n;
+    for (int k = 0; k < y->place; k++)
+        known[k] = dim_of(e->c->ctx, e->c->out[e->s->items[k].at].sym);
+    tile_dense_copy(&e->cur, y->d, y->dense, known, y->place);
+    for (; y->place && at < e->cur.at->stmts.n; at++)
+        e->cur.at->stmts.p[at]->name = tile_name(e);
+}
+
+/* Is a factor packed before the jobs begin? Then it may be copied there, too. */
+static bool packed_before(const Scheme *s, bool of_b) {
+    return of_b ? s->place_b == 0 : s->pack_a && !s->a_in_job;
+}
+
+static void use_dense(TileEmit *e, Contraction *c) {
+    for (int k = 0; k < 2; k++) {
+        bool of_b = k == e->s->b;
+        if (!c->copy[k] ||
+            (packed_before(e->s, of_b) && tile_dense_apart(c, c->copy[k], c->load[k])))
+            continue;
+        c->load[k] = use_apart(e, &e->copy, c->copy[k], c->load[k]);
+        c->copy[k] = NULL;
+    }
+    if (c->spread)
+        c->store = use_apart(e, &e->spread, c->spread, c->store);
 }
 
 /* Rows of the pieces, as far as they belong to this job. */
@@ -144,6 +233,8 @@ static void level(TileEmit *e, int k) {
     const Contraction *c = e->c;
     const Scheme *s = e->s;
     LoopBody *outer = e->cur.at;
+    if (k && k == e->copy.place)
+        copy_apart(e, &e->copy);
     if (k && k == s->place_b)
         tile_pack(e, &e->b, k, true);
     if (s->pack_a && s->a_in_job && k == s->place_a)
@@ -157,7 +248,7 @@ static void level(TileEmit *e, int k) {
         Dim lo, hi;
         tile_item_range(e, k, &lo, &hi);
         DimSym sym = i.kind == TILE_V_GROUPS ? e->vg
-                     : i.kind == TILE_RED    ? c->red[i.at].sym
+                     : i.kind == TILE_RED    ? (e->chunk ? e->chunk : c->red[i.at].sym)
                                              : c->out[i.at].sym;
         LoopStmt *loop = tile_loop(e, sym, lo, hi, NULL);
         level(e, k + 1);
@@ -165,6 +256,8 @@ static void level(TileEmit *e, int k) {
     }
     if (k == s->place_out)
         tile_finish_sums(e);
+    if (k && k == e->spread.place)
+        copy_apart(e, &e->spread);
 }
 
 /* Job k has blocks (k*n) // jobs .. ((k + 1)*n) // jobs of its item. */
@@ -185,7 +278,8 @@ static void jobs(TileEmit *e) {
     loop_end(&e->cur, s, outer, NULL);
 }
 
-void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
+void tile_emit(const Contraction *contraction, const Scheme *s, LoopBody *to) {
+    Contraction own = *contraction, *c = &own;
     TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};
     e.group_width = e.width * s->group;
     e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
@@ -195,7 +289,13 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
     e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
     e.first_v =
         dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vg), e.group_width));
+    for (int k = 0; k < s->n_items && s->chunk > 1; k++)
+        if (s->items[k].kind == TILE_RED)
+            e.chunk = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->red[s->items[k].at].sym->name));
     e.from_sums = s->items[s->place_out].kind == TILE_RED;
+    use_dense(&e, c);
+    if (e.copy.d && !e.copy.place)
+        copy_apart(&e, &e.copy);
     if (s->place_b == 0)
         tile_pack(&e, &e.b, 0, true);
     if (s->pack_a && !s->a_in_job)
@@ -204,4 +304,6 @@ void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to) {
         jobs(&e);
     else
         level(&e, 0);
+    if (e.spread.d && !e.spread.place)
+        copy_apart(&e, &e.spread);
 }

@@ -14,25 +14,37 @@ typedef enum PackMode {
 typedef struct Packed {
     BufId buf; /* id 0: read where it is */
     const LoopStmt *load;
+    BufId from; /* what is copied: of load, without its first `apart` axes */
+    int apart;
     DimSym along;
     int axis, width;
     bool by_block; /* it has several blocks */
     bool by_group; /* those of one group */
     PackMode mode[MAX_RANK];
     TileLoop of[MAX_RANK]; /* PACK_INDEX */
+    Dim left[MAX_RANK];    /* fewer than that, or NULL */
 } Packed;
+
+/* The copying of a dense buffer. */
+typedef struct Apart {
+    const DenseCopy *d; /* NULL: none */
+    BufId dense;        /* the cells of its first `place` indices */
+    int place;          /* so many items stand around it; 0: outside the jobs */
+} Apart;
 
 typedef struct TileEmit {
     const Contraction *c;
     const Scheme *s;
     LoopCursor cur;
     DimSym vg, vb, ub;    /* group and block numbers; vg is vb where a group is one block */
+    DimSym chunk;         /* number of it, or NULL */
     Dim v0, u0;           /* values of v and u at their first element: lo + block * size */
     Dim first_v;          /* of the group */
     int width;            /* vectors * lanes */
     int group_width;      /* of a group */
     Dim part_lo, part_hi; /* of the job's item, or NULL */
     Packed b, a;
+    Apart copy, spread;
     BufId sums;     /* [outputs that `place_out` leaves open..., width], or id 0: in the result */
     bool from_sums; /* sums start from what is in memory */
     DimSym names[32];
@@ -49,8 +61,15 @@ LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2);
 BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job);
 /* Subscripts of an access with v and u in terms of the blocks. */
 const Dim *tile_subs(const TileEmit *e, const LoopStmt *access, const DimBinding *b, int n);
+/* The reduction whose chunks are an item: its first value in this one. NULL: there is none, or it
+ * is not red. */
+Dim tile_chunk(const TileEmit *e, const TileLoop *red);
 /* first bound of part or whole of an item's blocks */
 void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi);
+
+/* A dense buffer without the first n axes of its copy, and as a nest's access sees it. */
+BufId tile_dense_buffer(TileEmit *e, const DenseCopy *d, int n, bool in_job);
+BufId tile_dense_view(TileEmit *e, BufId dense, const LoopStmt *access, int n);
 
 /* tile_pack.c */
 void tile_pack(TileEmit *e, Packed *p, int place, bool of_b);

@@ -199,6 +199,20 @@ static void segments(Kernel *k, int level, const TileBounds *of, Rows rows) {
     }
 }
 
+/* The bounds of a reduction at value `at` of u; of a chunk, they are the chunk's. */
+static void bounds_at(const Kernel *k, const TileLoop *red, int64_t at, TileBounds *b) {
+    const TileEmit *e = k->e;
+    Dim first = tile_chunk(e, red);
+    if (!first) {
+        tile_bounds(e->c, red, e->c->out[e->s->u].sym, at, b);
+        return;
+    }
+    bool whole = red->n > 0 && red->n % e->s->chunk == 0;
+    *b = (TileBounds){.n_lo = 1, .n_hi = whole ? 1 : 2, .lo = {first}};
+    b->hi[0] = dim_addk(e->c->ctx, first, e->s->chunk);
+    b->hi[1] = red->hi;
+}
+
 static void reduce(Kernel *k, int level, Rows rows) {
     TileEmit *e = k->e;
     const Contraction *c = e->c;
@@ -219,7 +233,7 @@ static void reduce(Kernel *k, int level, Rows rows) {
     for (int r = 0; r < k->p->rows; r++) {
         if (!(rows >> r & 1))
             continue;
-        tile_bounds(c, red, u->sym, first < 0 ? -1 : first + r, &of[r]);
+        bounds_at(k, red, first < 0 ? -1 : first + r, &of[r]);
         same = same && (known < 0 || tile_same_bounds(&of[known], &of[r]));
         known = r;
     }

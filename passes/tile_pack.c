@@ -35,11 +35,24 @@ static bool inside(const TileEmit *e, const LoopStmt *l, int axis, const TileLoo
     return true;
 }
 
+/* Inside the loop over the chunks of a reduction there are only its values. */
+static void by_chunk(const TileEmit *e, Packed *p, int axis, const TileLoop *l, int place) {
+    Dim first = tile_chunk(e, l);
+    for (int k = 0; k < place && first; k++)
+        if (e->s->items[k].kind == TILE_RED) {
+            p->of[axis].lo = first;
+            p->of[axis].extent = dim_const(e->c->ctx, e->s->chunk);
+            bool whole = l->n > 0 && l->n % e->s->chunk == 0;
+            p->left[axis] = whole ? NULL : dim_sub(e->c->ctx, l->hi, first);
+        }
+}
+
 static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
     const Contraction *c = e->c;
     int64_t coef;
     Dim rest;
     p->load = c->load[of_b ? e->s->b : 1 - e->s->b];
+    p->from = p->load->buf;
     p->along = c->out[of_b ? e->s->v : e->s->u].sym;
     p->width = of_b ? e->width : e->s->rows;
     p->axis = tile_axis(c, p->load, p->along, &coef);
@@ -58,6 +71,7 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
         } else if (l && inside(e, p->load, a, l)) {
             p->mode[a] = PACK_INDEX;
             p->of[a] = *l;
+            by_chunk(e, p, a, l, place);
         } else {
             p->mode[a] = PACK_AXIS;
         }
@@ -149,11 +163,12 @@ static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
     y->from[load->rank - tail] = dim_of(ctx, at);
     y->to[y->n_to] = dim_of(ctx, at);
     y->to[y->n_to + 1] = lane;
-    Turn t = {.from = tile_merged(e, load->buf, load->rank - tail, tail),
+    int apart = y->p->apart;
+    Turn t = {.from = tile_merged(e, y->p->from, load->rank - apart - tail, tail),
               .to = tile_merged(e, y->p->buf, y->n_to, tail),
-              .from_subs = y->from,
+              .from_subs = y->from + apart,
               .to_subs = y->to,
-              .from_axis = y->p->axis,
+              .from_axis = y->p->axis - apart,
               .to_axis = y->n_to,
               .from_step = step,
               .to_step = 1,
@@ -206,7 +221,7 @@ static void copy_lanes(Copy *y) {
                          : NULL;
     Dim los[2] = {zero, done}, his[2] = {width, left};
     LoopStmt *s = loop_for(&e->cur, lane, los, done ? 2 : 1, his, whole ? 1 : 2, 1, NULL, 0);
-    loop_store(&e->cur, y->p->buf, y->to, loop_load(&e->cur, y->p->load->buf, y->from));
+    loop_store(&e->cur, y->p->buf, y->to, loop_load(&e->cur, y->p->from, y->from + y->p->apart));
     loop_end(&e->cur, s, outer, NULL);
     if (whole)
         return;
@@ -242,7 +257,8 @@ static void copy_vectors(Copy *y) {
         y->from[y->p->axis] = dim_subst(ctx, load->subs[y->p->axis], &b, 1);
         y->to[y->n_to] = dim_const(ctx, at);
         Dim left = whole ? some : dim_addk(ctx, dim_sub(ctx, l->hi, y->first), -at);
-        LVal v = loop_load_lanes(&e->cur, load->buf, y->from, lanes, left)->result;
+        const Dim *from = y->from + y->p->apart;
+        LVal v = loop_load_lanes(&e->cur, y->p->from, from, lanes, left)->result;
         loop_store(&e->cur, y->p->buf, y->to, v)->active = some;
     }
     if (s)
@@ -287,6 +303,12 @@ static void copy_axes(Copy *y, int axis) {
         copy_axes(y, axis + 1);
         return;
     }
+    if (axis < y->p->apart) { /* its loop stands around all of this */
+        y->to[y->n_to++] = y->from[axis];
+        copy_axes(y, axis + 1);
+        y->n_to--;
+        return;
+    }
     LoopBody *outer = e->cur.at;
     bool by_index = y->p->mode[axis] == PACK_INDEX;
     DimSym t = tile_fresh(e, by_index ? y->p->of[axis].sym->name : "at");
@@ -298,7 +320,7 @@ static void copy_axes(Copy *y, int axis) {
         y->from[axis] = dim_subst(ctx, load->subs[axis], &b, 1);
     }
     y->to[y->n_to++] = at;
-    LoopStmt *s = tile_loop(e, t, dim_const(ctx, 0), extent, NULL);
+    LoopStmt *s = tile_loop(e, t, dim_const(ctx, 0), extent, y->p->left[axis]);
     copy_axes(y, axis + 1);
     loop_end(&e->cur, s, outer, NULL);
     y->n_to--;
@@ -325,34 +347,79 @@ static void name_from(const TileEmit *e, int first) {
             e->cur.at->stmts.p[k]->name = tile_name(e);
 }
 
-void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
+static void pack_blocks(Copy *y) {
+    TileEmit *e = y->e;
+    Packed *p = y->p;
     Ctx *ctx = e->c->ctx;
-    int at = e->cur.at->stmts.n;
-    layout(e, p, place, of_b);
-    make_buffer(e, p, place);
-    Copy y = {.e = e, .p = p, .first = e->v0};
     const TileLoop *l = tile_loop_of(e->c, p->along);
-    int64_t coef = 0;
-    y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
     if (!p->by_block) {
-        copy_axes(&y, 0);
-        name_from(e, at);
+        copy_axes(y, 0);
         return;
     }
     LoopBody *outer = e->cur.at;
-    y.block = tile_fresh(e, "block");
-    y.block_lo = block_base(e, p);
-    y.block_hi = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
+    y->block = tile_fresh(e, "block");
+    y->block_lo = block_base(e, p);
+    y->block_hi = dim_ceildiv(ctx, l->extent, dim_const(ctx, p->width));
     if (p == &e->a && e->s->job == e->s->n_items - 1)
-        y.block_hi = e->part_hi;
-    y.block_end = p->by_group ? dim_addk(ctx, y.block_lo, e->s->group) : NULL;
-    y.first = dim_add(ctx, l->lo, dim_scale(ctx, dim_of(ctx, y.block), p->width));
-    y.to[y.n_to++] = dim_sub(ctx, dim_of(ctx, y.block), y.block_lo);
-    LoopStmt *s = y.rows ? NULL : open_blocks(&y);
-    copy_axes(&y, 0);
+        y->block_hi = e->part_hi;
+    y->block_end = p->by_group ? dim_addk(ctx, y->block_lo, e->s->group) : NULL;
+    y->first = dim_add(ctx, l->lo, dim_scale(ctx, dim_of(ctx, y->block), p->width));
+    y->to[y->n_to++] = dim_sub(ctx, dim_of(ctx, y->block), y->block_lo);
+    LoopStmt *s = y->rows ? NULL : open_blocks(y);
+    copy_axes(y, 0);
     if (s)
         loop_end(&e->cur, s, outer, NULL);
     e->n_names--;
+}
+
+/* What is walked over sparsely is copied and packed for one value of its first index after the
+ * other: the dense copy stays in the cache. */
+static void pack_apart(Copy *y, const DenseCopy *d) {
+    TileEmit *e = y->e;
+    Packed *p = y->p;
+    Ctx *ctx = e->c->ctx;
+    int groups = e->c->f->groups;
+    LoopBody *outer = e->cur.at;
+    Dim extent = d->loops[0].extent, lo = dim_const(ctx, 0), hi = extent;
+    DimSym job = tile_fresh(e, "job"), each = tile_fresh(e, d->loops[0].sym->name);
+    LoopStmt *jobs = NULL;
+    if (groups > 1) {
+        Dim n = dim_const(ctx, groups), first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
+        jobs = tile_loop(e, job, lo, n, NULL);
+        jobs->parallel = true;
+        jobs->name = tile_name(e);
+        lo = dim_floordiv(ctx, dim_mul(ctx, first, extent), n);
+        hi = dim_floordiv(ctx, dim_mul(ctx, next, extent), n);
+    }
+    LoopBody *in_job = e->cur.at;
+    LoopStmt *s = tile_loop(e, each, lo, hi, NULL);
+    BufId dense = tile_dense_buffer(e, d, 1, jobs != NULL);
+    Dim known[1] = {dim_of(ctx, each)};
+    p->apart = 1;
+    p->from = tile_dense_view(e, dense, p->load, 1);
+    y->from[0] = known[0];
+    tile_dense_copy(&e->cur, d, dense, known, 1);
+    pack_blocks(y);
+    name_from(e, 0);
+    loop_end(&e->cur, s, in_job, NULL);
+    if (jobs)
+        loop_end(&e->cur, jobs, outer, NULL);
+    e->n_names -= 2;
+}
+
+void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
+    int at = e->cur.at->stmts.n;
+    const DenseCopy *d = e->c->copy[of_b ? e->s->b : 1 - e->s->b];
+    layout(e, p, place, of_b);
+    make_buffer(e, p, place);
+    Copy y = {.e = e, .p = p, .first = e->v0};
+    int64_t coef = 0;
+    y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
+    if (d) {
+        pack_apart(&y, d);
+        return;
+    }
+    pack_blocks(&y);
     name_from(e, at);
 }
 

@@ -259,6 +259,15 @@ static int outside_of_v(const Contraction *c, const Target *t, const Scheme *s) 
     return best;
 }
 
+/* So many values of a reduction that stands outside are taken together that a tile is busy for
+ * longer than its sums take from memory and back. */
+static int64_t chunk_of(const Contraction *c) {
+    enum { BUSY = 400 };
+    double inside = product(c, c->red + 1, c->n_red - 1);
+    int64_t n = inside < BUSY ? (int64_t)(BUSY / inside) : 1, all = c->red[0].n;
+    return all > 0 && n > all ? all : n < 1 ? 1 : n;
+}
+
 static void order(const Contraction *c, const Target *t, Scheme *s) {
     bool outside = hoists(c, t, s);
     s->n_items = s->n_inner = 0;
@@ -269,7 +278,8 @@ static void order(const Contraction *c, const Target *t, Scheme *s) {
         add_item(s, TILE_RED, 0);
     add_others(c, s, n, TILE_LOOPS);
     add_item(s, TILE_U_BLOCKS, s->u);
-    for (int k = outside; k < c->n_red; k++)
+    s->chunk = outside ? chunk_of(c) : 1;
+    for (int k = outside && s->chunk == 1; k < c->n_red; k++)
         s->inner[s->n_inner++] = k;
 }
 
@@ -358,7 +368,7 @@ static void choose_group(const Contraction *c, const Target *t, Scheme *s, int64
     int64_t blocks = blocks_of_v(c, s), most = blocks / least;
     double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes;
     for (int k = 0; k < s->n_inner; k++)
-        bytes *= guess(c, &c->red[s->inner[k]]);
+        bytes *= k || s->chunk == 1 ? guess(c, &c->red[s->inner[k]]) : (double)s->chunk;
     s->group = 1;
     if (!s->direct_out)
         return;

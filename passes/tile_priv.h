@@ -16,6 +16,19 @@ typedef struct TileLoop {
     int64_t first, n; /* where the range is constant, else n = -1 */
 } TileLoop;
 
+/* A tensor that is walked over sparsely, and the dense buffer that the nest uses instead: an axis
+ * for each index of the access. Copied before the nest, or spread from it afterwards together with
+ * the constant that fills the cells in between. */
+typedef struct DenseCopy {
+    BufId dense, sparse;
+    const Dim *subs; /* of the sparse access, in the indices of the loops */
+    int sparse_rank, rank;
+    TileLoop loops[MAX_RANK]; /* by axis of the dense buffer */
+    bool result, filled;
+    int axis; /* result: the first of the two sparse axes; those before are whole */
+    ScalarValue value;
+} DenseCopy;
+
 /* out[..] = init + sum of x * y over the reductions, then post: tile_match.c. */
 typedef struct Contraction {
     Ctx *ctx;
@@ -36,6 +49,7 @@ typedef struct Contraction {
     double rows; /* as many values has an index whose extent is a symbol, likely */
     Dim few;     /* fewer values than f->groups has the index of this extent; or NULL */
     int outside; /* an output that has few values and stays outside the tile, or -1 */
+    const DenseCopy *copy[2], *spread; /* of the factors and of the result, or NULL */
 } Contraction;
 
 /* The loop of an index, or NULL. */
@@ -75,6 +89,8 @@ typedef struct Scheme {
     TileItem items[TILE_LOOPS + 2]; /* loops around the tile, outermost first: groups of blocks of
                                        vectors among them; blocks of u last */
     int group;                      /* blocks of vectors that a block of rows meets in turn */
+    int64_t
+        chunk; /* > 1: the reduction among the items goes by so many, over which the tile sums */
     int n_inner;
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
@@ -98,10 +114,16 @@ typedef struct TileBounds {
 bool tile_bounds(const Contraction *c, const TileLoop *red, DimSym u, int64_t at, TileBounds *out);
 bool tile_same_bounds(const TileBounds *a, const TileBounds *b);
 
-/* tile_dense.c: appends the nest, with a dense copy in place of what two of its loops walk over
- * sparsely, and the copying. May take a constant fill of the result off the end of `to`. False:
- * nothing was done. */
-bool tile_dense(const Contraction *c, LoopBody *to);
+/* tile_dense.c: appends the nest with a dense buffer in place of what two of its loops walk over
+ * sparsely; the copying is left to the caller. May take a constant fill of the result off the end
+ * of `to`. False: nothing was done. */
+bool tile_dense(const Contraction *c, LoopBody *to, DenseCopy *copy);
+/* How many of the first axes can be copied apart: those of `access`, the nest's, are as they were
+ * made. */
+int tile_dense_apart(const Contraction *c, const DenseCopy *d, const LoopStmt *access);
+/* Appends the copying for the cells whose first n indices are known. The dense buffer holds these
+ * cells only. */
+void tile_dense_copy(LoopCursor *cur, const DenseCopy *d, BufId dense, const Dim *known, int n);
 
 /* Appends the loops to `to`. */
 void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to);

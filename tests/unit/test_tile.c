@@ -14,7 +14,7 @@ static void tile_loops(Ctx *ctx, LoopModule *m) {
         fail_msg("%s\n%s", why, loops_text(ctx, m));
 }
 
-enum { CELLS = 1 << 15 };
+enum { CELLS = 1 << 16 };
 
 static void run_with_work(Ctx *ctx, LoopModule *m, int64_t rows, int64_t n, float *out) {
     static float a[CELLS], b[CELLS], work[1 << 18];
@@ -30,15 +30,19 @@ static void run_with_work(Ctx *ctx, LoopModule *m, int64_t rows, int64_t n, floa
     assert_int_equal(run_loops(ctx, m, 0, args), 0);
 }
 
-/* The same bits before and after for every target; for x86-64-v4 the text has the parts. */
-static void check(const char *bufs, const char *body, const char *const *parts) {
+/* The same bits before and after for every target; for x86-64-v4 the text has the parts. cache:
+ * bytes of the second-level cache, 0: as it is. */
+static void check_with(int64_t cache, const char *bufs, const char *body,
+                       const char *const *parts) {
     int n_targets;
     const Target *targets = target_all(&n_targets);
     for (int t = 0; t < n_targets; t++) {
         Ctx *ctx = ctx_new(0);
         const char *text = program(ctx, bufs, body);
         LoopModule *before = must_read_loops(ctx, text), *after = must_read_loops(ctx, text);
-        after->target = &targets[t];
+        Target target = targets[t];
+        target.l2_bytes = cache ? cache : target.l2_bytes;
+        after->target = &target;
         tile_loops(ctx, after);
         const char *got = loops_text(ctx, after);
         for (int k = 0; strcmp(targets[t].name, "x86-64-v4") == 0 && parts[k]; k++)
@@ -58,6 +62,10 @@ static void check(const char *bufs, const char *body, const char *const *parts) 
         }
         ctx_free(ctx);
     }
+}
+
+static void check(const char *bufs, const char *body, const char *const *parts) {
+    check_with(0, bufs, body, parts);
 }
 
 static void stays(const char *bufs, const char *body) {
@@ -146,7 +154,8 @@ static void convolutions(void **state) {
           "%2 = for n in 0..M with %3 = %1 {\n%4 = for i in max(1 - s, 0)..min(8 - s, 7) with %5 "
           "= %3 {\n%6 = for j in max(1 - t, 0)..min(8 - t, 7) with %7 = %5 {\n" POINT(
               "o, c, s, t", "n, o, i, j", "n, c, s + i - 1, t + j - 1") "}\n}\n}\n}",
-          PARTS("sums[", "a.p[i, j, 0]"));
+          PARTS("sums[", "f32[8, 7, 7, 16] = job", "for nb in 0..(M + 7) // 8",
+                "for n in 8*nb..min(8*nb + 8, M)"));
 }
 
 static void strides(void **state) {
@@ -157,6 +166,13 @@ static void strides(void **state) {
           "for n in 0..M {\nfor o in 0..33 {\nfor i in 0..5 {\nfor j in 0..5 {\n" SUM(
               "n, o, i, j", "n, k, 2*i, 2*j", "o, k") "}\n}\n}\n}",
           PARTS("f32[M, 20, 5, 5] = work", "f32[M, 33, 25] = alias out"));
+    /* each job copies what it reads */
+    check_with(4096,
+               "buf a f32[M, 20, 12, 12] = arg 2 at 0\nbuf b f32[48, 20] = arg 3 at 0\n"
+               "buf out f32[M, 48, 6, 6] = arg 4 at 0 written",
+               "for n in 0..M {\nfor o in 0..48 {\nfor i in 0..6 {\nfor j in 0..6 {\n" SUM(
+                   "n, o, i, j", "n, k, 2*i, 2*j", "o, k") "}\n}\n}\n}",
+               PARTS("f32[20, 6, 6] = job", "f32[7, 20, 6, 6] = work"));
     /* along reductions */
     check("buf a f32[M, 40, 10, 10] = arg 2 at 0\nbuf b f32[M, 36, 5, 5] = arg 3 at 0\n"
           "buf out f32[36, 40] = arg 4 at 0 written",
@@ -164,16 +180,25 @@ static void strides(void **state) {
           "%4 = for i in 0..5 with %5 = %3 {\n%6 = for j in 0..5 with %7 = %5 {\n" POINT(
               "o, c", "n, c, 2*i, 2*j", "n, o, i, j") "}\n}",
           PARTS("f32[1, 40, 5, 5] = work", "in 0..25"));
+    /* along the rows: each is copied, packed and forgotten */
+    check("buf a f32[M, 20, 10, 10] = arg 2 at 0\nbuf b f32[M, 36, 5, 5] = arg 3 at 0\n"
+          "buf out f32[36, 20] = arg 4 at 0 written",
+          "for o in 0..36 {\nfor c in 0..20 {\n%1 = f32 0.0\n%2 = for n in 0..M with %3 = %1 {\n"
+          "%4 = for i in 0..5 with %5 = %3 {\n%6 = for j in 0..5 with %7 = %5 {\n" POINT(
+              "o, c", "n, c, 2*i, 2*j", "n, o, i, j") "}\n}",
+          PARTS("f32[20, 5, 5] = job", "parallel"));
     /* a result between whose cells a constant stands */
-    check("buf a f32[M, 40, 5, 5] = arg 2 at 0\nbuf b f32[40, 20] = arg 3 at 0\n"
-          "buf out f32[M, 20, 10, 10] = arg 4 at 0 written",
-          "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..10 {\nfor j in 0..10 {\n%1 = f32 0.5\n"
-          "store out[n, o, i, j] = %1\n}\n}\n}\n}\n"
-          "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..5 {\nfor j in 0..5 {\n"
-          "%2 = load f32 out[n, o, 2*i, 2*j]\n%3 = for k in 0..40 with %4 = %2 {\n"
-          "%5 = load f32 a[n, k, i, j]\n%6 = load f32 b[k, o]\n%7 = fma(%5, %6, %4)\nyield %7\n}\n"
-          "store out[n, o, 2*i, 2*j] = %3\n}\n}\n}\n}",
-          PARTS("f32[M, 20, 5, 5] = work", "f32x16 0.5"));
+    const char *bufs = "buf a f32[M, 40, 5, 5] = arg 2 at 0\nbuf b f32[40, 20] = arg 3 at 0\n"
+                       "buf out f32[M, 20, 10, 10] = arg 4 at 0 written";
+    const char *body =
+        "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..10 {\nfor j in 0..10 {\n%1 = f32 0.5\n"
+        "store out[n, o, i, j] = %1\n}\n}\n}\n}\n"
+        "for n in 0..M {\nfor o in 0..20 {\nfor i in 0..5 {\nfor j in 0..5 {\n"
+        "%2 = load f32 out[n, o, 2*i, 2*j]\n%3 = for k in 0..40 with %4 = %2 {\n"
+        "%5 = load f32 a[n, k, i, j]\n%6 = load f32 b[k, o]\n%7 = fma(%5, %6, %4)\nyield %7\n}\n"
+        "store out[n, o, 2*i, 2*j] = %3\n}\n}\n}\n}";
+    check(bufs, body, PARTS("f32[M, 20, 5, 5] = work", "f32x16 0.5"));
+    check_with(4096, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
 /* Memory of jobs was too small where their loop stands in a condition. */
@@ -185,7 +210,7 @@ static void jobs_in_a_condition_have_memory(void **state) {
                 "buf a f32[M, 20, 9216] = arg 2 at 0\nbuf b f32[64, 20] = arg 3 at 0\n"
                 "buf out f32[M, 64, 9216] = arg 4 at 0 written",
                 "for n in 0..M {\nfor o in 0..64 {\nfor i in 0..9216 {\n" SUM("n, o, i", "n, k, i",
-                                                                             "o, k") "}\n}\n}");
+                                                                              "o, k") "}\n}\n}");
     LoopModule *m = must_read_loops(ctx, text);
     tile_loops(ctx, m);
     const char *got = loops_text(ctx, m);
