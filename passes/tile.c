@@ -35,10 +35,12 @@ static void make_dense(Unit *u, LoopFunc *f, DenseCopies *copies) {
         Contraction c;
         DenseCopy copy;
         if (s->kind == LOOP_FOR && tile_match(u->ctx, u->arena, u->loops, f, s, &c) &&
-            tile_dense(&c, &to, &copy))
+            tile_dense(&c, &to, &copy)) {
+            copy.lanes = target_lanes(u->target, c.dt);
             vec_push(u->arena, copies, arena_dup(u->arena, &copy, sizeof copy));
-        else
+        } else {
             vec_push(u->arena, &to.stmts, s);
+        }
     }
     if (!copies->n)
         return;

@@ -25,7 +25,8 @@ typedef struct DenseCopy {
     int sparse_rank, rank;
     TileLoop loops[MAX_RANK]; /* by axis of the dense buffer */
     bool result, filled;
-    int axis; /* result: the first of the two sparse axes; those before are whole */
+    int axis;  /* result: the first of the two sparse axes; those before are whole */
+    int lanes; /* of a vector of its elements */
     ScalarValue value;
 } DenseCopy;
 
