@@ -172,7 +172,7 @@ static const struct {
     {"stop", "stop(e): e, held constant by derivatives"},
     {"logpdf", "logpdf(D, x): the log density of x"},
     {"close", "close(a, b, tol): do all elements agree up to rounding?"},
-    {"polygamma", "polygamma(n, x): derivatives of lgamma, n = 0 or 1"},
+    {"polygamma", "polygamma(n, x): derivatives of digamma, n from 0 to 12"},
 };
 enum { N_BUILTINS = sizeof builtins / sizeof builtins[0] };
 

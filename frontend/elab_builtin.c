@@ -1,6 +1,7 @@
 /* Functions of the language that are not written in it: shapes, linear algebra, initial values. */
 #include "frontend/elab.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- shapes */
@@ -111,7 +112,8 @@ static Value call_fill(Elab *e, const Expr *x, const Expr **a) {
     }
     if (!n)
         return value_error();
-    Node *cell = ARENA_NEW(e->arena, Node); /* what is filled stands where `fill` does, not its scalar */
+    Node *cell =
+        ARENA_NEW(e->arena, Node); /* what is filled stands where `fill` does, not its scalar */
     *cell = *n;
     cell->span = x->span;
     return value_node(node_fill(e, cell, rank, axes));
@@ -443,16 +445,26 @@ static Value call_close(Elab *e, const Expr *x, const Expr **a) {
     return n ? value_node(elab_truth(e, n, (1u << n->rank) - 1, true, at)) : value_error();
 }
 
+/* (-1)^(n + 1) n! zeta(n + 1, x), where n is none of those that have a row. */
 static Value call_polygamma(Elab *e, const Expr *x, const Expr **a) {
+    enum { MOST = 12 };
     Value n = elab_expr(e, a[0]), v = elab_expr(e, a[1]);
     int64_t k;
     if (n.kind == V_ERROR || v.kind == V_ERROR)
         return value_error();
-    if (!value_int_const(&n, &k) || k < 0 || k > 1) {
-        elab_error(e, "E0364", a[0]->span, "polygamma is known for the orders 0 and 1");
+    if (!value_int_const(&n, &k) || k < 0 || k > MOST) {
+        elab_error(e, "E0364", a[0]->span,
+                   "the order of polygamma is a whole number that is known, from 0 to %d", MOST);
         return value_error();
     }
-    return elab_scalar_call(e, k ? SC_trigamma : SC_digamma, &v, 1, x->span, x->path.span);
+    if (k < 2)
+        return elab_scalar_call(e, k ? SC_trigamma : SC_digamma, &v, 1, x->span, x->path.span);
+    Value args[2] = {value_real((double)k + 1, x->span), v};
+    Value z = elab_scalar_call(e, SC_zeta, args, 2, x->span, x->path.span);
+    double factor = (k % 2 ? 1 : -1) * tgamma((double)k + 1);
+    return z.kind == V_ERROR
+               ? z
+               : elab_binary(e, OP_MUL, value_real(factor, x->span), z, x->span, x->span);
 }
 
 static Value call_uniform(Elab *e, const Expr *x, const Expr **a) {

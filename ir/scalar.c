@@ -108,6 +108,31 @@ static double polygamma(int n, double x) {
     return (double)(reflected + sign * sum);
 }
 
+/* zeta(s, x), the sum of (x + k)^-s, of whole s from 2 to 15: terms up to 40, then Euler and
+ * Maclaurin's series. */
+static double hurwitz(double s, double x) {
+    static const long double bernoulli[] = {1.0L / 6,  -1.0L / 30,     1.0L / 42, -1.0L / 30,
+                                            5.0L / 66, -691.0L / 2730, 7.0L / 6};
+    long double t = x, sum = 0, term;
+    if (!(s >= 2 && s <= 15 && s == floor(s)))
+        return NAN;
+    if (x != x || (x <= 0 && x == floor(x)) || isinf(x))
+        return x != x ? x : x > 0 ? 0 : INFINITY;
+    enum { FAR = 40, FARTHEST = 1000000 };
+    if (x < -FARTHEST)
+        return NAN;
+    for (; t < FAR; t++)
+        sum += powl(t, -(long double)s);
+    sum += powl(t, -(long double)s) * (t / ((long double)s - 1) + 0.5L);
+    term = powl(t, -(long double)s - 1) * (long double)s / 2;
+    for (int m = 1; m <= 7; m++) {
+        sum += bernoulli[m - 1] * term;
+        term *= ((long double)s + 2 * m - 1) * ((long double)s + 2 * m) / (t * t);
+        term /= (2 * m + 1) * (2 * m + 2);
+    }
+    return (double)sum;
+}
+
 /* The words of scalar.def's `value` column. */
 #define X (v[0].f)
 #define Y (v[1].f)

@@ -331,28 +331,68 @@ int expand_trigamma(BodyBuilder *b, DType dt, const int *a) {
     return in_f64(b, dt, a[0], trigamma_any);
 }
 
-/* Moved up by 10 steps, then the series; for x > -10 outside the poles. With n! (-1)^(n+1) taken
- * out the terms are 1/(x+k)^(n+1); after Abramowitz and Stegun 6.4.6 and 6.4.11. */
-int polygamma_body(BodyBuilder *b, int n, int x) {
-    Expand e = expand(b, body_type(b, x));
-    int one = num(e, 1), sum = num(e, 0);
-    double factor = n == 2 ? 2 : 1, sign = n % 2 ? 1 : -1;
-    for (int k = 0; k < 10; k++) {
-        int t = add(e, x, num(e, k)), p = t;
-        for (int j = 0; j < n; j++)
-            p = mul(e, p, t);
-        sum = add(e, sum, over(e, num(e, sign * factor), p));
+/* ---- zeta(s, x), the sum of (x + k)^-s: 16 terms, then the series of Euler and Maclaurin */
+
+enum { POWER_BITS = 4 };
+
+typedef struct Power { /* a whole exponent below 2^POWER_BITS: its bits, as bools */
+    int s, bit[POWER_BITS];
+} Power;
+
+static Power power_of(Expand e, int s) {
+    Power p = {.s = s};
+    for (int k = 0, rest = s; k < POWER_BITS; k++) {
+        int half = body_op1(e.b, SC_floor, mul(e, rest, num(e, 0.5)));
+        p.bit[k] = lt(e, add(e, half, half), rest);
+        rest = half;
     }
-    int t = add(e, x, num(e, 10)), w = over(e, one, t), z = mul(e, w, w);
-    double c[8], rising = n == 0 ? 0 : factor / n;
-    for (int k = 0; k < 8; k++) { /* B_2m (2m + n - 1)! / (2m)! at m = k + 1 */
-        double m2 = 2 * k + 2, f = n == 0 ? 1 / m2 : n == 1 ? 1 : m2 + 1;
-        c[k] = sign * bernoulli[k] * f;
+    return p;
+}
+
+static int raised(Expand e, int x, const Power *p) {
+    int r = pick(e, p->bit[0], x, num(e, 1));
+    for (int k = 1; k < POWER_BITS; k++) {
+        x = mul(e, x, x);
+        r = pick(e, p->bit[k], mul(e, r, x), r);
     }
-    int lead = n == 0 ? body_op1(b, SC_log, t) : num(e, sign * rising),
-        half = num(e, sign * factor / 2), wn = one;
-    for (int j = 0; j < n; j++)
-        wn = mul(e, wn, w);
-    int tail = add(e, mul(e, half, w), mul(e, z, horner(e, z, c, 8)));
-    return add(e, sum, n == 0 ? add(e, lead, tail) : mul(e, wn, add(e, lead, tail)));
+    return r;
+}
+
+static int zeta_positive(Expand e, const Power *p, int y) {
+    enum { STEPS = 16, TERMS = 9 };
+    int sum = num(e, 0), one = num(e, 1), t = add(e, y, num(e, STEPS)), w = over(e, one, t);
+    int z = mul(e, w, w), r = num(e, 0);
+    for (int k = STEPS - 1; k >= 0; k--)
+        sum = add(e, sum, raised(e, over(e, one, add(e, y, num(e, k))), p));
+    double factorial[TERMS + 1] = {1};
+    for (int m = 1; m <= TERMS; m++)
+        factorial[m] = factorial[m - 1] * (2 * m) * (2 * m - 1);
+    for (int m = TERMS; m >= 1; m--) { /* B_2m/(2m)! s (s + 1) .. (s + 2m - 2) w^(2m - 1) */
+        int last = add(e, p->s, num(e, 2 * m - 2)), ratio = num(e, bernoulli[m - 1] / factorial[m]);
+        r = mul(e, last, fused(e, mul(e, r, z), add(e, last, one), ratio));
+    }
+    int tail = fused(e, r, w, fused(e, t, over(e, one, sub(e, p->s, one)), num(e, 0.5)));
+    return fused(e, raised(e, w, p), tail, sum);
+}
+
+/* Of negative x the sum over all whole k, which repeats, less that over k below 0. */
+static int zeta_any(Expand e, int s, int x) {
+    Power p = power_of(e, s);
+    int one = num(e, 1), positive = lt(e, num(e, 0), x);
+    int r = sub(e, x, body_op1(e.b, SC_round, x)), back = pick(e, p.bit[0], num(e, -1), one);
+    int up = zeta_positive(e, &p, pick(e, positive, x, add(e, one, r)));
+    int all = add(e, raised(e, over(e, one, r), &p), up);
+    int down = sub(e, zeta_positive(e, &p, sub(e, one, r)),
+                   zeta_positive(e, &p, pick(e, positive, one, sub(e, one, x))));
+    int far = pick(e, eq(e, x, num(e, INFINITY)), num(e, 0), up);
+    int other = pick(e, is_pole(e, x), num(e, INFINITY), fused(e, back, down, all));
+    int v = pick(e, positive, far, other);
+    int known = body_op2(e.b, SC_and, lt(e, num(e, 1), s), lt(e, s, num(e, 1 << POWER_BITS)));
+    known = body_op2(e.b, SC_and, known, eq(e, s, body_op1(e.b, SC_floor, s)));
+    return pick(e, known, pick(e, eq(e, x, x), v, x), num(e, NAN));
+}
+
+int expand_zeta(BodyBuilder *b, DType dt, const int *a) {
+    int s = body_cast(b, DT_F64, a[0]), x = body_cast(b, DT_F64, a[1]);
+    return body_cast(b, dt, zeta_any(expand(b, DT_F64), s, x));
 }

@@ -15,8 +15,6 @@ int expand_sigmoid(BodyBuilder *b, DType dt, const int *a);
 int expand_lgamma(BodyBuilder *b, DType dt, const int *a);
 int expand_digamma(BodyBuilder *b, DType dt, const int *a);
 int expand_trigamma(BodyBuilder *b, DType dt, const int *a);
-/* The polygamma function of order n = 0, 1, 2 from the rows of the language (differentiable, with
- * `log`). */
-int polygamma_body(BodyBuilder *b, int n, int x);
+int expand_zeta(BodyBuilder *b, DType dt, const int *a);
 
 #endif

@@ -24,12 +24,12 @@ typedef struct Case {
 /* Values in the domain of every row that has one inside: pairs are taken in order, so that the
  * operands differ. */
 static const double points[] = {-2.3, -0.75, -0.35, 0.4, 0.8, 1.3, 2.6, 0.62, 4.25, 5.6};
-enum { N_POINTS = sizeof points / sizeof *points };
+enum { N_POINTS = sizeof points / sizeof *points, ZETA = 3 /* the exponent of zeta */ };
 
 static double value_of(Case *c, const double *x) {
     ScalarValue v[3];
     for (int k = 0; k < 3; k++)
-        v[k] = (ScalarValue){.f = x[k]};
+        v[k] = (ScalarValue){.f = c->row == SC_zeta && k == 0 ? ZETA : x[k]};
     return scalar_eval(c->row, DT_F64, DT_F64, v).f;
 }
 
@@ -61,7 +61,7 @@ static int points_inside(Case *c, int *at) {
     return n;
 }
 
-/* out[i] = row(x0[i], ..); a select takes its condition from x0 < 0. */
+/* out[i] = row(x0[i], ..); a select takes its condition from x0 < 0, the exponent of zeta is 3. */
 static Func *row_func(Case *c, Module *m, int n, Val *args) {
     Dim extent = dim_const(c->ctx, n);
     Type t = type_new(c->ctx, c->dt, 1, &extent);
@@ -80,6 +80,8 @@ static Func *row_func(Case *c, Module *m, int n, Val *args) {
         a[k] = maker_read(&nm, args[k], &i);
     if (c->row == SC_select)
         a[0] = body_op2(&nm.b, SC_lt, a[0], body_real(&nm.b, c->dt, 0));
+    if (c->row == SC_zeta)
+        a[0] = body_real(&nm.b, c->dt, ZETA);
     int r = d->arity == 1   ? body_op1(&nm.b, c->row, a[0])
             : d->arity == 2 ? body_op2(&nm.b, c->row, a[0], a[1])
                             : body_op3(&nm.b, c->row, a[0], a[1], a[2]);
