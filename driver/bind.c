@@ -177,11 +177,43 @@ static void put_cell(void *out, int64_t k, DType dt, double v) {
     }
 }
 
+/* What R, pandas and others write for bools. */
+static double truth_of(const char *text) {
+    static const char *const words[2][4] = {{"false", "False", "FALSE", "F"},
+                                            {"true", "True", "TRUE", "T"}};
+    for (int v = 0; v < 2; v++)
+        for (int k = 0; k < 4; k++)
+            if (strcmp(text, words[v][k]) == 0)
+                return v;
+    return NAN;
+}
+
+static bool read_truths(Session *s, const char *name, const Array *a) {
+    for (int64_t k = 0; k < a->count; k++) {
+        double v = a->texts[k] && isnan(array_get(a, k)) ? truth_of(a->texts[k]) : 0;
+        if (isnan(v)) {
+            Diag *d = session_file_error(s, place_of(a, k),
+                                         "%s: %s holds `%.60s`, which is neither 0 nor 1, true nor "
+                                         "false",
+                                         name, cell_place(s, a, k), a->texts[k]);
+            diag_help(s->ctx, d,
+                      "a column of other texts is `index(K)`: they are sorted, so the "
+                      "first is 0");
+            return false;
+        }
+        if (a->texts[k] && isnan(array_get(a, k)))
+            ((double *)a->data)[k] = v;
+    }
+    return true;
+}
+
 void *bind_cells(Session *s, const char *name, const Array *a, DType dt, AbiKind kind,
                  int64_t bound) {
     bool same = (a->cell == CELL_F64 && dt == DT_F64) || (a->cell == CELL_F32 && dt == DT_F32);
     if (same && !a->texts)
         return a->data;
+    if (a->texts && dt == DT_BOOL && !read_truths(s, name, a))
+        return NULL;
     void *out = arena_array(s->arena, (size_t)a->count + 1, dtype_size(dt));
     for (int64_t k = 0; a->texts && k < a->count; k++)
         if (a->texts[k] && isnan(array_get(a, k))) {

@@ -123,6 +123,7 @@ bool exact_run(Exact *x, bool map) {
             best = density;
         }
         any |= status >= 0;
+        x->started = k + 1;
     }
     if (stopped(x))
         session_fail(s, EXIT_STOPPED);
@@ -177,6 +178,10 @@ static void add_notes(Exact *x, FitResult *r) {
     if (x->status == FIT_STOPPED)
         vec_push(a, &r->notes,
                  "stopped before it had converged: this is the best point so far, and no estimate");
+    else if (stopped(x))
+        vec_push(a, &r->notes,
+                 str_fmt(x->s->ctx, "stopped after %lld of %lld starts: this is the best of them",
+                         (long long)x->started, (long long)x->s->o.starts));
     if (x->info.method == BY_LSQ && x->info.df == 0 && x->n)
         vec_push(a, &r->notes,
                  "as many observations as coefficients: no degree of freedom is left for an error");

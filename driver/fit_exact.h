@@ -17,6 +17,7 @@ typedef struct Exact {
     double *best_cov;
     FitInfo info;
     int status;
+    int64_t started; /* starts from which the fit came to an end */
     bool silent; /* failure is no error */
 } Exact;
 

@@ -126,11 +126,20 @@ static bool step_batch(Training *t, const int64_t *order, int64_t n, double *los
     return false;
 }
 
+/* A training loss may contain the log prior (rule 19): then it says so. */
+static bool has_priors(const Training *t) {
+    return t->f->block->has_prior && t->f->hyper.prior != 0;
+}
+
+static const char *loss_name(const Training *t) {
+    return has_priors(t) ? "loss (with priors)" : "loss";
+}
+
 static void progress(Training *t, int64_t done, int64_t n, double loss) {
     if (t->s->o.json || t->s->o.quiet || !isatty(2))
         return;
-    fprintf(stderr, "\repoch %lld  %lld/%lld  loss %.4f  ", (long long)t->f->hyper.epoch + 1,
-            (long long)done, (long long)n, loss);
+    fprintf(stderr, "\repoch %lld  %lld/%lld  %s %.4f  ", (long long)t->f->hyper.epoch + 1,
+            (long long)done, (long long)n, loss_name(t), loss);
 }
 
 static bool epoch(Training *t) {
@@ -159,6 +168,7 @@ static void put_epoch(Training *t) {
         sb_printf(&sb, "{\"epoch\":%lld,\"step\":%lld,\"loss\":", (long long)t->f->hyper.epoch + 1,
                   (long long)t->step);
         json_real(&sb, t->loss);
+        sb_put(&sb, has_priors(t) ? ",\"with_priors\":true" : ",\"with_priors\":false");
         sb_put(&sb, ",\"seconds\":");
         json_real(&sb, t->seconds);
         sb_put(&sb, ",\"report\":");
@@ -167,8 +177,8 @@ static void put_epoch(Training *t) {
         report_json(&sb, &t->last_test);
         sb_put(&sb, "}\n");
     } else if (!s->o.quiet) {
-        sb_printf(&sb, "%sepoch %3lld   loss %.5f", isatty(2) ? "\r\033[K" : "",
-                  (long long)t->f->hyper.epoch + 1, t->loss);
+        sb_printf(&sb, "%sepoch %3lld   %s %.5f", isatty(2) ? "\r\033[K" : "",
+                  (long long)t->f->hyper.epoch + 1, loss_name(t), t->loss);
         report_text(&sb, "", &t->last_report);
         report_text(&sb, "test ", &t->last_test);
         sb_printf(&sb, "   %.1f s\n", t->seconds);

@@ -176,13 +176,13 @@ static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
     bool real = dtype_is_real(x->dt);
     bool ok = s < SUPPORT_BOOL ? real : s == SUPPORT_BOOL ? x->dt == DT_BOOL : !real;
     if (!ok) {
-        Diag *g = elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s", d->name,
-                   s == SUPPORT_BOOL ? "bool" : "int or index",
-                   value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
+        Diag *g = elab_error(e, "E0443", at, "%s is a distribution of %s, and the left side is %s",
+                             d->name, s == SUPPORT_BOOL ? "bool" : "int or index",
+                             value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
         diag_help(e->ctx, g, "declare it `data NAME: %s%s`, or take another distribution",
-                  s == SUPPORT_BOOL                ? "bool"
+                  s == SUPPORT_BOOL          ? "bool"
                   : d->def->vectors[d->form] ? "index(K)"
-                                                   : "int",
+                                             : "int",
                   x->rank ? axes_names(e, x->axes, x->rank) : "");
     }
     return ok;
@@ -190,6 +190,26 @@ static bool kind_of_x(Elab *e, const Node *x, const DistValue *d, Span at) {
 
 static DType density_real(const Elab *e, const Node *x) {
     return dtype_is_real(x->dt) ? x->dt : e->real;
+}
+
+/* bool[N, K] with K classes is one-hot: as numbers of classes it would be N * K draws of 0 or 1. */
+static bool is_one_hot(Elab *e, const Node *x, const DistValue *d, Span at) {
+    for (int k = 0; d->def->support == SUPPORT_INDEX && !x->bound && x->rank && k < d->n_args;
+         k++) {
+        const Node *p =
+            dist_is_vector(d->def, d->form, k) ? node_of(e, &d->args[k], density_real(e, x)) : NULL;
+        if (!p || !p->rank || p->rank > x->rank ||
+            p->axes[p->rank - 1].value != x->axes[x->rank - 1].value)
+            continue;
+        Diag *g = elab_error(e, "E0448", at,
+                             "%s draws the number of a class, and the left side is %s, whose last "
+                             "axis is that of the classes",
+                             d->name, value_what(e, &(Value){.kind = V_NODE, .node = (Node *)x}));
+        diag_label(e->ctx, g, elab_span(e, d->args[k].span), "of shape %s",
+                   axes_text(e, p->axes, p->rank));
+        return true;
+    }
+    return false;
 }
 
 /* index(K) draws from K classes. */
@@ -523,7 +543,7 @@ Node *lower_density(Elab *e, Node *x, const DistValue *d, Span at) {
     }
     if (d->def->support < SUPPORT_BOOL && !dtype_is_real(x->dt))
         x = node_cast(e, e->real, x); /* bool -> int -> real widen */
-    if (!kind_of_x(e, x, d, at) || !classes_fit(e, x, d, at))
+    if (!kind_of_x(e, x, d, at) || is_one_hot(e, x, d, at) || !classes_fit(e, x, d, at))
         return NULL;
     if (vector_draws(d) && !x->rank) {
         elab_error(e, "E0336", at, "%s draws vectors, and the left side is a scalar", d->name);

@@ -8,11 +8,15 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -199,6 +203,90 @@ static void nothing_is_left_where_writing_fails(void **state) {
     assert_int_equal(count_files(), n);
 }
 
+/* ---- Ctrl-C */
+
+/* Starts cnnc there in the background. */
+static pid_t begin(const char *const *arguments) {
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    const char *other = getenv("CNNC"), *argv[16] = {other ? other : CNNC_BINARY_DIR "/cnnc"};
+    for (int k = 0; arguments[k] && k < 14; k++)
+        argv[k + 1] = arguments[k];
+    if (chdir(folder) || !freopen("out.txt", "wb", stdout) || !freopen("err.txt", "wb", stderr))
+        _exit(126);
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+static void pause_ms(int ms) {
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL);
+}
+
+static int interrupt(pid_t child) {
+    int status;
+    assert_int_equal(kill(child, SIGINT), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void ctrl_c_ends_a_training_and_keeps_what_it_learned(void **state) {
+    (void)state;
+    put("trained.cnn", "estimator trained[N, K] {\n"
+                       "  data  c: index(K)[N]\n"
+                       "  param p: simplex[K]\n"
+                       "  p ~ Dirichlet(fill([K], 2))\n"
+                       "  c ~ Categorical(p)\n"
+                       "  using sgd(lr = 1, batch = 2, epochs = 100000000)\n"
+                       "}\n");
+    int n = count_files();
+    pid_t child = begin((const char *[]){"fit", "trained.cnn", "--data", "c=g.csv:g", "--save",
+                                         "learned.safetensors", NULL});
+    for (int waited = 0; waited < 600; waited++) {
+        const char *out = get("out.txt");
+        if (out && strstr(out, "epoch   3 "))
+            break;
+        pause_ms(100);
+    }
+    assert_int_equal(interrupt(child), 130);
+    assert_int_equal(count_files(), n + 1);
+    expect("out.txt", "epoch   1   loss (with priors) ");
+    int status =
+        cnnc("predict trained.cnn --init learned.safetensors --data c=g.csv:g --out p.csv");
+    assert_int_equal(status, 0);
+    expect("p.csv", "blue,green,red\n");
+}
+
+/* A signal that comes before there is any point leaves nothing. */
+static void ctrl_c_ends_a_fit_and_keeps_the_best_point(void **state) {
+    (void)state;
+    static char rows[1 << 17] = "x\n";
+    for (int k = 0, used = 2; k < 20000; k++)
+        used += snprintf(rows + used, sizeof rows - (size_t)used, "%d\n", k % 97);
+    put("many.csv", rows);
+    put("waves.cnn", "estimator waves[N] {\n"
+                     "  data  x: [N]\n"
+                     "  param m: real = 3\n"
+                     "  minimize m^2 / 100 + mean(sin(m * x))\n"
+                     "}\n");
+    int n = count_files(), ms = 300, status = 0;
+    bool saved = false;
+    for (; !saved && ms < 60000; ms *= 2) {
+        pid_t child = begin((const char *[]){"fit", "waves.cnn", "--data", "x=many.csv:x",
+                                             "--starts=10000", "--save", "best.safetensors", NULL});
+        pause_ms(ms);
+        status = interrupt(child);
+        assert_int_equal(status, 130);
+        saved = get("best.safetensors") != NULL;
+        assert_int_equal(count_files(), n + saved);
+    }
+    assert_true(saved);
+    expect("err.txt", " of 10000 starts: this is the best of them");
+    assert_int_equal(cnnc("fit waves.cnn --data x=many.csv:x --init best.safetensors --json"), 0);
+    expect("out.txt", "\"estimate\":");
+}
+
 static void a_damaged_file_of_labels_is_refused(void **state) {
     (void)state;
     static const char *const heads[] = {
@@ -227,6 +315,8 @@ int main(void) {
         cmocka_unit_test(more_starts_find_the_better_mode),
         cmocka_unit_test(nothing_is_left_where_writing_fails),
         cmocka_unit_test(a_damaged_file_of_labels_is_refused),
+        cmocka_unit_test(ctrl_c_ends_a_training_and_keeps_what_it_learned),
+        cmocka_unit_test(ctrl_c_ends_a_fit_and_keeps_the_best_point),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
