@@ -78,6 +78,31 @@ static bool better(int a_status, double a, int b_status, double b) {
 
 static bool stopped(const Exact *x) { return x->f->p.stop && *x->f->p.stop; }
 
+/* No mode is found, and scales are far out: if the density rose all the way there, there is none.
+ * On the way they keep their proportions, as shape and rate of a Gamma do that narrows without end.
+ */
+static void find_runaway(Exact *x) {
+    static const double FAR = 1e10, STEP = 1e4, RISE = 1;
+    int64_t first = -1;
+    double f[3];
+    for (int k = 0; k < 3; k++) { /* from near to far; at the end itself values are noise */
+        for (int64_t i = 0; i < x->n; i++) {
+            double v = x->best[i], by = k == 0 ? STEP * STEP : k == 1 ? STEP : 1;
+            bool is_far = x->elements[i].kind == KIND_POSITIVE && (v > FAR || v < 1 / FAR);
+            first = is_far && first < 0 ? i : first;
+            real_set(x->f->block, x->params, i,
+                     !is_far   ? v
+                     : v > FAR ? v / by / STEP
+                               : v * by * STEP);
+        }
+        f[k] = log_density(x);
+    }
+    if (first < 0 || !(f[1] - f[0] > RISE && f[2] - f[1] > RISE))
+        return;
+    x->status = FIT_NO_MODE;
+    x->info.where = first;
+}
+
 bool exact_run(Exact *x, bool map) {
     Session *s = x->s;
     Fit *f = x->f;
@@ -127,6 +152,8 @@ bool exact_run(Exact *x, bool map) {
     }
     if (stopped(x))
         session_fail(s, EXIT_STOPPED);
+    if (any && x->status == FIT_NOT_CONVERGED)
+        find_runaway(x);
     if (any || stopped(x) || x->silent)
         return any;
     x->info = info;
@@ -361,6 +388,12 @@ static void blame_column(Exact *x) {
     }
 }
 
+/* The culprit is a scale that goes to infinity, not to 0. */
+static bool runs_up(const Exact *x) {
+    int64_t k = x->info.where;
+    return k >= 0 && k < x->n && x->elements[k].kind == KIND_POSITIVE && x->best[k] > 1;
+}
+
 static Diag *diverges(Exact *x) {
     Ctx *ctx = x->s->ctx;
     Span span;
@@ -373,7 +406,8 @@ static Diag *diverges(Exact *x) {
     diag_note(ctx, d, (Span){0},
               "the %s for ever in this direction; the best point so far is no estimate",
               minimize ? "objective falls" : "likelihood rises");
-    diag_help(ctx, d, "a prior makes the estimate finite: `~ Normal(0, 10)`");
+    diag_help(ctx, d, "a prior makes the estimate finite: `~ %s`",
+              runs_up(x) ? "Gamma(2, 0.1)" : "Normal(0, 10)");
     return d;
 }
 
@@ -386,6 +420,7 @@ void exact_complain(Exact *x) {
     Ctx *ctx = x->s->ctx;
     Span span;
     const char *name = culprit(x, &span);
+    bool grows = runs_up(x);
     Diag *d = NULL;
     switch ((FitStatus)x->status) {
     case FIT_CONVERGED:
@@ -405,11 +440,12 @@ void exact_complain(Exact *x) {
         break;
     case FIT_NO_MODE:
         d = diag_error(ctx, "E1205", span,
-                       "the density has no mode: it grows without bound as `%s` goes to the border "
-                       "of its kind",
-                       name);
+                       "the density has no mode: it grows without bound as `%s` %s", name,
+                       grows ? "grows" : "goes to the border of its kind");
         diag_help(ctx, d, "a prior that is 0 there gives a mode: `~ %s`",
-                  is_prob(x) ? "Beta(2, 2)" : "InverseGamma(2, 1)");
+                  is_prob(x) ? "Beta(2, 2)"
+                  : grows    ? "Gamma(2, 0.1)"
+                             : "InverseGamma(2, 1)");
         break;
     default:
         d = diag_error(ctx, "E1206", span,

@@ -75,7 +75,7 @@ enum {
  * an end. */
 enum {
     STATE_VALUE,     /* f, or the residual sum of squares, at u */
-    STATE_GRADIENT,  /* max-norm of g, or of J'r, at u */
+    STATE_GRADIENT,  /* max-norm of g, or of J'r, at u; a bound after a last step that was not evaluated */
     STATE_DECREMENT, /* g' (-h)^-1 g: twice what a Newton step would gain */
     STATE_PRIVATE,
     STATE_MARKS = 64

@@ -371,10 +371,12 @@ static void conclude(Newton *n, bool is_there) {
     n->ctl[CTL_PHASE] = DOUBT;
 }
 
-/* The mode is where the step in n->step leads, too close to show in f or h. */
+/* The mode is where the step in n->step leads, too close to show in f or h. What is left of the
+ * gradient there is what h changes by times the step: at most that share of it. */
 static void conclude_after(Newton *n) {
     for (int64_t i = 0; i < n->p; i++)
         n->best[i] += n->step[i];
+    n->s[STATE_GRADIENT] *= SETTLED;
     n->ctl[CTL_ITERATIONS]++;
     conclude(n, true);
 }

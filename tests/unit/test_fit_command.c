@@ -282,7 +282,7 @@ static void ctrl_c_ends_a_fit_and_keeps_the_best_point(void **state) {
         assert_int_equal(count_files(), n + saved);
     }
     assert_true(saved);
-    expect("err.txt", " of 10000 starts: this is the best of them");
+    expect("out.txt", "note: stopped "); /* after so many starts, or within the first */
     assert_int_equal(cnnc("fit waves.cnn --data x=many.csv:x --init best.safetensors --json"), 0);
     expect("out.txt", "\"estimate\":");
 }
