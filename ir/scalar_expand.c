@@ -124,13 +124,26 @@ int expand_exp(BodyBuilder *b, DType dt, const int *a) {
     return mul(e, y, power_of_two(e, sub(e, x.n, half)));
 }
 
+/* 1 / d for 1 <= d < 2^126, to 1.1 ulp in f32: a division takes as long as 30 products there. Bits as
+ * a whole number are about the exponent, so the magic number minus d's gives 1/d to 5 %; one step of
+ * the third order and one of Newton follow. */
+static int inverse(Expand e, int d) {
+    if (e.dt != DT_F32)
+        return over(e, num(e, 1), d);
+    int bits = sub(e, whole(e, 0x7ef31000), body_bitcast(e.b, e.bits, d));
+    int t = body_bitcast(e.b, e.dt, bits), minus = neg(e, d);
+    int off = fused(e, minus, t, num(e, 1));
+    t = fused(e, t, fused(e, off, off, off), t);
+    return fused(e, t, fused(e, minus, t, num(e, 1)), t);
+}
+
 /* 1 / (1 + exp(-x)); beyond the clamp the sum is 1, or the result is below the normal numbers. */
 int expand_sigmoid(BodyBuilder *b, DType dt, const int *a) {
     Expand e = expand(b, dt);
     double most = dt == DT_F32 ? 87.3 : 708.3;
     ExpParts x = exp_parts_of(e, -1, clamp(e, a[0], -most, most));
     int s = power_of_parts(e, x), y = fused(e, x.p, s, s);
-    return over(e, num(e, 1), add(e, y, num(e, 1)));
+    return inverse(e, add(e, y, num(e, 1)));
 }
 
 /* With m = exp(2|x|) - 1: m / (m + 2). */
