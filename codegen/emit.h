@@ -9,10 +9,11 @@
 #include "codegen/codegen.h"
 
 /* The frame: what a call's kernels and jobs need, 8-byte slots on the entry's stack. In order: the C arguments, the dims,
- * the aligned work pointer, the pointer to the jobs' statuses, the set of free arenas (a bit each), and a slot for each
- * by-value buffer. */
+ * the aligned work pointer, the pointer to the jobs' statuses, the set of free arenas (a bit each), of free rows (likewise), the pointer to the
+ * jobs that wait for their part in order, the number of the next one, whether a thread is at it, and a slot for each by-value
+ * buffer. */
 typedef struct FrameLayout {
-    int args, dims, work, statuses, arenas, values, n;
+    int args, dims, work, statuses, arenas, rows, waiting, next, busy, values, n;
 } FrameLayout;
 
 /* A kernel: the outermost loop of a nest, that stands in a function of its own (kernel.c). */
@@ -87,6 +88,9 @@ typedef struct FnEmit {
     LLVMValueRef *dims; /* by number of the dim, loaded on first use */
     LLVMValueRef at;    /* instruction before which a dim is being computed, or NULL */
     LLVMValueRef arena; /* number of the job's arena, or NULL */
+    const LoopStmt *job; /* whose iteration a job or its part in order is, or NULL */
+    LLVMValueRef number, row; /* of that; of the row of its buffers that it has been given */
+    const LoopStmt **rows_of; /* loop_rows_of_jobs */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
     bool in_loop, in_kernel;
@@ -140,12 +144,19 @@ bool emit_has_status(const LoopBody *b);
 FrameLayout emit_frame_layout(const LoopFunc *f);
 LLVMValueRef emit_frame_slot(FnEmit *f, int slot); /* pointer */
 LLVMValueRef emit_frame_load(FnEmit *f, int slot, LLVMTypeRef t);
+void emit_store_slot(FnEmit *f, int slot, LLVMValueRef v);
+LLVMValueRef emit_status_code(const FnEmit *f, int number);
+/* Flushes denormals where real is f32; returns what the mode was, or NULL. */
+LLVMValueRef emit_set_mode(FnEmit *f);
+void emit_restore_mode(FnEmit *f, LLVMValueRef old);
+void emit_entry(Emit *e, const LoopFunc *f);
+void emit_strerror(Emit *e);
+
+/* emit_job.c */
 void emit_parallel(FnEmit *f, const LoopStmt *s);
 LLVMValueRef emit_exec(FnEmit *f); /* the argument, or a null pointer */
 void emit_poll(FnEmit *f); /* leaves with the status `stopped` if the caller asks for it, unless the entry waits */
 LLVMValueRef emit_asked(FnEmit *f); /* whether the caller asks to stop, as i64 */
-void emit_entry(Emit *e, const LoopFunc *f);
-void emit_strerror(Emit *e);
 
 /* kernel.c */
 void kernel_call(FnEmit *f, const LoopStmt *s);  /* at the current point; the kernel joins e->kernels */

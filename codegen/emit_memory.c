@@ -55,6 +55,14 @@ static LLVMValueRef argument(FnEmit *f, const LoopBuf *b, LLVMValueRef offset) {
     return emit_frame_slot(f, slot);
 }
 
+/* Where subscript `number` of the first axis means the row that the job has been given. */
+static LLVMValueRef at_own_row(FnEmit *f, const LoopBuf *b, LLVMValueRef base) {
+    LLVMValueRef bytes = emit_dim(f, dim_scale(f->e->ctx, stride_of(f, b, 0), (int64_t)dtype_size(b->dt)));
+    LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
+    LLVMValueRef by = LLVMBuildMul(f->b, LLVMBuildSub(f->b, f->row, f->number, ""), bytes, "");
+    return LLVMBuildGEP2(f->b, f->e->i8, base, &by, 1, "");
+}
+
 LLVMValueRef emit_base(FnEmit *f, BufId id) {
     const LoopBuf *b = loop_storage(f->f, id);
     LLVMValueRef *base = &f->base[b->id.id - 1];
@@ -78,6 +86,8 @@ LLVMValueRef emit_base(FnEmit *f, BufId id) {
         work = emit_frame_load(f, f->layout.work, f->e->ptr);
         LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
         *base = byte_offset(f, work, offset);
+        if (f->job && f->rows_of[b->id.id] == f->job)
+            *base = at_own_row(f, b, *base);
     } else if (b->kind == BUF_CONST) {
         *base = constant_data(f, b);
     } else {

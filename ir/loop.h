@@ -108,13 +108,14 @@ struct LoopStmt {
                  no one reads what they store; NULL: none */
     int64_t step;
     bool parallel; /* iterations are independent jobs; inside nothing but `while` and `if`; no
-                      carried values, no outer SSA values */
+                      carried values, no outer SSA values. `orelse` is run once behind the body of
+                      each, one at a time, in the order of the iterations */
     int unroll;    /* hint for `tile`: 0 none */
     /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
     int n_carried;
     LVal *init, *phi, *out;
     LType *carried;
-    LoopBody body, orelse; /* IF: then and else */
+    LoopBody body, orelse; /* IF: then and else; parallel FOR: the part in order */
     /* CALL: row of rt.def by name; buffer arguments with subscripts of their first element */
     Str callee;
     int n_bufs;
@@ -217,6 +218,9 @@ int loop_position(const LoopBody *b, const LoopStmt *s); /* -1: not there */
 /* n statements (0: none) take the place of statement `at`; nothing for at < 0. */
 void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n);
 void loop_count_uses(const LoopBody *b, int *uses);
+/* By buffer: the parallel loop that alone touches it, each job the row of its own number; NULL: none. Native code gives
+ * a job any free row until its part in order has run, so that few rows are touched. */
+const LoopStmt **loop_rows_of_jobs(Arena *arena, const LoopFunc *f);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 

@@ -406,11 +406,13 @@ static bool exec_jobs(Interp *in, const LoopStmt *s, int64_t lo, int64_t hi) {
         in->env.p[slot].value = i;
         if (!place_jobs(in, job))
             return false;
-        if (!exec_body(in, &s->body) && !first)
-            first = in->status;
-        if (in->status == INT_MIN)
-            return false;
-        in->status = 0;
+        for (int part = 0; part < 2; part++) {
+            if (!exec_body(in, part ? &s->orelse : &s->body) && !first)
+                first = in->status;
+            if (in->status == INT_MIN)
+                return false;
+            in->status = 0;
+        }
     }
     in->status = first;
     return first == 0;

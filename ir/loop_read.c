@@ -7,7 +7,7 @@
  *            | "plan" "fixed" DIM "job" DIM "jobs" DIM
  *     buf    = "buf" NAME TYPE "=" memory ["at" DIM] ["written"] [span]
  *     memory = "arg" INT | "work" | "job" | "alias" NAME | "const" "[" numbers "]"
- *     stmt   = [values "="] form [span] [body ["else" body]]
+ *     stmt   = [values "="] form [span] [body [("else" | "ordered") body]]
  *     form   = "poll" | ltype NUMBER | "index" ltype DIM ["by" INT]
  *            | "load" ltype element access | "store" element "=" value access
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
@@ -324,6 +324,8 @@ static void read_loop(Reader *r, bool is_for, const Numbers *outs, Span outer) {
     for (int k = 0; k < phis.n; k++)
         define(r, phis.p[k], s->phi[k]);
     read_body(r, &s->body, s->span);
+    if (s->parallel && text_accept(&r->t, "ordered"))
+        read_body(r, &s->orelse, s->span);
     r->t.syms.n = scope;
     if (outs->n != s->n_carried)
         text_fail(&r->t, "%d results of a loop with %d carried values", outs->n, s->n_carried);

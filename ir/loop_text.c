@@ -267,7 +267,7 @@ static void put_stmt(Printer *p, const LoopStmt *s, Span outer, int depth) {
         sb_put(p->sb, " {\n");
         put_body(p, &s->body, s->span, depth + 1);
         if (s->orelse.stmts.n) {
-            sb_printf(p->sb, "%*s} else {\n", 2 * depth, "");
+            sb_printf(p->sb, "%*s} %s {\n", 2 * depth, "", s->kind == LOOP_IF ? "else" : "ordered");
             put_body(p, &s->orelse, s->span, depth + 1);
         }
         sb_printf(p->sb, "%*s}", 2 * depth, "");

@@ -277,9 +277,15 @@ static void check_loop(Verifier *v, const LoopStmt *s) {
     for (int k = 0; k < s->n_carried; k++)
         define(v, s, s->phi[k], s->carried[k]);
     check_body(v, &s->body, s);
+    v->in_job = in_job;
+    if (s->parallel) {
+        leave(v, live, syms + 1);
+        check_body(v, &s->orelse, s);
+    } else if (s->orelse.stmts.n) {
+        fail(v, s, "only a parallel loop has a part in order");
+    }
     leave(v, live, syms);
     v->outside = outside;
-    v->in_job = in_job;
     v->in_for = in_for;
     for (int k = 0; k < s->n_carried; k++)
         define(v, s, s->out[k], s->carried[k]);

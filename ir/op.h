@@ -205,7 +205,7 @@ typedef enum BatchRes { BATCH_CAT, BATCH_SUM, BATCH_SLICES } BatchRes;
 /* batch(args...): calls body once a slice of `rows` rows of dim `n`. A CUT operand [n, ...] arrives
  * as [..., rows] (row axis last, rows past the end are 0), a ROWS operand as [rows, ...], CAT results [..., rows] leave as [n,
  * ...], SUM results are added in slice order within each of `groups` groups of consecutive slices,
- * then over groups in a fixed tree (see docs/internals.md). What only batches read stays in slices:
+ * then over groups in their order (see docs/internals.md). What only batches read stays in slices:
  * SLICES results [..., rows], which are 0 in rows past the end, are stacked to [ceil(n / rows), ...,
  * rows], and a SLICE operand is one of that stack. The body's last two dims are row0
  * (first row) and rows (valid rows of this slice). Where there is a body `one` for a single row, in which the axis of

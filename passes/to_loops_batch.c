@@ -1,8 +1,9 @@
 /* to_loops: batches. A batch is one parallel loop over its groups; a group runs its consecutive
  * slices in order with one set of slice buffers, adding what is summed to its own partial result,
- * which its first slice starts from 0; then groups are added in a fixed tree. Where there are fewer
- * slices than groups, the last groups have none, and the upper half of the tree is left out if none
- * of its groups has one. Nothing depends on how many threads run the jobs. */
+ * which its first slice starts from 0; then, group after group, the partial results are added to the
+ * whole one, so that a thread that runs groups in turn adds what its cache holds. Where there are
+ * fewer slices than groups, the last groups have none. Nothing depends on how many threads run the
+ * jobs. */
 #include "passes/to_loops.h"
 
 /* What stands in for one slice of a stack while the body is lowered. */
@@ -131,10 +132,8 @@ static void copy_rows(BatchEmit *e, BufId from, BufId to) {
 
 typedef struct SumCell {
     BufId from, to;
-    Dim group; /* of the partial that `to` is, or NULL: to is a result and from the partials */
-    Dim first; /* 0 where the partial starts */
-    int64_t groups, lower; /* in all; in the lower half of the tree */
-    Dim more;              /* 0: no group of the upper half has slices */
+    Dim group; /* of the partial that `to` is */
+    Dim first; /* 0 where `to` starts; NULL: it starts here */
     int rank;
 } SumCell;
 
@@ -153,6 +152,7 @@ static void zero_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     loop_store(&lb->c, s->to, at, loop_const(&lb->c, t, (ScalarValue){0}));
 }
 
+/* A slice's sum to the partial one. */
 static void add_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     const SumCell *s = arg;
     Dim at[MAX_RANK + 1];
@@ -161,39 +161,15 @@ static void add_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     loop_store(&lb->c, s->to, at, loop_let(&lb->c, SC_add, args, 2, DT_NONE));
 }
 
-/* (p0 + p1) + (p2 + p3) of groups from..end: neighbours first, an odd one is carried up. */
-static LVal tree(LowerBuilder *lb, const SumCell *s, const Dim *subs, int64_t from, int64_t end) {
-    Ctx *ctx = lb->c.m->ctx;
-    LVal *v = ARENA_ARRAY(&ctx->perm, LVal, end - from);
-    for (int64_t g = from; g < end; g++) {
-        Dim at[MAX_RANK + 1];
-        with_group(ctx, dim_const(ctx, g), subs, s->rank, at);
-        v[g - from] = loop_load(&lb->c, s->from, at);
-    }
-    for (int64_t n = end - from; n > 1; n = (n + 1) / 2) {
-        for (int64_t k = 0; k < n / 2; k++)
-            v[k] = loop_let(&lb->c, SC_add, (LVal[]){v[2 * k], v[2 * k + 1]}, 2, DT_NONE);
-        if (n % 2)
-            v[n / 2] = v[n - 1];
-    }
-    return v[0];
-}
-
-/* The upper half of the tree stands in a loop of at most one iteration. */
-static void tree_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
+/* A partial sum to the whole one. */
+static void total_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     const SumCell *s = arg;
-    Ctx *ctx = lb->c.m->ctx;
-    LVal sum = tree(lb, s, subs, 0, s->lower);
-    if (s->lower < s->groups) {
-        LoopBody *outer = lb->c.at;
-        Dim zero = dim_const(ctx, 0), hi[2] = {dim_const(ctx, 1), s->more};
-        LoopStmt *once = loop_for(&lb->c, nest_index(ctx, "upper"), &zero, 1, hi, 2, 1, &sum, 1);
-        LVal both[2] = {once->phi[0], tree(lb, s, subs, s->lower, s->groups)};
-        LVal next = loop_let(&lb->c, SC_add, both, 2, DT_NONE);
-        loop_end(&lb->c, once, outer, &next);
-        sum = once->out[0];
-    }
-    loop_store(&lb->c, s->to, subs, sum);
+    Dim at[MAX_RANK + 1];
+    with_group(lb->c.m->ctx, s->group, subs, s->rank, at);
+    LVal v = loop_load(&lb->c, s->from, at);
+    if (s->first)
+        v = loop_let(&lb->c, SC_add, (LVal[]){loop_load(&lb->c, s->to, subs), v}, 2, DT_NONE);
+    loop_store(&lb->c, s->to, subs, v);
 }
 
 /* Is the value a plain sum whose loops can start from the partial result? (body order: same sums,
@@ -386,14 +362,6 @@ static void make_partials(BatchEmit *e) {
     }
 }
 
-/* Groups in the lower half of the tree: a power of two. */
-static int64_t lower_half(const BatchEmit *e) {
-    int64_t half = 1;
-    while (2 * half < e->attr->groups)
-        half *= 2;
-    return half;
-}
-
 static bool has_sums(const BatchEmit *e) {
     for (int k = 0; k < e->attr->n_results; k++)
         if (e->attr->results[k] == BATCH_SUM)
@@ -401,21 +369,27 @@ static bool has_sums(const BatchEmit *e) {
     return false;
 }
 
-/* A group without slices from `lo` on is 0 if its half of the tree is added up. */
-static void zero_partials(BatchEmit *e, Dim lo) {
+/* Does a group that starts with slice `lo` have one? */
+static LVal has_slices(BatchEmit *e, Dim lo) {
+    LoopCursor *c = &e->lb->c;
+    return loop_let(c, SC_lt, (LVal[]){loop_index(c, lo, 1, 0), loop_index(c, slices_of(e), 1, 0)}, 2, DT_NONE);
+}
+
+static Dim slices_each(BatchEmit *e) {
+    return dim_ceildiv(ctx_of(e), slices_of(e), dim_const(ctx_of(e), e->attr->groups));
+}
+
+/* The first group is 0 where there are no rows at all; others without slices add nothing. */
+static void zero_partials(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     LoopCursor *c = &e->lb->c;
     LoopBody *outer = c->at;
-    if (e->attr->groups == 1 || !has_sums(e))
+    DimFacts none = {0};
+    Dim n = lower_dim(e->lb, e->attr->n);
+    if (e->attr->groups == 1 || !has_sums(e) || dim_prove_nonneg(ctx, &none, dim_addk(ctx, n, -1)))
         return;
-    LVal half = loop_int(c, (LType){DT_I64, 1}, lower_half(e)),
-         slices = loop_index(c, slices_of(e), 1, 0);
-    LVal empty = loop_let(c, SC_le, (LVal[]){slices, loop_index(c, lo, 1, 0)}, 2, DT_NONE);
-    LVal all = loop_let(c, SC_lt, (LVal[]){half, slices}, 2, DT_NONE);
-    LVal lower =
-        loop_let(c, SC_lt, (LVal[]){loop_index(c, dim_of(ctx, e->group), 1, 0), half}, 2, DT_NONE);
-    LVal wanted = loop_let(c, SC_or, (LVal[]){all, lower}, 2, DT_NONE);
-    LoopStmt *s = loop_if(c, loop_let(c, SC_and, (LVal[]){empty, wanted}, 2, DT_NONE));
+    LVal some = has_slices(e, dim_of(ctx, e->group));
+    LoopStmt *s = loop_if(c, loop_let(c, SC_not, &some, 1, DT_NONE));
     for (int k = 0; k < e->attr->n_results; k++) {
         if (e->attr->results[k] != BATCH_SUM)
             continue;
@@ -426,22 +400,34 @@ static void zero_partials(BatchEmit *e, Dim lo) {
     loop_end(c, s, outer, NULL);
 }
 
-static void add_groups(BatchEmit *e) {
-    Ctx *ctx = ctx_of(e);
-    int64_t half = lower_half(e);
-    Dim more = dim_floordiv(ctx, dim_addk(ctx, slices_of(e), -1), dim_const(ctx, half));
+/* The partial sums of a group to the whole ones; those of the first one are copied there. */
+static void add_partials(BatchEmit *e, Dim group, bool first) {
     for (int k = 0; k < e->attr->n_results; k++) {
         if (e->attr->results[k] != BATCH_SUM || is_whole(e, k))
             continue;
         const LoopBuf *b = loop_bufp(e->lb->c.f, e->partial[k]);
-        SumCell s = {.from = e->partial[k],
-                     .to = e->outer[k],
-                     .groups = e->attr->groups,
-                     .lower = half,
-                     .more = more,
-                     .rank = b->rank - 1};
-        lower_cells(e->lb, b->rank - 1, b->shape + 1, tree_cell, &s);
+        SumCell cell = {
+            .from = e->partial[k], .to = e->outer[k], .group = group, .first = first ? NULL : group, .rank = b->rank - 1};
+        lower_cells(e->lb, b->rank - 1, b->shape + 1, total_cell, &cell);
     }
+}
+
+/* What a group does once its slices are done, group after group. */
+static void add_group(BatchEmit *e) {
+    Ctx *ctx = ctx_of(e);
+    LoopCursor *c = &e->lb->c;
+    LoopBody *outer = c->at;
+    Dim group = dim_of(ctx, e->group);
+    if (e->attr->groups == 1 || !has_sums(e))
+        return;
+    LVal first = loop_let(c, SC_eq, (LVal[]){loop_index(c, group, 1, 0), loop_int(c, (LType){DT_I64, 1}, 0)}, 2, DT_NONE);
+    LoopStmt *s = loop_if(c, first);
+    add_partials(e, group, true);
+    LoopBody *other = c->at = &s->orelse;
+    LoopStmt *more = loop_if(c, has_slices(e, dim_mul(ctx, group, slices_each(e))));
+    add_partials(e, group, false);
+    loop_end(c, more, other, NULL);
+    loop_end(c, s, outer, NULL);
 }
 
 /* One job: the slices of a group, in order. */
@@ -450,7 +436,7 @@ static void group(BatchEmit *e) {
     LoopCursor *c = &e->lb->c;
     Dim n = lower_dim(e->lb, e->attr->n), rows = dim_const(ctx, e->attr->rows),
         g = dim_of(ctx, e->group);
-    Dim slices = slices_of(e), each = dim_ceildiv(ctx, slices, dim_const(ctx, e->attr->groups));
+    Dim slices = slices_of(e), each = slices_each(e);
     Dim lo = dim_mul(ctx, g, each), some = e->t->part ? dim_ceildiv(ctx, each, dim_const(ctx, e->t->part)) : each;
     Dim hi[2] = {dim_add(ctx, lo, some), slices};
     e->first = dim_sub(ctx, dim_of(ctx, e->slice), lo);
@@ -473,7 +459,7 @@ static void group(BatchEmit *e) {
     e->t = &t;
     bool in_job = e->lb->in_job;
     e->lb->in_job = true;
-    zero_partials(e, lo);
+    zero_partials(e);
     if (e->fold >= 0)
         e->block = fold_begin(e->lb, e->t->fold, g);
     e->end = hi[0];
@@ -628,8 +614,12 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     s->name = i->name ? i->name : lb->func->name;
     group(&e);
     e.t = t;
+    if (s->parallel)
+        lb->c.at = &s->orelse;
+    add_group(&e);
     loop_end(&lb->c, s, outer, NULL);
-    add_groups(&e);
+    if (e.attr->groups == 1)
+        add_partials(&e, dim_const(ctx, 0), true);
     if (few)
         loop_end(&lb->c, few, around, NULL);
     if (e.fold >= 0)

@@ -109,7 +109,8 @@ static void jobs_have_memory_of_their_own(void **state) {
         "buf c f64[2] = const [10.0, 20.0]\nfor g in 0..4 parallel {\n %1 = load f64 x[g]\n store "
         "j[0] = %1\n"
         " %2 = load f64 flat[0, 0]\n %3 = load f64 c[g - 2*(g // 2)]\n %4 = add(%2, %3)\n store "
-        "p[g] = %4\n}\n"
+        "p[g] = %4\n} ordered {\n %9 = load f64 p[g]\n %10 = load f64 p[0]\n %11 = add(%9, %10)\n "
+        "store p[g] = %11\n}\n"
         "for i in 0..4 {\n %5 = load f64 p[i]\n store out[i] = %5\n}";
     for (int planned = 0; planned < 2; planned++) {
         LoopModule *m = program(ctx, "f64", body);
@@ -123,7 +124,7 @@ static void jobs_have_memory_of_their_own(void **state) {
         const LoopArg args[] = {{.i = 4}, {.p = x}, {.p = out}, {.f = 0}, {.p = work}};
         assert_int_equal(run_loops(ctx, m, 0, args), 0);
         free(work);
-        const double want[4] = {11, 22, 13, 24};
+        const double want[4] = {22, 44, 35, 46};
         assert_memory_equal(out, want, sizeof want);
     }
     ctx_free(ctx);

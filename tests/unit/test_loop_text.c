@@ -72,6 +72,9 @@ static const char *const sample =
     "    %21 = for q in 0..3 when %16 with %22 = %13 {\n"
     "      yield %22\n"
     "    }\n"
+    "  } ordered {\n"
+    "    %23 = load f32 out[g]\n"
+    "    store out[g] = %23\n"
     "  }\n"
     "}\n";
 
@@ -154,6 +157,11 @@ static void what_does_not_verify_is_told(void **state) {
     expect_error("%1 = f32 1.0\nfor i in 0..N parallel {\nstore out[i] = %1\n}", "E0802",
                  "outside the parallel loop");
     expect_error("for i in 0..N {\nfor k in 0..2 parallel {\n}\n}", "E0802", "no other `for`");
+    expect_error("for i in 0..2 parallel {\n%1 = f32 1.0\n} ordered {\nstore out[i] = %1\n}", "E0802",
+                 "not defined on the way");
+    expect_error("for i in 0..2 parallel {\n} ordered {\n%1 = load f32 j[0]\n}", "E0802",
+                 "outside parallel loops");
+    expect_error("for i in 0..2 {\n} ordered {\n}", "E0801", "");
     expect_error("for i in 0..N {\nfor i in 0..2 {\n}\n}", "E0802", "hides another");
     expect_error("for N in 0..2 {\n}", "E0802", "hides another");
     expect_error("%1 = load f32 j[0]", "E0802", "outside parallel loops");

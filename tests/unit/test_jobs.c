@@ -1,0 +1,133 @@
+/* Sums over rows are the same bits whoever runs the jobs and in whatever order they end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/diag.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "frontend/parse.h"
+#include "passes/pass.h"
+
+typedef void Job(void *arg, int k);
+typedef struct Exec { /* as in the generated header */
+    int threads;
+    void *self;
+    const volatile int *stop;
+    void (*run)(void *self, int jobs, Job *job, void *arg);
+} Exec;
+
+static int most_jobs;
+
+static void backwards(void *self, int jobs, Job *job, void *arg) {
+    (void)self;
+    for (int k = jobs - 1; k >= 0; k--)
+        job(arg, k);
+    most_jobs = jobs > most_jobs ? jobs : most_jobs;
+}
+
+static void odd_first(void *self, int jobs, Job *job, void *arg) {
+    (void)self;
+    for (int odd = 1; odd >= 0; odd--)
+        for (int k = odd; k < jobs; k += 2)
+            job(arg, k);
+}
+
+typedef struct Crew {
+    atomic_int next;
+    int jobs;
+    Job *job;
+    void *arg;
+} Crew;
+
+static void *member(void *p) {
+    Crew *c = p;
+    for (int k; (k = atomic_fetch_add(&c->next, 1)) < c->jobs;)
+        c->job(c->arg, c->jobs - 1 - k);
+    return NULL;
+}
+
+static void at_once(void *self, int jobs, Job *job, void *arg) {
+    enum { THREADS = 4 };
+    (void)self;
+    Crew c = {.jobs = jobs, .job = job, .arg = arg};
+    pthread_t t[THREADS];
+    for (int k = 0; k < THREADS; k++)
+        assert_int_equal(pthread_create(&t[k], NULL, member, &c), 0);
+    for (int k = 0; k < THREADS; k++)
+        pthread_join(t[k], NULL);
+}
+
+enum { X = 20, Y = 9, MOST_ROWS = 400 };
+
+static Jit *open_def(Ctx *ctx, const AbiEntry **entry) {
+    static const char text[] = "def f[N](x: [N, 20], y: [N, 9]) -> [20, 9] =\n"
+                               "  for i < 20, j < 9 => sum(for n < N => x[n, i] * y[n, j])\n";
+    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, sizeof text - 1));
+    LowerOptions lower = {.real = DT_F32};
+    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
+    Unit u = {.ctx = ctx,
+              .arena = &ctx->perm,
+              .graph = m,
+              .target = codegen_host(ctx),
+              .groups = 8,
+              .rows = 16};
+    PassOptions o = {.stop_after = NULL};
+    const char *why = NULL;
+    assert_true(pass_run(&u, &o, &why));
+    *entry = u.loops->funcs.p[0]->entry;
+    return jit_open(ctx, u.loops, &(CodegenOptions){.level = 2});
+}
+
+static void call(Jit *j, const AbiEntry *e, const Exec *exec, int rows, float *out) {
+    static float x[MOST_ROWS * X], y[MOST_ROWS * Y];
+    srand(1);
+    for (int k = 0; k < MOST_ROWS * X; k++)
+        x[k] = (float)rand() / (float)RAND_MAX - 0.4f;
+    for (int k = 0; k < MOST_ROWS * Y; k++)
+        y[k] = (float)rand() / (float)RAND_MAX - 0.4f;
+    DimValue dims[1] = {{e->args.p[1].dim, rows}};
+    size_t bytes = (size_t)codegen_work_bytes(e, dims, 1) + 1;
+    void *work = malloc(bytes);
+    memset(work, 0xff, bytes); /* NaN: what is read was written */
+    CnncArg args[] = {{.p = exec}, {.i = rows}, {.p = x}, {.p = y}, {.p = out}, {.p = work}};
+    assert_int_equal(jit_call(j, e->cname, args), 0);
+    free(work);
+}
+
+static void sums_do_not_depend_on_who_ends_first(void **state) {
+    (void)state;
+    static const int rows[] = {1, 16, 17, 40, 64, 128, 129, 200, 400};
+    Ctx *ctx = ctx_new(0);
+    const AbiEntry *e;
+    Jit *j = open_def(ctx, &e);
+    const Exec execs[] = {{1, NULL, NULL, backwards},
+                          {1, NULL, NULL, odd_first},
+                          {4, NULL, NULL, at_once},
+                          {4, NULL, NULL, at_once}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        float want[X * Y], got[X * Y];
+        call(j, e, NULL, rows[k], want);
+        for (int c = 0; c < X * Y; c++)
+            assert_true(want[c] == want[c]);
+        for (size_t n = 0; n < sizeof execs / sizeof *execs; n++) {
+            call(j, e, &execs[n], rows[k], got);
+            assert_memory_equal(got, want, sizeof want);
+        }
+    }
+    assert_int_equal(most_jobs, 8);
+    jit_close(j);
+    ctx_free(ctx);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sums_do_not_depend_on_who_ends_first)};
+    return cmocka_run_group_tests_name("jobs", tests, NULL, NULL);
+}
