@@ -39,7 +39,9 @@ static bool is_apart(const LoopStmt *s, int axis) {
     return axis == s->rank - 1 && s->lane_axis != axis;
 }
 
-static bool plain_access(const LoopStmt *s) { return s->rank > 1 && !s->sub_vals && s->status < 0; }
+static bool plain_access(const LoopStmt *s) {
+    return s->rank > 1 && !s->sub_vals && s->status < 0 && !s->ahead;
+}
 
 static bool match_pair(Copy *c) {
     const LoopStmt *load = c->load, *store = c->store;
