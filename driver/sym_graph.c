@@ -285,28 +285,11 @@ static Sym of_body(SymGraph *g, const Inst *i, const Sym *at) {
 
 /* What a stanza builds from instructions: as a function of its own. */
 static Sym of_built(SymGraph *g, const Inst *i, const Sym *at) {
-    const DensityAttr *a = i->attr;
     Ctx *ctx = g->c->ctx;
     Module *m = graph_module_new(ctx, &ctx->perm, g->m->source);
-    Func *f = graph_func_new(m, str_of(ctx, "density"), i->span);
-    Val v[DIST_MOST_PARAMS + 1];
-    for (int k = 0; k < i->n_args; k++) {
-        Param p = {.name = str_of(ctx, "x"), .role = ROLE_LOCAL, .tensor = k};
-        v[k] = graph_param(m, f, p, graph_type(g->f, i->args[k]));
-    }
-    for (int k = 0; k < g->f->dims.n; k++)
-        vec_push(m->arena, &f->dims, g->f->dims.p[k]);
-    DistCall c = {.m = m,
-                  .f = f,
-                  .form = a->form,
-                  .x = v[0],
-                  .params = v + 1,
-                  .type = a->type,
-                  .span = i->span,
-                  .name = i->name};
-    Val r = dist_logpdf(a->dist, &c);
+    Func *f = dist_function(m, g->f, i);
     SymGraph in = {.c = g->c, .m = m, .f = f, .guarded = true, .up = g, .args = i->args};
-    return sym_of_val(&in, r, at);
+    return sym_of_val(&in, f->results.p[0].val, at);
 }
 
 static Sym of_inst(SymGraph *g, const Inst *i, const Sym *at) {

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ir/op.h"
+
 #define DIST(name) extern const DistDef dist_##name;
 #include "ir/dists/dists.def"
 #undef DIST
@@ -117,4 +119,27 @@ Val dist_mean(const DistDef *d, const DistCall *c) {
     for (int k = 0; k < d->forms[c->form].n_params; k++)
         p[k] = read_at(&s, &b, c->params[k], true);
     return emit_cells(&s, &b, d->mean_body(&b, c->form, c->type.dt, p));
+}
+
+Func *dist_function(Module *m, const Func *f, const Inst *density) {
+    const DensityAttr *a = density->attr;
+    Func *d = graph_func_new(m, str_of(m->ctx, "density"), density->span);
+    Val *v = ARENA_ARRAY(m->arena, Val, density->n_args + 1);
+    for (int k = 0; k < density->n_args; k++) {
+        Param p = {.name = str_of(m->ctx, "x"), .role = ROLE_LOCAL, .tensor = k};
+        v[k] = graph_param(m, d, p, graph_type(f, density->args[k]));
+    }
+    for (int k = 0; k < f->dims.n; k++)
+        vec_push(m->arena, &d->dims, f->dims.p[k]);
+    DistCall c = {.m = m,
+                  .f = d,
+                  .form = a->form,
+                  .x = v[0],
+                  .params = v + 1,
+                  .type = a->type,
+                  .span = density->span,
+                  .name = density->name};
+    Val r = dist_logpdf(a->dist, &c);
+    graph_result(m, d, (Result){.val = r, .name = str_of(m->ctx, "out"), .role = RES_LOCAL, .of = -1});
+    return d;
 }

@@ -136,6 +136,8 @@ int dist_form_named(const DistDef *d, const char *param);
 int dist_body(const DistDef *d, BodyBuilder *b, int form, int x, const int *p);
 /* Expand a call: an elementwise nest of the body, or what the stanza builds. */
 Val dist_logpdf(const DistDef *d, const DistCall *c);
+/* The expansion of a `density` of f as a function of its own: its params are the operands, in their order. */
+Func *dist_function(Module *m, const Func *f, const Inst *density);
 Val dist_mean(const DistDef *d, const DistCall *c);
 
 #endif

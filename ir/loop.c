@@ -54,6 +54,16 @@ LoopBuf *loop_bufp(const LoopFunc *f, BufId id) {
     return id.id >= 1 && id.id <= (uint32_t)f->bufs.n ? f->bufs.p[id.id - 1] : NULL;
 }
 
+bool loop_bounds_mention(const LoopStmt *loop, DimSym x) {
+    for (int k = 0; k < loop->n_lo; k++)
+        if (dim_mentions(loop->lo[k], x))
+            return true;
+    for (int k = 0; k < loop->n_hi; k++)
+        if (dim_mentions(loop->hi[k], x))
+            return true;
+    return false;
+}
+
 int loop_position(const LoopBody *b, const LoopStmt *s) {
     for (int k = 0; k < b->stmts.n; k++)
         if (b->stmts.p[k] == s)

@@ -214,6 +214,7 @@ LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statemen
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
 /* Adds, by value id, how often statements of a body use a value. */
+bool loop_bounds_mention(const LoopStmt *loop, DimSym x);
 int loop_position(const LoopBody *b, const LoopStmt *s); /* -1: not there */
 /* n statements (0: none) take the place of statement `at`; nothing for at < 0. */
 void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n);

@@ -255,16 +255,6 @@ static void put_range(Block *b, const LoopStmt *s, int64_t lo, int64_t hi, int b
         put_loop(b, s, kept, 1, kept + 1, 1, by, c, to);
 }
 
-static bool mentions_one(const LoopStmt *s, DimSym x) {
-    for (int k = 0; k < s->n_lo; k++)
-        if (dim_mentions(s->lo[k], x))
-            return true;
-    for (int k = 0; k < s->n_hi; k++)
-        if (dim_mentions(s->hi[k], x))
-            return true;
-    return false;
-}
-
 static bool constant_extreme(Ctx *ctx, const Dim *d, int n, bool most, DimSym by, int64_t at,
                              int64_t *out) {
     for (int k = 0; k < n; k++) {
@@ -289,7 +279,7 @@ static bool bounds_in(const Block *b, const LoopStmt *s, Copies c, Bounds *w) {
         DimSym by = NULL;
         int64_t at = 0;
         for (int k = 0; k < c.p[u].n; k++)
-            if (mentions_one(s, c.p[u].sample[k].sym)) {
+            if (loop_bounds_mention(s, c.p[u].sample[k].sym)) {
                 by = c.p[u].sample[k].sym;
                 at = c.p[u].sample[k].value;
             }
@@ -395,7 +385,7 @@ static bool same_bounds(const Block *b, int64_t x, int64_t y, DimSym index) {
     for (int k = 0; k < b->nest->n_sums; k++) {
         const LoopStmt *s = b->nest->sums[k];
         int64_t lo[2], hi[2];
-        if (!mentions_one(s, index))
+        if (!loop_bounds_mention(s, index))
             continue;
         if (!block_bounds(b->ctx, s, index, x, &lo[0], &hi[0]) ||
             !block_bounds(b->ctx, s, index, y, &lo[1], &hi[1]) || lo[0] != lo[1] || hi[0] != hi[1])
@@ -415,9 +405,9 @@ bool block_open(const BlockNest *nest, int level) {
     const LoopStmt *s = nest->outs[level];
     bool depends = s->n_lo != 1 || s->n_hi != 1;
     for (int k = 0; k < nest->n_sums; k++)
-        depends |= mentions_one(nest->sums[k], s->index);
+        depends |= loop_bounds_mention(nest->sums[k], s->index);
     for (int k = level + 1; k < nest->n_outs; k++)
-        depends |= mentions_one(nest->outs[k], s->index);
+        depends |= loop_bounds_mention(nest->outs[k], s->index);
     return !depends;
 }
 
@@ -709,13 +699,13 @@ static bool condition_allows(const BlockNest *nest, const LoopStmt *s, DimSym in
 static bool bounds_allow(Ctx *ctx, const BlockNest *nest, int level, int64_t at) {
     DimSym index = nest->outs[level]->index;
     for (int k = level + 1; k < nest->n_outs; k++)
-        if (nest->outs[k]->n_args || mentions_one(nest->outs[k], index))
+        if (nest->outs[k]->n_args || loop_bounds_mention(nest->outs[k], index))
             return false;
     for (int k = 0; k < nest->n_sums; k++) {
         int64_t lo, hi;
         if (!condition_allows(nest, nest->sums[k], index))
             return false;
-        if (mentions_one(nest->sums[k], index) &&
+        if (loop_bounds_mention(nest->sums[k], index) &&
             (nest->sums[k]->step != 1 || nest->sums[k]->n_args ||
              !block_bounds(ctx, nest->sums[k], index, at, &lo, &hi)))
             return false;

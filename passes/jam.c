@@ -87,16 +87,6 @@ static bool find_nest(LoopStmt *s, BlockNest *n) {
     return !s && !loops && n->n_outs && n->n_sums;
 }
 
-static bool bounds_mention(const LoopStmt *s, DimSym x) {
-    for (int k = 0; k < s->n_lo; k++)
-        if (dim_mentions(s->lo[k], x))
-            return true;
-    for (int k = 0; k < s->n_hi; k++)
-        if (dim_mentions(s->hi[k], x))
-            return true;
-    return false;
-}
-
 static int64_t coefficient(Ctx *ctx, Dim d, DimSym x, bool *linear) {
     Dim c, rest;
     int64_t k = 0;
@@ -179,7 +169,7 @@ static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
         if (n->may[k] && block_bounds(ctx, nest->outs[k], NULL, 0, &lo, &hi))
             n->extent[k] = (hi - lo + nest->outs[k]->step - 1) / nest->outs[k]->step;
         for (int j = 0; j < nest->n_sums; j++)
-            n->ragged[k][j] = bounds_mention(nest->sums[j], nest->outs[k]->index);
+            n->ragged[k][j] = loop_bounds_mention(nest->sums[j], nest->outs[k]->index);
         n->open[k] = n->may[k] && !n->extent[k];
         n->may[k] = n->extent[k] != 0;
     }

@@ -68,19 +68,9 @@ bool tile_same_bounds(const TileBounds *a, const TileBounds *b) {
     return same;
 }
 
-static bool bounds_mention(const LoopStmt *s, DimSym x) {
-    for (int k = 0; k < s->n_lo; k++)
-        if (dim_mentions(s->lo[k], x))
-            return true;
-    for (int k = 0; k < s->n_hi; k++)
-        if (dim_mentions(s->hi[k], x))
-            return true;
-    return false;
-}
-
 static bool reductions_mention(const Contraction *c, DimSym x) {
     for (int k = 0; k < c->n_red; k++)
-        if (bounds_mention(c->red[k].loop, x))
+        if (loop_bounds_mention(c->red[k].loop, x))
             return true;
     return false;
 }
@@ -108,7 +98,7 @@ static bool rows_constant(const Contraction *c, const Scheme *s, int64_t first, 
     for (int k = 0; k < s->n_inner; k++) {
         const TileLoop *red = &c->red[s->inner[k]];
         TileBounds a, b;
-        if (!bounds_mention(red->loop, u))
+        if (!loop_bounds_mention(red->loop, u))
             continue;
         bool same = tile_bounds(c, red, u, first, &a);
         for (int r = 1; same && r < rows; r++)
@@ -160,7 +150,7 @@ static bool find_pieces(const Contraction *c, Scheme *s) {
     if (u->n > 0)
         return constant_pieces(c, s);
     for (int k = 0; k < s->n_inner; k++)
-        if (bounds_mention(c->red[s->inner[k]].loop, u->sym))
+        if (loop_bounds_mention(c->red[s->inner[k]].loop, u->sym))
             return false;
     Dim blocks = dim_floordiv(c->ctx, u->extent, dim_const(c->ctx, s->rows));
     if (!blocks)

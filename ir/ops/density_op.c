@@ -21,26 +21,7 @@ static const char *density_type(Module *m, const Func *f, const Val *args, int n
 static bool density_eval(Interp *in, const Func *f, const Inst *i, const Tensor *const *args,
                          Tensor *out) {
     Module *m = graph_module_new(in->ctx, in->arena, in->m->source);
-    Func *d = graph_func_new(m, str_of(in->ctx, "density"), i->span);
-    Val *v = ARENA_ARRAY(in->arena, Val, i->n_args + 1);
-    for (int k = 0; k < i->n_args; k++) {
-        Param p = {.name = str_of(in->ctx, "x"), .role = ROLE_LOCAL, .tensor = -1};
-        v[k] = graph_param(m, d, p, graph_type(f, i->args[k]));
-    }
-    for (int k = 0; k < f->dims.n; k++)
-        vec_push(m->arena, &d->dims, f->dims.p[k]);
-    const DensityAttr *a = i->attr;
-    DistCall c = {.m = m,
-                  .f = d,
-                  .form = a->form,
-                  .x = v[0],
-                  .params = v + 1,
-                  .type = a->type,
-                  .span = i->span,
-                  .name = i->name};
-    Val r = dist_logpdf(a->dist, &c);
-    graph_result(m, d,
-                 (Result){.val = r, .name = str_of(in->ctx, "out"), .role = RES_LOCAL, .of = -1});
+    Func *d = dist_function(m, f, i);
     return interp_run(in, d, in->dims, in->n_dims, args, out);
 }
 
