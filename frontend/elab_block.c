@@ -216,7 +216,8 @@ static bool whole_values(Elab *e, const Stmt *s, const Declared *d, const Node *
 static void slot_error(Elab *e, Str path) {
     Diag *d = elab_error(e, "E0505", e->frame->caller ? e->frame->call : (Span){0},
                          "two calls would create the parameter `%s`", path);
-    diag_help(e->ctx, d, "give one of the calls a name: bind it by itself");
+    const char *callee = e->frame->item->name.text;
+    diag_help(e->ctx, d, "bind one of the calls by itself, `first = %s(...)`, and write `first` in its place", callee ? callee : "f");
 }
 
 static Value shared_slot(Elab *e, Str path) {

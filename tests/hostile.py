@@ -3,10 +3,10 @@
 
     tests/hostile.py CNNC [WORD] [--data FOLDER]
 
-Each case must end with its exit status and one message that says what is wrong, within 10 s and 1 GB, and leave no output behind. `--data` adds the
+Each case must end with its exit status and one message that says what is wrong, within 10 s of the processor and 1 GB, and leave no output behind. `--data` adds the
 hostile files of other projects (safetensors, NumPy, PNG, csv-spectrum). WORD selects cases by their names. Standard library only.
 """
-import glob, gzip, json, os, re, resource, struct, subprocess, sys, tempfile, time, zlib
+import glob, gzip, json, os, re, resource, struct, subprocess, sys, tempfile, zlib
 
 LIMIT_S, LIMIT_BYTES = 10, 1 << 30
 cases = []          # name, files, arguments, exit statuses, pattern of the message
@@ -287,6 +287,11 @@ def limits():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def spent():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def run(cnnc, name, args, files, rcs, says, messages):
     with tempfile.TemporaryDirectory() as d:
         for path, text in files.items():
@@ -295,12 +300,12 @@ def run(cnnc, name, args, files, rcs, says, messages):
             with open(full, "wb") as f:
                 f.write(text if isinstance(text, bytes) else text.encode())
         before = {os.path.join(r, f) for r, _, fs in os.walk(d) for f in fs}
-        start = time.monotonic()
-        try:
-            p = subprocess.run([cnnc, *args], cwd=d, capture_output=True, stdin=subprocess.DEVNULL, timeout=LIMIT_S, preexec_fn=limits)
+        start = spent()
+        try: # the machine may have more to do than this: only seconds of the processor count
+            p = subprocess.run([cnnc, *args], cwd=d, capture_output=True, stdin=subprocess.DEVNULL, timeout=30 * LIMIT_S, preexec_fn=limits)
         except subprocess.TimeoutExpired:
-            return f"longer than {LIMIT_S} s"
-        seconds = time.monotonic() - start
+            return f"longer than {30 * LIMIT_S} s"
+        seconds = spent() - start
         err = p.stderr.decode("utf-8", "replace")
         left = {os.path.join(r, f) for r, _, fs in os.walk(d) for f in fs} - before
         n = len(re.findall(r"^error\[", err, re.M))
