@@ -107,8 +107,10 @@ bool bind_shape(Session *s, DimEnv *e, const char *name, Type t, const Array *a)
         *e = tried;
         return true;
     }
-    session_file_error(s, nowhere, "%s: `%s` has shape %s, declared is %s", name, a->origin,
-                       array_shape_text(s, a), shape_text(s, e, t));
+    Diag *d = session_file_error(s, nowhere, "%s: `%s` has shape %s, declared is %s", name, a->origin,
+                                 array_shape_text(s, a), shape_text(s, e, t));
+    if (a->columns && a->n_columns > 1 && t.rank < a->rank)
+        diag_help(s->ctx, d, "choose a column: `%s=%.*s:%s`", name, (int)strcspn(a->origin, ":"), a->origin, a->columns[0]);
     return false;
 }
 

@@ -1,6 +1,7 @@
 #include "driver/explain.h"
 
 #include <stdbool.h>
+#include <string.h>
 #include <strings.h>
 
 static const ExplainPage pages[] = {
@@ -14,9 +15,16 @@ const ExplainPage *explain_pages(int *n) {
     return pages;
 }
 
+/* E0312, and what one types for it: e0312, E312, 312. */
 const ExplainPage *explain_find(const char *code) {
+    char letter = *code >= '0' && *code <= '9' ? 'E' : *code;
+    const char *digits = code + strcspn(code, "0123456789");
+    char full[8] = {letter, '0', '0', '0', '0'};
+    size_t n = strlen(digits);
+    if (digits - code <= 1 && n <= 4 && strspn(digits, "0123456789") == n)
+        memcpy(full + 5 - n, digits, n);
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-        if (strcasecmp(pages[i].code, code) == 0)
+        if (strcasecmp(pages[i].code, full) == 0)
             return &pages[i];
     return NULL;
 }

@@ -47,7 +47,7 @@ bool fit_init(Session *s, Fit *f, const FitData *d) {
 /* ---- the command */
 
 static const char *estimator_of(Session *s, const AstFile *file) {
-    const char *only = NULL, *names[256];
+    const char *only = NULL, *names[256] = {0};
     int n = 0;
     for (int k = 0; k < file->n_items; k++)
         if (file->items[k]->kind == ITEM_ESTIMATOR && n < 256)
@@ -57,14 +57,18 @@ static const char *estimator_of(Session *s, const AstFile *file) {
     if (s->args.n > 2 && !only) {
         const char *near = diag_nearest(s->args.p[2], names, n);
         const char *eq = strchr(s->args.p[2], '=');
+        StrBuf all = sb_new(s->arena);
+        for (int k = 0; k < n; k++)
+            sb_printf(&all, "%s`%s`", k ? ", " : "", names[k]);
         session_usage(s,
                       eq     ? "there is no estimator `%s`; data are given as `--data %s`"
                       : near ? "there is no estimator `%s`; did you mean `%s`?"
+                      : n    ? "there is no estimator `%s`; the file has %s"
                              : "there is no estimator `%s`",
                       s->args.p[2],
                       eq     ? s->args.p[2]
                       : near ? near
-                             : "");
+                             : all.text);
     } else if (s->args.n <= 2 && n == 1) {
         only = names[0];
     } else if (s->args.n <= 2) {

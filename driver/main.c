@@ -46,12 +46,34 @@ static bool has_suffix(const char *path) {
     return slash || strchr(path, '.') || strcmp(path, "-") == 0;
 }
 
+/* Verbs that other programs have. */
+static const char *foreign_verb(const char *verb) {
+    static const struct {
+        const char *verb, *help;
+    } rows[] = {{"help", "`cnnc --help` lists the verbs, `cnnc fit --help` says more of one"},
+                {"compile", "without a verb a file is compiled: `cnnc FILE.cnn -o FILE.so`"},
+                {"build", "without a verb a file is compiled: `cnnc FILE.cnn -o FILE.so`"},
+                {"train", "training a model is fitting an estimator: `cnnc fit FILE.cnn --data x=FILE`"},
+                {"format", "`cnnc fmt FILE.cnn`"},
+                {"lint", "`cnnc check FILE.cnn`"},
+                {"exec", "`cnnc run FILE.cnn FUNCTION name=value`"},
+                {"eval", "`cnnc repl -c EXPRESSION`"},
+                {"infer", "`cnnc predict FILE.cnn ESTIMATOR --init W --data x=FILE`"},
+                {"version", "`cnnc --version`"}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+        if (strcmp(rows[k].verb, verb) == 0)
+            return rows[k].help;
+    return NULL;
+}
+
 static void unknown_verb(Session *s) {
-    const char *names[N_COMMANDS];
+    const char *names[N_COMMANDS], *other = foreign_verb(s->args.p[0]);
     for (int k = 0; k < N_COMMANDS; k++)
         names[k] = commands[k].verb;
     const char *near = diag_nearest(s->args.p[0], names, N_COMMANDS);
-    if (near)
+    if (other)
+        session_usage(s, "there is no verb `%s`: %s", s->args.p[0], other);
+    else if (near)
         session_usage(s, "there is no verb `%s`; did you mean `%s`?", s->args.p[0], near);
     else
         session_usage(s, "there is no verb `%s`; `cnnc --help` lists them (a file of that name: `./%s`)", s->args.p[0], s->args.p[0]);

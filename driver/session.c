@@ -201,8 +201,22 @@ bool session_is_ir(const char *path) {
 
 /* ---- steps */
 
+/* A data file in the place of the program, known by its suffix. */
+static bool is_data_file(const char *path) {
+    static const char *const suffixes[] = {".csv", ".npy", ".npz", ".png", ".pgm", ".ppm", ".gz", ".idx", ".safetensors"};
+    size_t n = strlen(path);
+    for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++)
+        if (n > strlen(suffixes[k]) && strcmp(path + n - strlen(suffixes[k]), suffixes[k]) == 0)
+            return true;
+    return false;
+}
+
 AstFile *session_parse(Session *s, const char *path) {
     size_t len;
+    if (is_data_file(path)) {
+        session_usage(s, "`%s` holds data: the program, a .cnn file, comes first, and data follow `--data x=%s`", path, path);
+        return NULL;
+    }
     char *text = session_read(s, path, &len);
     return text ? session_parse_text(s, path, text, len) : NULL;
 }

@@ -83,52 +83,70 @@ static bool type_binds(const TypeExpr *t, Str dim) {
            axis_binds(t->args[0].value, dim);
 }
 
-static const char *dims_so_far(Elab *e, const Item *item) {
-    StrBuf sb = sb_new(e->arena);
-    for (int i = 0; i < item->n_dims; i++)
-        sb_printf(&sb, "%s, ", item->dims[i].name.text);
-    return sb.len ? sb.text : "";
-}
+/* Names of nothing that stand as axes: no dim, no formal, no const. */
+typedef struct Missing {
+    Elab *e;
+    const Item *item;
+    VEC(const Expr *) axes; /* the first place of each */
+} Missing;
 
-/* An axis that is a name of nothing: no dim, no formal, no const. */
-static bool axis_unknown(Elab *e, const Item *item, const Expr *x) {
-    if (x->kind != EXPR_NAME || x->path.n != 1)
-        return false;
-    Str name = x->path.names[0].text;
+static bool is_declared(const Elab *e, const Item *item, Str name) {
     for (int i = 0; i < item->n_dims; i++)
         if (item->dims[i].name.text == name)
-            return false;
+            return true;
     for (int i = 0; i < item->n_formals; i++)
         if (item->formals[i].name.text == name)
-            return false;
+            return true;
     for (int l = 0; l < e->libs.n; l++)
         for (int i = 0; i < e->libs.p[l]->ast->n_items; i++)
             if (e->libs.p[l]->ast->items[i]->kind == ITEM_CONST &&
                 e->libs.p[l]->ast->items[i]->name.text == name)
-                return false;
-    Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", name);
-    diag_help(e->ctx, d, "declare the dim: `%s[%s%s]`", item->name.text, dims_so_far(e, item), name);
-    mark_broken(e, item);
-    return true;
+                return true;
+    return false;
 }
 
-static bool type_known(Elab *e, const Item *item, const TypeExpr *t) {
-    bool ok = true;
+static void axis_missing(Missing *m, const Expr *x) {
+    if (x->kind != EXPR_NAME || x->path.n != 1 || is_declared(m->e, m->item, x->path.names[0].text))
+        return;
+    for (int i = 0; i < m->axes.n; i++)
+        if (m->axes.p[i]->path.names[0].text == x->path.names[0].text)
+            return;
+    vec_push(m->e->arena, &m->axes, x);
+}
+
+static void type_missing(Missing *m, const TypeExpr *t) {
     for (int i = 0; t && i < t->rank; i++)
-        ok &= !axis_unknown(e, item, t->shape[i]);
+        axis_missing(m, t->shape[i]);
     if (t && t->kind.text && !strcmp(t->kind.text, "index") && t->n_args == 1)
-        ok &= !axis_unknown(e, item, t->args[0].value);
-    return ok;
+        axis_missing(m, t->args[0].value);
+}
+
+/* The head of the item as it should be: `line[N, D]`. */
+static const char *head_with(const Missing *m) {
+    StrBuf sb = sb_new(m->e->arena);
+    sb_printf(&sb, "%s[", m->item->name.text);
+    for (int i = 0; i < m->item->n_dims; i++)
+        sb_printf(&sb, "%s%s", i ? ", " : "", m->item->dims[i].name.text);
+    for (int i = 0; i < m->axes.n; i++)
+        sb_printf(&sb, "%s%s", i || m->item->n_dims ? ", " : "", m->axes.p[i]->path.names[0].text);
+    sb_put(&sb, "]");
+    return sb.text;
 }
 
 static bool axes_known(Elab *e, const Item *item) {
-    bool ok = true;
+    Missing m = {.e = e, .item = item};
     for (int k = 0; k < item->n_formals; k++)
-        ok &= type_known(e, item, item->formals[k].type);
+        type_missing(&m, item->formals[k].type);
     for (int k = 0; k < item->n_body; k++)
         if (item->body[k]->kind == STMT_DATA)
-            ok &= type_known(e, item, item->body[k]->type);
-    return ok;
+            type_missing(&m, item->body[k]->type);
+    for (int k = 0; k < m.axes.n; k++) {
+        const Expr *x = m.axes.p[k];
+        Diag *d = elab_error(e, "E0401", x->span, "unknown value `%s`", x->path.names[0].text);
+        diag_help(e->ctx, d, "declare the dim: `%s`", head_with(&m));
+        mark_broken(e, item);
+    }
+    return m.axes.n == 0;
 }
 
 static void check_dims(Elab *e, const Item *item) {

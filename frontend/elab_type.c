@@ -268,9 +268,11 @@ Declared elab_type_of(Elab *e, const TypeExpr *t, const Value *v) {
 
 /* ---- values made to fit */
 
+static const char *shape_text(Elab *e, const Axis *axes, int rank) { return rank ? axes_text(e, axes, rank) : "a scalar"; }
+
 static Value shape_error(Elab *e, const Node *n, const Declared *d, Span at, const char *what) {
     Diag *g = elab_error(e, "E0311", at, "%s is declared %s, and this is %s", what,
-                         axes_text(e, d->axes, d->rank), axes_text(e, n->axes, n->rank));
+                         shape_text(e, d->axes, d->rank), shape_text(e, n->axes, n->rank));
     note_declared(e, g, d->span, what);
     note_dims(e, g, d);
     for (int i = 0; n->rank == d->rank && i < d->rank; i++)

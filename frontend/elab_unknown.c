@@ -82,12 +82,13 @@ const char *elab_suggest_value(Elab *e, Str name) {
 
 /* A word of another language counts more than a name that is merely near, less than one that
  * differs in case alone. */
-static void suggest(Elab *e, Diag *d, ForeignPlace place, Str name, const Names *all) {
+static bool suggest(Elab *e, Diag *d, ForeignPlace place, Str name, const Names *all) {
     const char *near = diag_nearest(name, all->p, all->n), *other = foreign_help(place, name);
     if (near && (!other || !strcasecmp(near, name)))
         diag_help(e->ctx, d, "did you mean `%s`?", near);
     else if (other)
         diag_help(e->ctx, d, "%s", other);
+    return near || other;
 }
 
 static const Import *import_as(const Lib *lib, Str name) {
@@ -206,6 +207,22 @@ static const Stmt *bound_later(Elab *e, Str name) {
     return NULL;
 }
 
+static bool is_within(Span in, Span outer) {
+    return outer.file == in.file && (in.line > outer.line || (in.line == outer.line && in.col >= outer.col)) &&
+           (in.end_line < outer.end_line || (in.end_line == outer.end_line && in.end_col <= outer.end_col));
+}
+
+static bool is_before(Span a, Span b) { return a.line < b.line || (a.line == b.line && a.col < b.col); }
+
+/* Where a declaration is what is missing. */
+static void help_declare(Elab *e, Diag *d, Str name, Span at) {
+    const Item *item = e->frame ? e->frame->item : NULL;
+    if (item && item->type && is_within(at, item->type->span))
+        diag_help(e->ctx, d, "an axis of the result is a number, or made of dims of the arguments");
+    else if (item && item->kind == ITEM_ESTIMATOR && item->n_body && !is_before(at, item->body[0]->span))
+        diag_help(e->ctx, d, "declare it, `data %s: [N]` or `param %s: real`, or bind it before this line", name, name);
+}
+
 void elab_unknown_value(Elab *e, const Path *path, Span at, const char *const *known, int n) {
     if (elab_may_be_imported(e, path))
         return;
@@ -223,7 +240,8 @@ void elab_unknown_value(Elab *e, const Path *path, Span at, const char *const *k
     Names all = values_here(e);
     for (int i = 0; i < n; i++)
         vec_push(e->arena, &all, known[i]);
-    suggest(e, d, FOREIGN_VALUE, name, &all);
+    if (!suggest(e, d, FOREIGN_VALUE, name, &all))
+        help_declare(e, d, name, at);
 }
 
 void elab_unknown_argument(Elab *e, const Name *name, const char *callee, const char *const *names) {

@@ -219,6 +219,18 @@ static bool count_arg(Elab *e, const Expr *x, int64_t *outv) {
     return false;
 }
 
+/* batch and epochs have names: 32 after the learning rate is no batch size but the next formal of the optimizer. */
+static bool counts_are_named(Elab *e, const Expr *call, int n_formals) {
+    for (int i = 0; i < call->n_args; i++) {
+        if (call->args[i].name.text || i < n_formals)
+            continue;
+        Diag *d = elab_error(e, "E0529", call->args[i].value->span, "`%s` takes %d arguments by position, and this is one more", call->path.names[call->path.n - 1].text, n_formals);
+        diag_help(e->ctx, d, "`batch` and `epochs` are given by name: `batch = 64, epochs = 20`");
+        return false;
+    }
+    return true;
+}
+
 static bool find_optimizer(Use *u) {
     Elab *e = u->e;
     u->opt = elab_function(e, e->file, &u->call->path, &u->lib);
@@ -254,7 +266,7 @@ static bool use_args(Use *u) {
         names[i - 2] = u->opt->formals[i].name.text;
     names[n - 2] = "batch";
     names[n - 1] = "epochs";
-    if (!elab_args(e, u->call, names, 0, args))
+    if (!elab_args(e, u->call, names, 0, args) || !counts_are_named(e, u->call, n - 2))
         return false;
     u->args = ARENA_ARRAY(e->arena, const Expr *, n + 1);
     for (int i = 2; i < n; i++)

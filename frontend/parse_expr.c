@@ -462,7 +462,10 @@ static Expr *parse_if(Parser *p) {
     parse_skip(p);
     e->x = parse_expr(p);
     if (!is_kind(p, TOK_THEN))
-        parse_expected(p, "`then` after the condition of an `if`", parse_hint_found(p, p->at) ? NULL : "a choice is `if c then a else b`");
+        parse_expected(p, "`then` after the condition of an `if`",
+                       is_kind(p, TOK_ASSIGN)           ? "`==` compares: `if x == 0 then a else b`"
+                       : parse_hint_found(p, p->at) ? NULL
+                                                        : "a choice is `if c then a else b`");
     parse_skip(p);
     e->y = parse_expr(p);
     if (!is_kind(p, TOK_ELSE))
@@ -485,9 +488,9 @@ static Expr *parse_for(Parser *p) {
         if (is_kind(p, TOK_INT))
             parse_expected(p, "the name of an index", "an index runs from 0 to the bound less 1: `for i < N => x[i + 1]`");
         Index ix = {.name = parse_name(p, "the name of an index")};
-        if (is_kind(p, TOK_NAME) && parse_is_word(p, p->at, "in"))
-            parse_expected(p, "`<` and the bound of the index", "an index runs from 0: `for i < N => x[i]`");
-        parse_expect(p, TOK_LT, "and the bound of the index");
+        if (!is_kind(p, TOK_LT))
+            parse_expected(p, "`<` and the bound of the index", "an index runs from 0 to the bound less 1: `for i < N => x[i]`");
+        parse_skip(p);
         ix.bound = parse_sum(p);
         above(p, e, ix.bound);
         vec_push(&p->ctx->perm, &v, ix);

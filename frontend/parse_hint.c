@@ -123,7 +123,7 @@ static const char *hint_after_name(const Parser *p, uint32_t i) {
     if (is_arithmetic(next) && pair(p, i + 1, next, TOK_ASSIGN))
         return hint_of_operator(p, i + 2);
     if (next == TOK_LPAREN)
-        return "a value without a name has no effect: bind it, `NAME = f(...)`, or `return` it";
+        return "a value without a name has no effect: bind it, `NAME = f(...)`, `return` it, or in a test `expect` it";
     if (is_arithmetic(next))
         return "a value alone has no effect: `return` it, or bind it, `NAME = ...`";
     return "after a name stands `=`, `:`, `:=` or `~`";

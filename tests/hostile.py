@@ -6,7 +6,7 @@
 Each case must end with its exit status and one message that says what is wrong, within 10 s of the processor and 1 GB, and leave no output behind. `--data` adds the
 hostile files of other projects (safetensors, NumPy, PNG, csv-spectrum). WORD selects cases by their names. Standard library only.
 """
-import glob, gzip, json, os, re, resource, struct, subprocess, sys, tempfile, zlib
+import glob, gzip, io, json, os, re, resource, struct, subprocess, sys, tempfile, zipfile, zlib
 
 LIMIT_S, LIMIT_BYTES = 10, 1 << 30
 cases = []          # name, files, arguments, exit statuses, pattern of the message
@@ -68,7 +68,7 @@ SUM = {"f.cnn": "def f[N](x: [N]) -> real = sum(x)\ndef g[H, W](x: [H, W]) -> re
 
 
 def array(name, file, data, says, fn="f", rc=3, messages=1):
-    case(f"{file.split('.')[-1]}: {name}", ["run", "f.cnn", fn, f"x={file}", "--out", "out.npy"], {**SUM, file.split(":")[0]: data}, rc, says, messages)
+    case(f"{file.split('.')[-1].split(':')[0]}: {name}", ["run", "f.cnn", fn, f"x={file}", "--out", "out.npy"], {**SUM, file.split(":")[0]: data}, rc, says, messages)
 
 
 def npy(head, body=b"", version=1, length=None):
@@ -102,6 +102,45 @@ array("trailing bytes", "x.npy", npy(head(), two + b"x"), r"size|match")
 array("too short", "x.npy", npy(head(), two[:-1]), r"size|match")
 array("40 axes", "x.npy", npy(head(shape="(" + "1," * 40 + ")"), two[:8]), r"header|axes")
 array("complex", "x.npy", npy(head("'<c16'"), two), r"<c16")
+
+
+def npz(*names, bodies=None, method=zipfile.ZIP_STORED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as z:
+        for k, name in enumerate(names):
+            with z.open(name + ".npy", "w", force_zip64=True) as f: # as numpy.savez does
+                f.write(bodies[k] if bodies else npy(head(), two))
+    return out.getvalue()
+
+
+def npz_with(at, value, size=4, part=b"PK\1\2", data=npz("a")):
+    where = data.rfind(part) + at
+    return data[:where] + value.to_bytes(size, "little") + data[where + size:]
+
+
+array("well-formed", "x.npz", npz("a"), r".", rc=0, messages=0)
+array("deflated", "x.npz", npz("a", method=zipfile.ZIP_DEFLATED), r".", rc=0, messages=0)
+array("two arrays", "x.npz", npz("a", "b"), r"say which.*`a`, `b`")
+array("another name", "x.npz:b", npz("a"), r"no array `b`; it has `a`")
+array("a name", "x.npz:b", npz("a", "b"), r".", rc=0, messages=0)
+array("empty", "x.npz", b"", r"directory")
+array("no arrays", "x.npz", npz(), r"0 arrays")
+array("truncated", "x.npz", npz("a")[:-30], r"directory")
+array("garbage in front", "x.npz", b"garbage" + npz("a"), r"directory")
+array("no .npy in it", "x.npz", npz("a", bodies=[b"hello"]), r"magic")
+array("directory past the end", "x.npz", npz_with(16, 0xfffffff0, part=b"PK\5\6"), r"directory")
+array("directory beyond 4 GB", "x.npz", npz_with(16, 0xffffffff, part=b"PK\5\6"), r"directory")
+array("more entries than there are", "x.npz", npz_with(10, 7, 2, part=b"PK\5\6"), r"directory")
+array("a name of 64 KB", "x.npz", npz_with(28, 0xffff, 2), r"directory")
+array("a size of 4 GB", "x.npz", npz_with(24, 0xfffffff0), r"a size")
+array("a size of 64 bits that is not there", "x.npz", npz_with(24, 0xffffffff), r"size|directory")
+array("packed past the end", "x.npz", npz_with(20, 0xfffffff0), r"a size")
+array("local header past the end", "x.npz", npz_with(42, 0xfffffff0), r"directory")
+array("another compression", "x.npz", npz_with(10, 14, 2), r"deflate")
+array("encrypted", "x.npz", npz_with(8, 1, 2), r"encrypted")
+array("wrong checksum", "x.npz", npz_with(16, 12345), r"checksum")
+array("damaged deflate", "x.npz", npz_with(30 + 40, 0xffffffff, part=b"PK\3\4", data=npz("a", method=zipfile.ZIP_DEFLATED)), r"checksum|damaged")
+array("a bomb", "x.npz", npz("a", bodies=[npy(head(shape="(500000000,)"), b"") + bytes(50_000_000)], method=zipfile.ZIP_DEFLATED), r"size")
 
 
 def idx(*dims, kind=8, data=b"", rank=None, magic=0):

@@ -157,11 +157,29 @@ static bool is_literal(const char *text) {
     return *text == '[' || (end != text && *end == 0) || strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
 }
 
-/* FILE.csv:1,age -> FILE.csv and the columns */
+/* FILE.csv:1,age -> FILE.csv and the columns; FILE.npz:x -> FILE.npz and the array */
 static const char *split_columns(Session *s, const char *text, const char **columns) {
-    const char *csv = strstr(text, ".csv:");
-    *columns = csv ? csv + 5 : NULL;
-    return csv ? str_intern(s->ctx, text, (size_t)(csv - text) + 4) : text;
+    const char *at = strstr(text, ".csv:");
+    at = at ? at : strstr(text, ".npz:");
+    *columns = at ? at + 5 : NULL;
+    return at ? str_intern(s->ctx, text, (size_t)(at - text) + 4) : text;
+}
+
+/* What to do with a file of this suffix. */
+static const char *instead_of(const char *path) {
+    static const struct {
+        const char *suffix, *help;
+    } rows[] = {{".jpg", "convert it to .png"}, {".jpeg", "convert it to .png"}, {".gif", "convert it to .png"}, {".webp", "convert it to .png"},
+                {".bmp", "convert it to .png"}, {".xlsx", "export it as .csv"}, {".xls", "export it as .csv"}, {".ods", "export it as .csv"},
+                {".tsv", "write it with commas, as .csv"}, {".txt", "a table is a .csv file with a header"}, {".dat", "a table is a .csv file with a header"},
+                {".json", "write the numbers as .csv or .npy"}, {".parquet", "export it as .csv or .npy"}, {".feather", "export it as .csv or .npy"},
+                {".pkl", "save the array as .npy"}, {".mat", "save the array as .npy"}, {".h5", "save the array as .npy"},
+                {".pt", "save the array as .npy, weights as .safetensors"}, {".pth", "save the array as .npy, weights as .safetensors"},
+                {".safetensors", "weights are given by --init or --weights"}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+        if (ends(path, rows[k].suffix))
+            return rows[k].help;
+    return NULL;
 }
 
 /* The text of a csv file; several columns' arguments read it once. A file that has changed in
@@ -207,6 +225,8 @@ Array *data_load(Session *s, const char *text) {
         return NULL;
     if (ends(path, ".npy"))
         return npy_read(s, path, bytes, len);
+    if (ends(path, ".npz"))
+        return npz_read(s, path, bytes, len, columns);
     if (ends(path, ".csv"))
         return csv_read(s, path, bytes, len, columns);
     if (ends(path, ".png"))
@@ -215,7 +235,9 @@ Array *data_load(Session *s, const char *text) {
         return pnm_read(s, path, bytes, len);
     if (ends(path, ".gz") || ends(path, "-ubyte") || ends(path, ".idx") || (len > 3 && bytes[0] == 0 && bytes[1] == 0))
         return idx_read(s, path, bytes, len);
-    session_file_error(s, (Span){0}, "`%s`: its suffix is none of .npy .csv .png .pgm .ppm .idx .gz", path);
+    Diag *d = session_file_error(s, (Span){0}, "`%s`: its suffix is none of .npy .npz .csv .png .pgm .ppm .idx .gz", path);
+    if (instead_of(path))
+        diag_help(s->ctx, d, "%s", instead_of(path));
     return NULL;
 }
 

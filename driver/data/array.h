@@ -40,6 +40,7 @@ Array *data_load(Session *s, const char *text);
 
 Array *literal_read(Session *s, const char *text);
 Array *npy_read(Session *s, const char *path, char *bytes, size_t len); /* the bytes become the array's */
+Array *npz_read(Session *s, const char *path, const char *bytes, size_t len, const char *name); /* NULL: the only one */
 Array *idx_read(Session *s, const char *path, const char *bytes, size_t len); /* gzip accepted */
 Array *csv_read(Session *s, const char *path, const char *bytes, size_t len, const char *columns);
 Array *png_read(Session *s, const char *path, const char *bytes, size_t len);

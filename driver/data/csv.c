@@ -194,8 +194,11 @@ static bool choose_one(Csv *c, const char *const *head, int n_head, const char *
     }
     if (at == -2) {
         const char *near = diag_nearest(name, head, n_head);
-        bad(c, 1, near ? "there is no column `%s`; did you mean `%s`?" : "there is no column `%s`",
-            name, near ? near : "");
+        StrBuf all = sb_new(c->s->arena);
+        for (int k = 0; k < n_head && k < 8; k++)
+            sb_printf(&all, "%s`%s`", k ? ", " : "", head[k]);
+        bad(c, 1, near ? "there is no column `%s`; did you mean `%s`?" : "there is no column `%s`; the header has %s%s",
+            name, near ? near : all.text, n_head > 8 ? ", ..." : "");
         return false;
     }
     r->at[r->n] = at;

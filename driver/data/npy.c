@@ -110,7 +110,8 @@ Array *npy_read(Session *s, const char *path, char *b, size_t len) {
             transpose(s, a);
         return a;
     }
-    return bad(s, path, str_fmt(s->ctx, "the element type %.20s is not a little-endian integer, bool or real", descr));
+    int shown = *descr == '\'' ? 2 + (int)strcspn(descr + 1, "'") : 20;
+    return bad(s, path, str_fmt(s->ctx, "the element type %.*s is not a little-endian integer, bool or real", shown < 20 ? shown : 20, descr));
 }
 
 void npy_write(StrBuf *sb, const Array *a) {

@@ -35,7 +35,7 @@ static void body(void *arg) {
     s->out = sb_new(s->arena);
     char *text = arena_alloc(s->arena, len + 1); /* zeroed, so that it ends */
     memcpy(text, bytes, len);
-    switch (in->data[0] % 7) {
+    switch (in->data[0] % 8) {
     case 0:
         npy_read(s, "a.npy", text, len);
         break;
@@ -53,6 +53,9 @@ static void body(void *arg) {
         break;
     case 5:
         literal_read(s, text);
+        break;
+    case 6:
+        npz_read(s, "a.npz", bytes, len, NULL);
         break;
     default:
         safetensors(s, bytes, len);

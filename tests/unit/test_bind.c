@@ -157,7 +157,7 @@ static void csv_cells(void **state) {
         const char *text, *columns, *message;
     } wrong[] = {
         {"a,b\n1,2\n3\n", NULL, "t.csv, row 3: it has 1 fields, the header 2"},
-        {"a,b\n1,2\n", "1,c", "t.csv, row 1: there is no column `c`"},
+        {"a,b\n1,2\n", "1,c", "t.csv, row 1: there is no column `c`; the header has `a`, `b`"},
         {"alpha,b\n1,2\n", "alhpa", "t.csv, row 1: there is no column `alhpa`; did you mean `alpha`?"},
         {"a,b\n1,2\n", "", "t.csv, row 1: no column is named after the `:`"},
         {"a,b\n1,2\n3,\n", NULL,
