@@ -164,7 +164,7 @@ static void doubt_rows(Exact *x, Diag *d) {
     for (int64_t k = 0; k < x->n; k++)
         coefficients += x->elements[k].kind == KIND_REAL &&
                         x->elements[k].tensor == x->elements[x->info.where].tensor;
-    if (n < coefficients)
+    if (n > 0 && n < coefficients) /* 0: `minimize` counts none */
         diag_note(x->s->ctx, d, (Span){0}, "there %s %lld observation%s for %lld coefficients",
                   n == 1 ? "is" : "are", (long long)n, n == 1 ? "" : "s", (long long)coefficients);
 }
