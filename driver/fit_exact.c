@@ -35,7 +35,7 @@ bool exact_prepare(Exact *x, Session *s, Fit *f, const DataSet *given) {
     fit_hyper(s, f->block, &f->hyper);
     if (!fit_init(s, f, &x->data))
         return false;
-    x->elements = fit_elements(s, f->block, &f->env, &f->labels, &x->n);
+    x->elements = fit_elements(s, f->item, f->block, &f->env, &f->labels, &x->n);
     size_t n = (size_t)x->n, square = n <= MOST_WITH_ERRORS ? n * n : 0;
     x->params = arena_array(s->arena, n + 1, 8);
     x->best = ARENA_ARRAY(s->arena, double, n + 1);

@@ -25,8 +25,43 @@ static const AxisLabels *labels_of(const LabelList *all, Dim d, int64_t length) 
     return NULL;
 }
 
+/* ---- axes of constant length: they have no dim, so the names in the source say what they are of
+ */
+
+static const char *bare_name(const Expr *x) {
+    return x && x->kind == EXPR_NAME && x->path.n == 1 ? x->path.names[0].text : NULL;
+}
+
+static const TypeExpr *declared(const Item *source, StmtKind kind, const char *name) {
+    for (int k = 0; source && k < source->n_body; k++)
+        if (source->body[k]->kind == kind && strcmp(source->body[k]->name.text, name) == 0)
+            return source->body[k]->type;
+    return NULL;
+}
+
+/* The texts of data of kind index(K) where axis d of the parameter is the same K; none where two
+ * data have different ones. */
+static const AxisLabels *labels_by_name(const Item *source, const LabelList *all,
+                                        const AbiTensor *t, int d, int64_t length) {
+    const TypeExpr *param = declared(source, STMT_PARAM, t->path);
+    const char *axis = param && !param->rest && d < param->rank ? bare_name(param->shape[d]) : NULL;
+    const AxisLabels *found = NULL;
+    for (int k = 0; axis && k < all->n; k++) {
+        const AxisLabels *l = &all->p[k];
+        const TypeExpr *of = l->dim ? NULL : declared(source, STMT_DATA, l->data);
+        const char *bound = of && of->n_args == 1 ? bare_name(of->args[0].value) : NULL;
+        if (!bound || strcmp(bound, axis) != 0 || l->n != length)
+            continue;
+        if (found)
+            return NULL;
+        found = l;
+    }
+    return found;
+}
+
 typedef struct Namer {
     Session *s;
+    const Item *source;
     const AbiTensor *t;
     int64_t shape[ARRAY_MOST_RANK];
     const AxisLabels *labels[ARRAY_MOST_RANK];
@@ -72,6 +107,8 @@ static bool elements_of(Namer *n, int tensor, const DimEnv *env, const LabelList
         if (!env_eval(n->s, env, t->type.shape[d], t->path, &n->shape[d]))
             return false;
         n->labels[d] = labels_of(labels, t->type.shape[d], n->shape[d]);
+        if (!n->labels[d])
+            n->labels[d] = labels_by_name(n->source, labels, t, d, n->shape[d]);
         *count *= n->shape[d];
     }
     for (int64_t k = 0; k < *count && out; k++) {
@@ -83,13 +120,13 @@ static bool elements_of(Namer *n, int tensor, const DimEnv *env, const LabelList
     return true;
 }
 
-FitElement *fit_elements(Session *s, const AbiBlock *b, const DimEnv *env, const LabelList *labels,
-                         int64_t *n) {
+FitElement *fit_elements(Session *s, const Item *source, const AbiBlock *b, const DimEnv *env,
+                         const LabelList *labels, int64_t *n) {
     FitElement *e = NULL;
     for (int pass = 0; pass < 2; pass++) { /* counts, then fills */
         *n = 0;
         for (int k = 0; k < b->params.n; k++) {
-            Namer namer = {.s = s, .t = &b->params.p[k]};
+            Namer namer = {.s = s, .source = source, .t = &b->params.p[k]};
             int64_t count;
             if (!elements_of(&namer, k, env, labels, e ? e + *n : NULL, &count))
                 return NULL;

@@ -5,6 +5,7 @@
 #define CNNC_DRIVER_FIT_RESULT_H
 
 #include "driver/bind.h"
+#include "frontend/ast.h"
 
 /* cnnc_fit_info of the generated header. */
 typedef struct FitInfo {
@@ -37,8 +38,8 @@ typedef struct FitElement {
     bool structural; /* the zero above the diagonal of a Cholesky factor: no row */
 } FitElement;
 
-/* The n elements in the order of `params`; NULL after an error. */
-FitElement *fit_elements(Session *s, const AbiBlock *b, const DimEnv *env, const LabelList *labels,
+/* The n elements in the order of `params`; NULL after an error. source: the estimator, or NULL. */
+FitElement *fit_elements(Session *s, const Item *source, const AbiBlock *b, const DimEnv *env, const LabelList *labels,
                          int64_t *n);
 
 typedef struct FitRow {

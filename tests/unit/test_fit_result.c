@@ -59,7 +59,7 @@ static void elements_are_named_after_columns_and_texts(void **state) {
     add_param(&w, "v", KIND_REAL, 1, dk + 1);
     add_param(&w, "c", KIND_REAL, 0, NULL);
     int64_t n;
-    FitElement *e = fit_elements(&w.s, &w.block, &w.env, &w.labels, &n);
+    FitElement *e = fit_elements(&w.s, NULL, &w.block, &w.env, &w.labels, &n);
     static const char *const want[] = {"w[1,0]",
                                        "w[1,1]",
                                        "w[1,2]",
@@ -89,7 +89,7 @@ static void constrained_elements_count_and_stand_as_they_are_free(void **state) 
     add_param(&w, "cut", KIND_ORDERED, 1, two);
     assert_int_equal(fit_counted(&w.s, &w.block, &w.env), 2 * 2 + 2 * 6 + 2);
     int64_t n, upper = 0, positive = 0;
-    FitElement *e = fit_elements(&w.s, &w.block, &w.env, &w.labels, &n);
+    FitElement *e = fit_elements(&w.s, NULL, &w.block, &w.env, &w.labels, &n);
     assert_int_equal(n, 6 + 18 + 2);
     for (int k = 0; k < n; k++) {
         upper += e[k].structural;
