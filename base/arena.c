@@ -14,12 +14,13 @@ struct ArenaBlock {
     max_align_t data[];
 };
 
-enum { FIRST_BLOCK = 1 << 14, MOST_BLOCK = 1 << 20, ALIGN = 16 };
+enum { FIRST_BLOCK = 1 << 14, MOST_BLOCK = 1 << 22, ALIGN = 16 };
 
 void arena_init(Arena *a, Ctx *ctx) { *a = (Arena){.ctx = ctx}; }
 
-/* Large blocks hold data, whose rows training reads in any order: with pages of 4 KB each row costs a walk of the page
- * table, more than its copy. */
+/* Large blocks are in large pages. They hold data, whose rows training reads in any order: with pages of 4 KB each row costs
+ * a walk of the page table, more than its copy. Or they hold what the passes make, 60 MB for LeNet-5, and the 17,000 faults of
+ * 4 KB pages were a fifth of the time to compile it. */
 static void *block_memory(size_t size) {
 #ifdef MADV_HUGEPAGE
     enum { HUGE_PAGE = 2 << 20, LARGE = 4 << 20 };
