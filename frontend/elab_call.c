@@ -179,7 +179,8 @@ static bool bind_formal(Elab *e, const Formal *f, Value v, Span at) {
             if (f->type->rest)
                 as = name_rest(e, f->type, as.node);
             int lead = f->type->rest && as.node->rank > f->type->rank ? as.node->rank - f->type->rank : 0;
-            if (!elab_bind_axes(e, f->type, as.node->axes + lead, as.node->rank - lead, at, what))
+            const Axis *axes = as.node->axes; /* NULL of a scalar */
+            if (!elab_bind_axes(e, f->type, lead ? axes + lead : axes, as.node->rank - lead, at, what))
                 return false;
         }
         if (!axes_known(e, f->type, at))
