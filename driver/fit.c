@@ -117,13 +117,32 @@ bool fit_open(Session *s, Fit *f, const volatile int *stop) {
     return name && fit_open_item(s, f, file, &o, stop);
 }
 
+/* What says how to train says nothing to an exact fit, and the other way round: it is not passed over without a word. */
+static bool options_apply(Session *s, const Fit *f) {
+    const Options *o = &s->o;
+    bool trains = f->block->using_.present;
+    const char *other = trains ? (o->start.n        ? "--start"
+                                  : o->starts != 1  ? "--starts"
+                                  : o->method       ? "--method"
+                                                    : NULL)
+                               : (o->batch          ? "--batch"
+                                  : o->epochs >= 0  ? "--epochs"
+                                  : o->holdout != 0 ? "--holdout"
+                                  : o->patience     ? "--patience"
+                                  : o->resume       ? "--resume"
+                                                    : NULL);
+    if (other)
+        session_usage(s, trains ? "%s is for exact fits, and `%s` says `using`: it is trained" : "%s is for training, and `%s` has no `using`: it is fitted exactly", other, f->block->name);
+    return !other;
+}
+
 void command_fit(Session *s) {
     Fit f;
     SESSION_SKIP(ENTRY_FORWARD, ENTRY_LOSS_GRAD, ENTRY_PREDICT, ENTRY_GRAD);
     signal(SIGINT, on_interrupt);
     f = (Fit){0};
     bool can = (!s->o.save || session_can_write(s, s->o.save)) && (!s->o.resume || session_can_write(s, s->o.resume));
-    if (can && fit_open(s, &f, &stop_flag)) {
+    if (can && fit_open(s, &f, &stop_flag) && options_apply(s, &f)) {
         if (f.block->using_.present)
             fit_train(s, &f);
         else
