@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from harness import Program, hyper
-from rows import Row, argparse_like, module, tensors
+from rows import Row, argparse_like, module, torch_step
 
 PERCEPTRON = """
 model net[N](x: [N, 784]) -> [N, 10] {
@@ -139,20 +139,10 @@ def draw(rng, shape, words):
     return rng.integers(0, words, shape).astype("i4") if words else rng.random(shape).astype("f4")
 
 
-def peer_step(torch, forward, start, x, y, compiled):
-    p = [torch.from_numpy(v.copy()).requires_grad_() for v in start]
-    opt = torch.optim.SGD(p, lr=0.001)
+def peer_loss(torch, forward):
+    """Cross entropy of classes; without classes the squared distance from the input."""
     F = torch.nn.functional
-    loss = lambda a, b: F.mse_loss(forward(torch, p, a), a) if b is None else F.cross_entropy(forward(torch, p, a), b)
-    f = torch.compile(loss, dynamic=False) if compiled else loss
-
-    def step():
-        opt.zero_grad(set_to_none=True)
-        value = f(x, y)
-        value.backward()
-        opt.step()
-        return float(value.detach())
-    return step
+    return lambda p, a, b: F.mse_loss(forward(torch, p, a), a) if b is None else F.cross_entropy(forward(torch, p, a), b)
 
 
 def nets(opt, notes):
@@ -178,7 +168,7 @@ def nets(opt, notes):
                 xt, yt = torch.from_numpy(x.astype("i8") if words else x), torch.from_numpy(y.astype("i8")) if classes else None
                 for peer, compiled in (("PyTorch", False), ("torch.compile", True)):
                     try:
-                        call = peer_step(torch, forward, tensors(np.concatenate([v.ravel() for v in start]), shapes), xt, yt, compiled)
+                        call = torch_step(torch, peer_loss(torch, forward), start, xt, yt, 0.001, compiled)
                         row.agree(peer, [call() for _ in range(3)], losses, 1e-4)
                         peers[peer] = call
                     except Exception as e:

@@ -92,10 +92,15 @@ def torch_lenet(torch, p, x):
     return torch.sigmoid(h @ p[6] + p[7]) @ p[8] + p[9]
 
 
-def torch_step(torch, forward, params, x, y, lr, compiled, momentum=0.0, decay=0.0):
+def classes(torch, forward):
+    return lambda p, a, b: torch.nn.functional.cross_entropy(forward(p, a), b)
+
+
+def torch_step(torch, of, params, x, y, lr, compiled, momentum=0.0, decay=0.0):
+    """A training step of the loss of(parameters, x, y)."""
     p = [torch.from_numpy(v.copy("K")).requires_grad_() for v in params]
     opt = torch.optim.SGD(p, lr=lr, momentum=momentum, weight_decay=decay)
-    loss = lambda a, b: torch.nn.functional.cross_entropy(forward(p, a), b)
+    loss = lambda a, b: of(p, a, b)
     f = torch.compile(loss, dynamic=False) if compiled else loss
 
     def step():
@@ -149,7 +154,7 @@ def lenet_step(opt, notes):
                 forward = lambda p, a: torch_lenet(torch, p, a)
                 for name, compiled in (("PyTorch", False), ("torch.compile", True)):
                     try:
-                        peers[name] = torch_step(torch, forward, start, xt, yt, 0.1, compiled)
+                        peers[name] = torch_step(torch, classes(torch, forward), start, xt, yt, 0.1, compiled)
                         first = [peers[name]() for _ in range(3)]
                     except Exception as e:
                         notes.append("%s is not measured: %s" % (name, str(e).splitlines()[0]))
@@ -329,7 +334,7 @@ def resnet20(opt, notes):
         plain = torch.from_numpy(x)
         for name, compiled, values, a in (("PyTorch", False, start, plain), ("PyTorch, channels last", False, last, xt), ("torch.compile", True, last, xt)):
             try:
-                step = torch_step(torch, lambda p, q: torch_resnet(torch, p, q), values, a, yt, 0.1, compiled, 0.9, 1e-4)
+                step = torch_step(torch, classes(torch, lambda p, q: torch_resnet(torch, p, q)), values, a, yt, 0.1, compiled, 0.9, 1e-4)
                 step()
                 peers[name] = step
             except Exception as e:
