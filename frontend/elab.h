@@ -203,6 +203,7 @@ typedef struct Slot {
     Node *next;        /* state after `:=`, or NULL */
     Node *mask;        /* const bools of `when`, by name; or NULL */
     Dim learned;
+    const AbiMask *held; /* the same, by number of the axis; or NULL */
     const Frame *frame; /* the call that declared it */
     Str name;
 } Slot;

@@ -175,20 +175,41 @@ static Node *select3(Elab *e, Node *c, Node *a, Node *b, Span at) {
     return node_op(e, SC_select, kids, 3, a->dt, at);
 }
 
-/* Free reals that are learned: the mask's true ones, once for each element of the other axes. */
-static Dim learned_of(Elab *e, const Node *mask, AbiKind kind, Type t) {
-    Dim count = type_count(e->ctx, transform_of(kind)->free_type(e->ctx, t)), all, rest;
-    if (!mask)
-        return count;
-    int64_t n = 1, on = 0, k = 1;
-    for (int i = 0; i < mask->rank; i++) {
-        dim_is_const(mask->axes[i].value, &k);
-        n *= k;
+/* A table of `when`, and the axis of the parameter for each of its axes. */
+typedef struct Mask {
+    Node *node; /* NULL: all elements are learned */
+    int map[LANG_RANK];
+} Mask;
+
+static const AbiMask *held_by(Elab *e, const Mask *mask) {
+    const Node *n = mask->node;
+    if (!n)
+        return NULL;
+    AbiMask *m = ARENA_NEW(e->m->arena, AbiMask);
+    int *axis = ARENA_ARRAY(e->m->arena, int, n->rank + 1);
+    int64_t *extent = ARENA_ARRAY(e->m->arena, int64_t, n->rank + 1);
+    *m = (AbiMask){.rank = n->rank, .axis = axis, .extent = extent, .n = 1};
+    for (int i = 0; i < n->rank; i++) {
+        axis[i] = mask->map[i];
+        dim_is_const(n->axes[i].value, &extent[i]);
+        m->n *= extent[i];
     }
-    for (int64_t i = 0; i < n; i++)
-        on += mask->data[i].i != 0;
-    all = dim_divide(e->ctx, count, dim_const(e->ctx, n), &rest);
-    return dim_scale(e->ctx, all, on);
+    bool *learned = ARENA_ARRAY(e->m->arena, bool, m->n + 1);
+    for (int64_t i = 0; i < m->n; i++) {
+        learned[i] = n->data[i].i != 0;
+        m->n_learned += learned[i];
+    }
+    m->learned = learned;
+    return m;
+}
+
+/* Free reals that are learned: the mask's true ones, once for each element of the other axes. */
+static Dim learned_of(Elab *e, const AbiMask *m, AbiKind kind, Type t) {
+    Dim count = type_count(e->ctx, transform_of(kind)->free_type(e->ctx, t)), rest;
+    if (!m)
+        return count;
+    Dim all = dim_divide(e->ctx, count, dim_const(e->ctx, m->n), &rest);
+    return dim_scale(e->ctx, all, m->n_learned);
 }
 
 static Node *masked_param(Elab *e, Node *mask, Node *leaf, Span at) {
@@ -199,11 +220,10 @@ static Node *masked_param(Elab *e, Node *mask, Node *leaf, Span at) {
 }
 
 /* A simplex, ordered or cholesky value moves as one: its elements cannot be held one by one. */
-static bool whole_values(Elab *e, const Stmt *s, const Declared *d, const Node *mask,
-                         const int *map) {
+static bool whole_values(Elab *e, const Stmt *s, const Declared *d, const Mask *mask) {
     int axes = transform_of(d->kind)->axes;
-    for (int i = 0; i < mask->rank; i++)
-        if (map[i] >= d->rank - axes) {
+    for (int i = 0; i < mask->node->rank; i++)
+        if (mask->map[i] >= d->rank - axes) {
             elab_error(e, "E0521", s->when->span,
                        "`when` holds single elements of `%s`: a value of kind %s is learned or "
                        "held as a whole",
@@ -217,7 +237,9 @@ static void slot_error(Elab *e, Str path) {
     Diag *d = elab_error(e, "E0505", e->frame->caller ? e->frame->call : (Span){0},
                          "two calls would create the parameter `%s`", path);
     const char *callee = e->frame->item->name.text;
-    diag_help(e->ctx, d, "bind one of the calls by itself, `first = %s(...)`, and write `first` in its place", callee ? callee : "f");
+    diag_help(e->ctx, d,
+              "bind one of the calls by itself, `first = %s(...)`, and write `first` in its place",
+              callee ? callee : "f");
 }
 
 static Value shared_slot(Elab *e, Str path) {
@@ -225,7 +247,7 @@ static Value shared_slot(Elab *e, Str path) {
     return s ? value_node(s->node) : value_error();
 }
 
-static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Node *init,
+static void make_slot(Elab *e, const Stmt *s, const Declared *d, const Mask *mask, Node *init,
                       bool is_state) {
     Str path = elab_path(e, e->frame->path, s->name.text);
     if (elab_slot(e, path)) {
@@ -247,13 +269,14 @@ static void make_slot(Elab *e, const Stmt *s, const Declared *d, Node *mask, Nod
                  .hi = d->hi,
                  .span = elab_span(e, s->span),
                  .frame = e->frame,
-                 .mask = mask,
+                 .mask = mask->node,
+                 .held = held_by(e, mask),
                  .init = init};
     slot.cname = abi_upper(e->ctx, path);
     slot.val = graph_param(e->m, e->f, p, t);
     slot.leaf = node_leaf(e, slot.val, d->axes, s->span);
-    slot.node = mask ? masked_param(e, mask, slot.leaf, s->span) : slot.leaf;
-    slot.learned = learned_of(e, mask, d->kind, t);
+    slot.node = mask->node ? masked_param(e, mask->node, slot.leaf, s->span) : slot.leaf;
+    slot.learned = learned_of(e, slot.held, d->kind, t);
     if (is_state)
         vec_push(e->arena, &e->states, slot);
     else
@@ -271,13 +294,13 @@ static bool is_init_random(const Stmt *s) {
 
 static void stmt_param(Elab *e, const Stmt *s) {
     Declared d = elab_type(e, s->type);
-    Node *mask = NULL;
+    Mask mask = {.node = NULL};
     if (!d.bad && (d.kind == KIND_INT || d.kind == KIND_BOOL || d.kind == KIND_INDEX)) {
         elab_error(e, "E0507", s->type->span, "a param is made of reals, not of %s",
                    s->type->kind.text);
         d.bad = true;
     }
-    When w = d.bad ? WHEN_BAD : when_of(e, s, &mask);
+    When w = d.bad ? WHEN_BAD : when_of(e, s, &mask.node);
     if (w == WHEN_BAD) {
         elab_bind(e, s->name, B_LOCAL, value_error());
         return;
@@ -294,18 +317,18 @@ static void stmt_param(Elab *e, const Stmt *s) {
         elab_bind(e, s->name, B_LOCAL, v);
         return;
     }
-    if (mask) {
-        int map[LANG_RANK];
+    if (mask.node) {
         Node *shape = node_fill(e, node_const(e, d.dt, 0, s->span), d.rank, d.axes);
-        if ((mask->rank && !node_align(e, mask, shape, map, s->when->span, "when", false)) ||
-            !whole_values(e, s, &d, mask, map)) {
+        if ((mask.node->rank &&
+             !node_align(e, mask.node, shape, mask.map, s->when->span, "when", false)) ||
+            !whole_values(e, s, &d, &mask)) {
             elab_bind(e, s->name, B_LOCAL, value_error());
             return;
         }
         if (is_init_random(s))
-            init = select3(e, mask, init, shape, s->span);
+            init = select3(e, mask.node, init, shape, s->span);
     }
-    make_slot(e, s, &d, mask, init, false);
+    make_slot(e, s, &d, &mask, init, false);
 }
 
 static void stmt_state(Elab *e, const Stmt *s) {
@@ -316,7 +339,7 @@ static void stmt_state(Elab *e, const Stmt *s) {
     }
     Node *init = d.bad ? NULL : initial(e, s, &d);
     if (init)
-        make_slot(e, s, &d, NULL, init, true);
+        make_slot(e, s, &d, &(Mask){.node = NULL}, init, true);
     else
         elab_bind(e, s->name, B_LOCAL, value_error());
 }

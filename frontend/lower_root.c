@@ -217,6 +217,7 @@ static AbiTensor table_row(Elab *e, const Slot *all, int k) {
                        .hi = s->hi,
                        .span = s->span,
                        .learned = s->learned,
+                       .mask = s->held,
                        .offset = slot_offset(e, all, k)};
 }
 

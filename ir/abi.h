@@ -9,6 +9,16 @@ typedef enum AbiKind { /* kinds of the language; the storage type stands in the 
     KIND_REAL, KIND_INT, KIND_BOOL, KIND_INDEX, KIND_PROB, KIND_POSITIVE, KIND_INTERVAL, KIND_SIMPLEX, KIND_ORDERED, KIND_CHOLESKY
 } AbiKind;
 
+/* `when` with a table of bools: which elements of a parameter are learned, the others are held. The table speaks
+ * of some of its axes and holds for all elements of the others. */
+typedef struct AbiMask {
+    int rank;
+    const int *axis;       /* of the parameter, for each axis of the table; distinct */
+    const int64_t *extent; /* of them */
+    int64_t n, n_learned;
+    const bool *learned; /* n, row-major */
+} AbiMask;
+
 /* One tensor of `params`, `state` or `opt`, in declaration order. */
 typedef struct AbiTensor {
     Str path;    /* relative to the block: "C1.w" in LeNet5, "z.C1.w" in mnist */
@@ -18,6 +28,7 @@ typedef struct AbiTensor {
     double lo, hi; /* KIND_INTERVAL */
     Span span;
     Dim learned; /* free reals that are learned (a const mask leaves some out) */
+    const AbiMask *mask; /* NULL: all elements are learned */
     Dim offset;  /* elements before it in its array (opt: bytes) */
 } AbiTensor;
 

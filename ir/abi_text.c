@@ -51,6 +51,17 @@ void abi_print_dims(StrBuf *sb, const DimSym *dims, int n) {
     }
 }
 
+/* "mask (0 3, 2 2) "X..XX."": axis and extent of each of the table's axes, then its elements. */
+static void put_mask(StrBuf *sb, const AbiMask *m) {
+    sb_put(sb, " mask (");
+    for (int k = 0; k < m->rank; k++)
+        sb_printf(sb, "%s%d %" PRId64, k ? ", " : "", m->axis[k], m->extent[k]);
+    sb_put(sb, ") \"");
+    for (int64_t k = 0; k < m->n; k++)
+        sb_putc(sb, m->learned[k] ? 'X' : '.');
+    sb_putc(sb, '"');
+}
+
 static void print_tensor(StrBuf *sb, Ctx *ctx, Str source, const char *what, const AbiTensor *t) {
     sb_printf(sb, "  %s", what);
     put_quoted(sb, " ", t->path);
@@ -65,6 +76,8 @@ static void print_tensor(StrBuf *sb, Ctx *ctx, Str source, const char *what, con
         sb_putc(sb, ')');
     }
     put_dim(sb, " learned ", t->learned);
+    if (t->mask)
+        put_mask(sb, t->mask);
     put_dim(sb, " offset ", t->offset);
     put_span(sb, ctx, source, t->span);
     sb_putc(sb, '\n');
@@ -192,6 +205,48 @@ static DimSym known_dim(TextReader *r) {
     return s;
 }
 
+/* The next axis of a table: one that it does not have yet, with the extent of the parameter's. */
+static bool read_axis(TextReader *r, Type t, int *axis, int64_t *extent, int n) {
+    int64_t k = text_int(r, "an axis"), own = 0;
+    extent[n] = text_int(r, "an extent");
+    bool good = k >= 0 && k < t.rank && dim_is_const(t.shape[k], &own) && own == extent[n];
+    for (int j = 0; j < n; j++)
+        good &= axis[j] != k;
+    if (!good)
+        text_fail(r, "expected an axis of the parameter and its extent");
+    axis[n] = (int)k;
+    return good && !r->failed;
+}
+
+/* NULL after an error. */
+static const AbiMask *read_mask(TextReader *r, Type t) {
+    int *axis = ARENA_ARRAY(r->arena, int, MAX_RANK), rank = 0;
+    int64_t *extent = ARENA_ARRAY(r->arena, int64_t, MAX_RANK), n = 1, on = 0;
+    text_expect(r, "(");
+    while (rank < t.rank && !text_is(r, ")")) {
+        if (rank)
+            text_expect(r, ",");
+        if (!read_axis(r, t, axis, extent, rank))
+            return NULL;
+        n = n <= INT32_MAX / extent[rank] ? n * extent[rank] : 0;
+        rank++;
+    }
+    text_expect(r, ")");
+    Str cells = text_string(r, "a table of X and .");
+    if (r->failed || n < 1 || (int64_t)strlen(cells) != n) {
+        text_fail(r, "expected %" PRId64 " cells of X and .", n);
+        return NULL;
+    }
+    bool *learned = ARENA_ARRAY(r->arena, bool, n + 1);
+    for (int64_t k = 0; k < n; k++) {
+        learned[k] = cells[k] == 'X';
+        on += learned[k];
+    }
+    AbiMask *m = ARENA_NEW(r->arena, AbiMask);
+    *m = (AbiMask){rank, axis, extent, n, on, learned};
+    return m;
+}
+
 static AbiTensor read_tensor(TextReader *r) {
     AbiTensor t = {.path = text_string(r, "a path")};
     t.cname = text_word(r, "a macro name");
@@ -206,6 +261,8 @@ static AbiTensor read_tensor(TextReader *r) {
     }
     if (text_accept(r, "learned"))
         t.learned = text_dim(r);
+    if (text_accept(r, "mask"))
+        t.mask = read_mask(r, t.type);
     if (text_accept(r, "offset"))
         t.offset = text_dim(r);
     t.span = text_span(r);

@@ -17,6 +17,7 @@ static const char *const texts[] = {
     "model \"M\" m f32 @1:1-9:2 {\n"
     "  dims N\n"
     "  param \"w\" W f32[784, 10] real learned 7840 offset 0 @2:3-2:9\n"
+    "  param \"c\" C f32[2, N, 3] real learned 4*N mask (0 2, 2 3) \"X.X.XX\" offset 7840 @2:3-2:9\n"
     "}\n"
     "func \"M.forward\" f32 block 0 @1:1-9:2 {\n"
     "  dims N\n"
@@ -134,12 +135,15 @@ typedef struct Broken {
 } Broken;
 
 static const Broken broken[] = {
-    {"  %4: f32[N, 10] = nest", "  blah blah", 14, 1, "this line is no instruction"},
-    {"over n<N, o<10, i<784 ", "", 14, 0, "without `over`"},
-    {"%3[i, o]", "%30[i, o]", 14, 0, "%30 is not defined before"},
-    {"%4: f32[N, 10]", "%5: f32[N, 10]", 14, 0, "values are numbered in order"},
-    {"reshape(%8)", "reshape(%7)", 19, 0, "reshape"},
-    {"f32[10*N]", "f32[11*N]", 19, 0, "elements become"},
+    {"  %4: f32[N, 10] = nest", "  blah blah", 15, 1, "this line is no instruction"},
+    {"over n<N, o<10, i<784 ", "", 15, 0, "without `over`"},
+    {"%3[i, o]", "%30[i, o]", 15, 0, "%30 is not defined before"},
+    {"%4: f32[N, 10]", "%5: f32[N, 10]", 15, 0, "values are numbered in order"},
+    {"reshape(%8)", "reshape(%7)", 20, 0, "reshape"},
+    {"f32[10*N]", "f32[11*N]", 20, 0, "elements become"},
+    {"(0 2, 2 3)", "(0 2, 0 3)", 5, 0, "an axis of the parameter and its extent"},
+    {"(0 2, 2 3)", "(0 2, 2 4)", 5, 0, "an axis of the parameter and its extent"},
+    {"X.X.XX", "X.X.X", 5, 0, "6 cells of X and ."},
     {"graph", "grpah", 1, 1, "expected `graph`"},
 };
 

@@ -299,6 +299,9 @@ static void training(void **state) {
     int64_t learned;
     assert_true(dim_is_const(b->params.p[0].learned, &learned));
     assert_int_equal(learned, 4);
+    const AbiMask *mask = b->params.p[0].mask;
+    assert_true(mask && mask->rank == 2 && mask->n_learned == 1 && !b->params.p[1].mask);
+    assert_true(mask->axis[0] == 1 && mask->axis[1] == 0 && mask->extent[1] == 2);
     assert_int_equal(b->opts.n, 9); /* the header, and two for each parameter */
     assert_true(b->using_.present && b->using_.batch == 4 && b->using_.epochs == 2);
     assert_string_equal(b->using_.rows->name, "N");
