@@ -1,19 +1,8 @@
 /* Calls with few rows take another way than calls with many (passes/batch_one.c): native code gives
  * the same on whole numbers, row for row, on either side of the bound. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "jit_helper.h"
 
-#include <cmocka.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "base/diag.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "frontend/parse.h"
-#include "passes/pass.h"
 
 enum { MOST = 20, IN = 2 * 9 * 11, OUT = 7 };
 
@@ -21,23 +10,6 @@ static const char net[] = "def net[N](x: [N, 2, 9, 11], w: [3, 2, 5, 5], v: [54,
                           "  a = max(conv2d(x, w, [2, 1], [2, 2, 2, 2], [1, 1]), 0)\n"
                           "  b = maxpool(a, 3, 2, 1)\n"
                           "  return flatten(b) @ v\n}\n";
-
-static LoopModule *loops_of(Ctx *ctx, const char *text, const Target *target) {
-    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
-    LowerOptions lower = {.real = DT_F32};
-    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
-    if (diag_any_error(ctx)) {
-        StrBuf sb = sb_new(&ctx->perm);
-        diag_render_all(ctx, false, false, &sb);
-        fail_msg("%s", sb.text);
-    }
-    Unit u = {
-        .ctx = ctx, .arena = &ctx->perm, .graph = m, .target = target, .groups = 8, .rows = 16};
-    PassOptions o = {.stop_after = NULL};
-    const char *why = NULL;
-    assert_true(pass_run(&u, &o, &why));
-    return u.loops;
-}
 
 static void fill(float *x, int n, unsigned seed) {
     for (int k = 0; k < n; k++) {
@@ -60,7 +32,7 @@ static void rows_are_the_same_by_any_way(void **state) {
     (void)state;
     static float x[MOST * IN], w[3 * 2 * 5 * 5], v[54 * OUT], all[MOST * OUT], few[MOST * OUT];
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, net, codegen_host(ctx));
+    LoopModule *m = compile_text(ctx, net, DT_F32, codegen_host(ctx), NULL);
     CodegenOptions o = {.level = 2};
     Jit *j = jit_open(ctx, m, &o);
     const AbiEntry *e = m->funcs.p[0]->entry;
@@ -96,13 +68,13 @@ static void strides(void **state) {
         for (int step = 2; step <= 5; step++) {
             Ctx *ctx = ctx_new(0);
             int extent = (75 - 2) / step + 1;
-            LoopModule *m =
-                loops_of(ctx,
-                         str_fmt(ctx,
-                                 "def f[N](x: [N, 3, 1, 75], w: [2, 3, 1, 2], v: [%d, 7]) -> [N, "
-                                 "7] = flatten(conv2d(x, w, [1, %d], [0, 0, 0, 0], [1, 1])) @ v\n",
-                                 2 * extent, step),
-                         target_named(targets[k]));
+            LoopModule *m = compile_text(
+                ctx,
+                str_fmt(ctx,
+                        "def f[N](x: [N, 3, 1, 75], w: [2, 3, 1, 2], v: [%d, 7]) -> [N, "
+                        "7] = flatten(conv2d(x, w, [1, %d], [0, 0, 0, 0], [1, 1])) @ v\n",
+                        2 * extent, step),
+                DT_F32, target_named(targets[k]), NULL);
             CodegenOptions o = {.level = 2};
             Jit *j = jit_open(ctx, m, &o);
             const AbiEntry *e = m->funcs.p[0]->entry;
@@ -115,19 +87,21 @@ static void strides(void **state) {
     }
 }
 
-/* 16 channels of 7 x 9 pixels: the channels take the lanes, and what follows reads them so; the last product needs the order
- * of the source again. The mask is dropped, because the factor is 0 outside it. */
+/* 16 channels of 7 x 9 pixels: the channels take the lanes, and what follows reads them so; the
+ * last product needs the order of the source again. The mask is dropped, because the factor is 0
+ * outside it. */
 static void channels_take_the_lanes(void **state) {
     (void)state;
-    static const char text[] = "const t: bool[2, 16] = mask(\"X.XX.XX.XXX..X.X\", \"XX.XX.X.X.X.XXXX\")\n"
-                               "def f[N](x: [N, 2, 9, 11], w: [16, 2, 3, 3], v: [192, 7]) -> [N, 7] {\n"
-                               "  m = for o < 16, c < 2, i < 3, j < 3 => w[o, c, i, j] * t[c, o]\n"
-                               "  a = max(conv2d(x, m, [1, 1], [0, 0, 0, 0], [1, 1]), 1)\n"
-                               "  b = maxpool(a, 2, 2)\n"
-                               "  return flatten(b) @ v\n}\n";
+    static const char text[] =
+        "const t: bool[2, 16] = mask(\"X.XX.XX.XXX..X.X\", \"XX.XX.X.X.X.XXXX\")\n"
+        "def f[N](x: [N, 2, 9, 11], w: [16, 2, 3, 3], v: [192, 7]) -> [N, 7] {\n"
+        "  m = for o < 16, c < 2, i < 3, j < 3 => w[o, c, i, j] * t[c, o]\n"
+        "  a = max(conv2d(x, m, [1, 1], [0, 0, 0, 0], [1, 1]), 1)\n"
+        "  b = maxpool(a, 2, 2)\n"
+        "  return flatten(b) @ v\n}\n";
     static float x[MOST * IN], w[16 * 2 * 3 * 3], v[192 * OUT], all[MOST * OUT], few[MOST * OUT];
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, text, codegen_host(ctx));
+    LoopModule *m = compile_text(ctx, text, DT_F32, codegen_host(ctx), NULL);
     CodegenOptions o = {.level = 2};
     Jit *j = jit_open(ctx, m, &o);
     const AbiEntry *e = m->funcs.p[0]->entry;
@@ -144,12 +118,15 @@ static void channels_take_the_lanes(void **state) {
     ctx_free(ctx);
 }
 
-/* Weights that a target's second-level cache does not hold: many rows are computed without slices (passes/batch_all.c). */
+/* Weights that a target's second-level cache does not hold: many rows are computed without slices
+ * (passes/batch_all.c). */
 static void many_rows_are_the_same_without_slices(void **state) {
     (void)state;
     enum { MANY = 200, WIDE = 30, HIDDEN = 70 };
-    static const char text[] = "def f[N](x: [N, 30], w: [30, 70], v: [70, 7]) -> [N, 7] = max(x @ w - 2, 0) @ v + 1\n";
-    static float x[MANY * WIDE], w[WIDE * HIDDEN], v[HIDDEN * OUT], want[MANY * OUT], got[MANY * OUT];
+    static const char text[] =
+        "def f[N](x: [N, 30], w: [30, 70], v: [70, 7]) -> [N, 7] = max(x @ w - 2, 0) @ v + 1\n";
+    static float x[MANY * WIDE], w[WIDE * HIDDEN], v[HIDDEN * OUT], want[MANY * OUT],
+        got[MANY * OUT];
     fill(x, MANY * WIDE, 10);
     fill(w, WIDE * HIDDEN, 11);
     fill(v, HIDDEN * OUT, 12);
@@ -166,7 +143,7 @@ static void many_rows_are_the_same_without_slices(void **state) {
     Ctx *ctx = ctx_new(0);
     Target small = *codegen_host(ctx);
     small.l2_bytes = 4096;
-    LoopModule *m = loops_of(ctx, text, &small);
+    LoopModule *m = compile_text(ctx, text, DT_F32, &small, NULL);
     CodegenOptions o = {.level = 2};
     Jit *j = jit_open(ctx, m, &o);
     StrBuf sb = sb_new(&ctx->perm);

@@ -1,30 +1,12 @@
 /* Entries whose reals are f32 flush denormals to zero, in every job, and leave the caller's mode as
  * it was; f64 keeps them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "jit_helper.h"
 
-#include <cmocka.h>
 #include <float.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "base/diag.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "frontend/parse.h"
-#include "passes/pass.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
-
-typedef struct Exec { /* as in the generated header */
-    int threads;
-    void *self;
-    const volatile int *stop;
-    void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg);
-} Exec;
 
 static unsigned mode_of_jobs; /* every job must leave it */
 static int jobs_run;
@@ -43,23 +25,7 @@ static void run_jobs(void *self, int jobs, void (*job)(void *arg, int k), void *
 
 enum { ROWS = 40, IN = 3, OUT = 2 };
 
-static Jit *open_def(Ctx *ctx, DType real, const AbiEntry **entry) {
-    static const char text[] = "def f[N](x: [N, 3], w: [3, 2]) -> [N, 2] = x @ w\n";
-    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, sizeof text - 1));
-    LowerOptions lower = {.real = real};
-    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .graph = m,
-              .target = codegen_host(ctx),
-              .groups = 8,
-              .rows = 16};
-    PassOptions o = {.stop_after = NULL};
-    const char *why = NULL;
-    assert_true(pass_run(&u, &o, &why));
-    *entry = u.loops->funcs.p[0]->entry;
-    return jit_open(ctx, u.loops, &(CodegenOptions){.level = 2});
-}
+static const char text[] = "def f[N](x: [N, 3], w: [3, 2]) -> [N, 2] = x @ w\n";
 
 static int call(Jit *j, const AbiEntry *e, const Exec *exec, const void *x, const void *w,
                 void *out) {
@@ -80,7 +46,7 @@ static void single_precision_flushes(void **state) {
         w[k] = 1e-12f;
     Ctx *ctx = ctx_new(0);
     const AbiEntry *e;
-    Jit *j = open_def(ctx, DT_F32, &e);
+    Jit *j = open_text(ctx, text, DT_F32, &e);
     static const unsigned modes[] = {0x1f80, 0x9f80, 0x3f80,
                                      0x1fc0}; /* default, FTZ, rounding down, DAZ */
     for (size_t k = 0; k < sizeof modes / sizeof *modes; k++) {
@@ -120,7 +86,7 @@ static void double_precision_does_not(void **state) {
         w[k] = 1;
     Ctx *ctx = ctx_new(0);
     const AbiEntry *e;
-    Jit *j = open_def(ctx, DT_F64, &e);
+    Jit *j = open_text(ctx, text, DT_F64, &e);
     assert_int_equal(call(j, e, NULL, x, w, out), 0);
     for (int i = 0; i < ROWS * OUT; i++)
         assert_true(out[i] == IN * (DBL_MIN / 4));

@@ -1,28 +1,11 @@
 /* Sums over rows are the same bits whoever runs the jobs and in whatever order they end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "jit_helper.h"
 
-#include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "base/diag.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "frontend/parse.h"
-#include "passes/pass.h"
 
 typedef void Job(void *arg, int k);
-typedef struct Exec { /* as in the generated header */
-    int threads;
-    void *self;
-    const volatile int *stop;
-    void (*run)(void *self, int jobs, Job *job, void *arg);
-} Exec;
 
 static int most_jobs;
 
@@ -67,24 +50,8 @@ static void at_once(void *self, int jobs, Job *job, void *arg) {
 
 enum { X = 20, Y = 9, MOST_ROWS = 400 };
 
-static Jit *open_def(Ctx *ctx, const AbiEntry **entry) {
-    static const char text[] = "def f[N](x: [N, 20], y: [N, 9]) -> [20, 9] =\n"
-                               "  for i < 20, j < 9 => sum(for n < N => x[n, i] * y[n, j])\n";
-    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, sizeof text - 1));
-    LowerOptions lower = {.real = DT_F32};
-    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .graph = m,
-              .target = codegen_host(ctx),
-              .groups = 8,
-              .rows = 16};
-    PassOptions o = {.stop_after = NULL};
-    const char *why = NULL;
-    assert_true(pass_run(&u, &o, &why));
-    *entry = u.loops->funcs.p[0]->entry;
-    return jit_open(ctx, u.loops, &(CodegenOptions){.level = 2});
-}
+static const char text[] = "def f[N](x: [N, 20], y: [N, 9]) -> [20, 9] =\n"
+                           "  for i < 20, j < 9 => sum(for n < N => x[n, i] * y[n, j])\n";
 
 static void call(Jit *j, const AbiEntry *e, const Exec *exec, int rows, float *out) {
     static float x[MOST_ROWS * X], y[MOST_ROWS * Y];
@@ -107,7 +74,7 @@ static void sums_do_not_depend_on_who_ends_first(void **state) {
     static const int rows[] = {1, 16, 17, 40, 64, 128, 129, 200, 400};
     Ctx *ctx = ctx_new(0);
     const AbiEntry *e;
-    Jit *j = open_def(ctx, &e);
+    Jit *j = open_text(ctx, text, DT_F32, &e);
     const Exec execs[] = {{1, NULL, NULL, backwards},
                           {1, NULL, NULL, odd_first},
                           {4, NULL, NULL, at_once},

@@ -1,36 +1,8 @@
 /* codegen/kernel.c, object.c: loops that are equal up to buffers and dims are compiled once;
  * objects are the same bytes whatever the number of threads. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "jit_helper.h"
 
-#include <cmocka.h>
 #include <sched.h>
-#include <string.h>
-
-#include "base/diag.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "frontend/parse.h"
-#include "passes/pass.h"
-
-static LoopModule *loops_of(Ctx *ctx, const char *text) {
-    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
-    LowerOptions lower = {.real = DT_F32};
-    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
-    assert_false(diag_any_error(ctx));
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .graph = m,
-              .target = target_named("x86-64-v3"),
-              .groups = 8,
-              .rows = 16};
-    PassOptions o = {.stop_after = NULL};
-    const char *why = NULL;
-    assert_true(pass_run(&u, &o, &why));
-    return u.loops;
-}
 
 static int count(const char *text, const char *part) {
     int n = 0;
@@ -43,7 +15,7 @@ static int count(const char *text, const char *part) {
  * an internal void function. */
 static void expect(const char *text, bool apart, int kernels, int aliases) {
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, text);
+    LoopModule *m = compile_text(ctx, text, DT_F32, target_named("x86-64-v3"), NULL);
     CodegenOptions o = {.level = 2, .debug_lines = true, .lines_apart = apart};
     size_t len;
     const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
@@ -62,13 +34,17 @@ static void equal_loops_are_one_kernel(void **state) {
     expect("def f[N](x: [N, 8]) -> [N, 8] = exp(x)*2 + x\n", false, 1, 0);
 }
 
-/* What runs once calls the expansion of lgamma and exp, which is a function; a loop has it inside. */
+/* What runs once calls the expansion of lgamma and exp, which is a function; a loop has it inside.
+ */
 static void expansions_outside_loops_are_functions(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, "def f(a: real, b: real) -> real = lgamma(a) + lgamma(b) - lgamma(a + b) + exp(a)\n"
-                                  "def g(a: real) -> real = lgamma(a) * 2\n"
-                                  "def h[N](x: [N]) -> [N] = exp(x)\n");
+    LoopModule *m = compile_text(
+        ctx,
+        "def f(a: real, b: real) -> real = lgamma(a) + lgamma(b) - lgamma(a + b) + exp(a)\n"
+        "def g(a: real) -> real = lgamma(a) * 2\n"
+        "def h[N](x: [N]) -> [N] = exp(x)\n",
+        DT_F32, target_named("x86-64-v3"), NULL);
     CodegenOptions o = {.level = 2};
     size_t len;
     const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
@@ -108,8 +84,10 @@ static void operations_are_counted(void **state) {
     Ctx *ctx = ctx_new(0);
     /* 2 * 4 * 8 * 16 of the product; 3 of an element; borders that a window does not reach do no
      * work */
-    LoopModule *m = loops_of(ctx, "def f(a: [4, 8], b: [8, 16]) -> [4, 16] = a @ b\n"
-                                  "def g[N](x: [N]) -> [N] = x*x*2 + 1\n");
+    LoopModule *m = compile_text(ctx,
+                                 "def f(a: [4, 8], b: [8, 16]) -> [4, 16] = a @ b\n"
+                                 "def g[N](x: [N]) -> [N] = x*x*2 + 1\n",
+                                 DT_F32, target_named("x86-64-v3"), NULL);
     CodegenOptions o = {.level = 2};
     int n;
     const KernelInfo *k = codegen_kernels(ctx, &ctx->perm, m, &o, &n);
@@ -132,7 +110,7 @@ typedef struct Bytes {
 } Bytes;
 
 static Bytes objects_of(Ctx *ctx, const char *text) {
-    LoopModule *m = loops_of(ctx, text);
+    LoopModule *m = compile_text(ctx, text, DT_F32, target_named("x86-64-v3"), NULL);
     CodegenOptions o = {.level = 2, .debug_lines = true};
     Bytes b;
     b.objects = codegen_objects(ctx, &ctx->perm, m, &o, &b.n);

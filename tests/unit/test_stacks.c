@@ -1,19 +1,8 @@
 /* Regions of a batch that hand stacks of slices on (passes/batch_stack.c): native code gives the
  * exact result on whole numbers, whatever the last slice holds. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "jit_helper.h"
 
-#include <cmocka.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "base/diag.h"
-#include "codegen/codegen.h"
-#include "frontend/frontend.h"
-#include "frontend/parse.h"
-#include "passes/pass.h"
 
 enum { MOST = 40, C = 3, I = 4, K = 5 };
 
@@ -28,31 +17,6 @@ static const char text[] =
     "  return for n < N, k < 5, i < 4 => y[n, k, i] + sum(for c < 3 => max(z[n, c, i], s[c, i]) * "
     "w[k, c])\n"
     "}\n";
-
-static LoopModule *loops_of(Ctx *ctx) {
-    AstFile *file = parse_file(ctx, ctx_add_file(ctx, "test.cnn", text, strlen(text)));
-    LowerOptions lower = {.real = DT_F64};
-    Module *m = frontend_lower(ctx, &ctx->perm, file, &lower);
-    if (diag_any_error(ctx)) {
-        StrBuf sb = sb_new(&ctx->perm);
-        diag_render_all(ctx, false, false, &sb);
-        fail_msg("%s", sb.text);
-    }
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .graph = m,
-              .target = codegen_host(ctx),
-              .groups = 8,
-              .rows = 16};
-    static const char *const after[] = {"batch"};
-    StrBuf sb = sb_new(&ctx->perm);
-    PassOptions o = {.print_after = after, .n_print_after = 1, .dumps = &sb};
-    const char *why = NULL;
-    assert_true(pass_run(&u, &o, &why));
-    assert_non_null(strstr(sb.text, "results slices sum}"));
-    assert_non_null(strstr(sb.text, "args slice "));
-    return u.loops;
-}
 
 static double h_of(const double *x, const double *w, int k, int i) {
     double h = 0;
@@ -99,7 +63,12 @@ static void regions_hand_stacks_on(void **state) {
     static const int rows[] = {1, 3, 15, 16, 17, MOST};
     static double x[MOST * C * I], w[K * C], out[MOST * K * I], want[MOST * K * I];
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx);
+    static const char *const after[] = {"batch"};
+    StrBuf sb = sb_new(&ctx->perm);
+    PassOptions dumps = {.print_after = after, .n_print_after = 1, .dumps = &sb};
+    LoopModule *m = compile_text(ctx, text, DT_F64, codegen_host(ctx), &dumps);
+    assert_non_null(strstr(sb.text, "results slices sum}"));
+    assert_non_null(strstr(sb.text, "args slice "));
     CodegenOptions o = {.level = 2};
     Jit *j = jit_open(ctx, m, &o);
     const AbiEntry *e = m->funcs.p[0]->entry;
