@@ -15,7 +15,8 @@
  * A nest is a contraction if its body is a product of two reads and it has an output that only one
  * of them depends on, and another that only the other one depends on: matrix products in any
  * layout, convolutions in their three directions, whatever a user writes with `for`. Each sum is
- * added up in the order of the nest: no bit changes. Where the bounds of a reduction depend on the
+ * added up in the order of the nest: no bit changes, but where a sum over images is divided into
+ * jobs (divide_images in tile_plan.c), whose sums are added in order. Where the bounds of a reduction depend on the
  * row (padding), every stretch of rows has the loops that it needs, and no product is computed in
  * vain. Nests inside batches have their rows innermost and are left alone.
  *
@@ -76,7 +77,7 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
         return false;
     Dim rows = tile_rows(c, &many);
     c->rows = 1;
-    c->outside = many.items[0].at;
+    c->outside = many.partial ? -1 : many.items[0].at;
     if (!rows || !tile_choose(c, u->target, &few)) {
         tile_emit(c, &many, to);
         return true;

@@ -265,12 +265,62 @@ static const Dim *dense_cell(const Walk *t) {
     return to;
 }
 
+/* The last dense axis as a few vectors, if its length is a constant: their masks are constants. */
+static int few_vectors(const DenseCopy *d) {
+    enum { FEW = 8 };
+    const TileLoop *l = &d->loops[d->rank - 1];
+    int64_t n = l->n > 0 && d->lanes > 1 ? (l->n + d->lanes - 1) / d->lanes : 0;
+    return n <= FEW ? (int)n : 0;
+}
+
+/* Elements of vector k; NULL: all lanes. */
+static Dim lanes_left(const Walk *t, int k) {
+    int64_t left = t->d->loops[t->d->rank - 1].n - (int64_t)k * t->d->lanes;
+    return left < t->d->lanes ? dim_const(t->cur->m->ctx, left) : NULL;
+}
+
+/* Subscripts with the last dense index at the first lane of vector k. */
+static const Dim *at_vector(const Walk *t, const Dim *subs, int rank, int k) {
+    Ctx *ctx = t->cur->m->ctx;
+    const TileLoop *l = &t->d->loops[t->d->rank - 1];
+    DimBinding b = {l->sym, dim_addk(ctx, l->lo, (int64_t)k * t->d->lanes)};
+    Dim *to = ARENA_ARRAY(t->cur->m->arena, Dim, rank + 1);
+    for (int a = 0; a < rank; a++)
+        to[a] = dim_subst(ctx, subs[a], &b, 1);
+    return to;
+}
+
+/* How far apart neighbours lie on the last sparse axis; 0: elsewhere. */
+static int64_t step_of_row(const Walk *t) {
+    const DenseCopy *d = t->d;
+    DimSym x = d->loops[d->rank - 1].sym;
+    Dim coef, rest;
+    int64_t step = 0;
+    for (int a = 0; a < d->sparse_rank - 1; a++)
+        if (dim_mentions(d->subs[a], x))
+            return 0;
+    if (!dim_linear_in(t->cur->m->ctx, d->subs[d->sparse_rank - 1], x, &coef, &rest) ||
+        !dim_is_const(coef, &step))
+        return 0;
+    return step > 0 ? step : 0;
+}
+
 static void copy_sparse(Walk *t, BufId dense) {
     const DenseCopy *d = t->d;
-    for (int a = t->n_known; a < d->rank; a++)
+    int64_t step = step_of_row(t);
+    int vectors = step ? few_vectors(d) : 0, last = d->rank - 1;
+    for (int a = t->n_known; a < d->rank - (vectors > 0); a++)
         open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
-    LVal v = loop_load(t->cur, d->sparse, sparse_cell(t, d->subs, d->sparse_rank));
-    loop_store(t->cur, dense, dense_cell(t), v);
+    const Dim *from = sparse_cell(t, d->subs, d->sparse_rank), *to = dense_cell(t);
+    if (!vectors)
+        loop_store(t->cur, dense, to, loop_load(t->cur, d->sparse, from));
+    for (int k = 0; k < vectors; k++) {
+        LoopStmt *v = loop_load_lanes(t->cur, d->sparse, at_vector(t, from, d->sparse_rank, k),
+                                      d->lanes, lanes_left(t, k));
+        v->lane_step = step;
+        const Dim *cell = at_vector(t, to, last + 1 - t->n_known, k);
+        loop_store(t->cur, dense, cell, v->result)->active = lanes_left(t, k);
+    }
     close_loops(t, 0);
 }
 

@@ -117,6 +117,7 @@ static void tiles(TileEmit *e, const TilePiece *p) {
     Dim all = dim_ceildiv(ctx, v->extent, dim_const(ctx, e->width));
     bool whole = v->n > 0 && (v->n + e->width - 1) / e->width % e->s->group == 0;
     LoopStmt *s = tile_loop(e, e->vb, lo, hi, whole ? NULL : all);
+    s->name = e->s->place_a == e->s->n_items ? tile_name(e) : NULL;
     tile_kernel(e, p);
     loop_end(&e->cur, s, outer, NULL);
 }
@@ -152,9 +153,11 @@ BufId tile_dense_view(TileEmit *e, BufId dense, const LoopStmt *access, int n) {
 static int apart_place(const TileEmit *e, const DenseCopy *d, const LoopStmt *access) {
     const Contraction *c = e->c;
     int most = tile_dense_apart(c, d, access), n = 0;
-    while (n < most && n < e->s->n_items && e->s->items[n].kind == TILE_OUT &&
-           dim_as_symbol(access->subs[n]) == c->out[e->s->items[n].at].sym)
-        n++;
+    for (; n < most && n < e->s->n_items; n++) {
+        DimSym x = dim_as_symbol(access->subs[n]);
+        if (!x || !tile_known(e, x, n + 1) || tile_known(e, x, n))
+            break;
+    }
     return e->s->job < n ? n : 0;
 }
 
@@ -174,8 +177,11 @@ static const LoopStmt *use_apart(TileEmit *e, Apart *to, const DenseCopy *d,
 static void copy_apart(TileEmit *e, const Apart *y) {
     Dim known[MAX_RANK];
     int at = e->cur.at->stmts.n;
-    for (int k = 0; k < y->place; k++)
-        known[k] = dim_of(e->c->ctx, e->c->out[e->s->items[k].at].sym);
+    for (int k = 0; k < y->place; k++) {
+        TileItem i = e->s->items[k];
+        known[k] =
+            dim_of(e->c->ctx, i.kind == TILE_RED ? e->c->red[i.at].sym : e->c->out[i.at].sym);
+    }
     tile_dense_copy(&e->cur, y->d, y->dense, known, y->place);
     for (; y->place && at < e->cur.at->stmts.n; at++)
         e->cur.at->stmts.p[at]->name = tile_name(e);
@@ -186,12 +192,28 @@ static bool packed_before(const Scheme *s, bool of_b) {
     return of_b ? s->place_b == 0 : s->pack_a && !s->a_in_job;
 }
 
-static void use_dense(TileEmit *e, Contraction *c) {
+/* A factor that jobs pack is copied on its way, a value of the next index at a time: as many of the
+ * outermost items know the first indices. 0: it cannot be. */
+static int packed_through(const TileEmit *e, const Contraction *c, int k) {
+    bool of_b = k == e->s->b;
+    if (!of_b && (!e->s->pack_a || !e->s->a_in_job))
+        return 0;
+    int64_t coef;
+    int n = apart_place(e, c->copy[k], c->load[k]),
+        along = tile_axis(c, c->load[k], c->out[of_b ? e->s->v : e->s->u].sym, &coef);
+    return n && along > n && tile_dense_apart(c, c->copy[k], c->load[k]) > n ? n : 0;
+}
+
+static void use_dense(TileEmit *e, Contraction *c, Scheme *s) {
     for (int k = 0; k < 2; k++) {
-        bool of_b = k == e->s->b;
-        if (!c->copy[k] ||
-            (packed_before(e->s, of_b) && tile_dense_apart(c, c->copy[k], c->load[k])))
+        bool of_b = k == s->b;
+        if (!c->copy[k] || (packed_before(s, of_b) && tile_dense_apart(c, c->copy[k], c->load[k])))
             continue;
+        int place = packed_through(e, c, k);
+        if (place) {
+            *(of_b ? &s->place_b : &s->place_a) = place;
+            continue;
+        }
         c->load[k] = use_apart(e, &e->copy, c->copy[k], c->load[k]);
         c->copy[k] = NULL;
     }
@@ -213,7 +235,8 @@ static void pieces(TileEmit *e) {
             hi[0] = dim_addk(ctx, p->lo, 1);
         }
         LoopStmt *s = loop_for(&e->cur, block, lo, part ? 2 : 1, hi, part ? 2 : 1, 1, NULL, 0);
-        s->name = tile_name(e);
+        bool packs = e->s->pack_a && e->s->place_a == e->s->n_items;
+        s->name = packs ? NULL : tile_name(e);
         LoopBody *in = e->cur.at;
         e->u0 = dim_add(ctx, e->c->out[e->s->u].lo, dim_scale(ctx, dim_of(ctx, block), e->s->rows));
         if (p->single) {
@@ -223,6 +246,8 @@ static void pieces(TileEmit *e) {
             tiles(e, p);
             loop_end(&e->cur, r, in, NULL);
         } else {
+            if (packs)
+                tile_pack(e, &e->a, e->s->n_items, false);
             tiles(e, p);
         }
         loop_end(&e->cur, s, outer, NULL);
@@ -260,26 +285,96 @@ static void level(TileEmit *e, int k) {
         copy_apart(e, &e->spread);
 }
 
+/* for all cells of the outputs: to = from, or to = to + from. */
+static void cells(TileEmit *e, const LoopStmt *to, const LoopStmt *from, bool add) {
+    const Contraction *c = e->c;
+    LoopStmt *loops[TILE_LOOPS];
+    LoopBody *bodies[TILE_LOOPS];
+    for (int k = 0; k < c->n_out; k++) {
+        bodies[k] = e->cur.at;
+        loops[k] = tile_loop(e, c->out[k].sym, c->out[k].lo, c->out[k].hi, NULL);
+    }
+    LVal v = loop_load(&e->cur, from->buf, from->subs);
+    if (add) {
+        LVal so_far = loop_load(&e->cur, to->buf, to->subs);
+        v = loop_let(&e->cur, SC_add, (LVal[]){so_far, v}, 2, DT_NONE);
+    }
+    loop_store(&e->cur, to->buf, to->subs, v);
+    for (int k = c->n_out - 1; k >= 0; k--)
+        loop_end(&e->cur, loops[k], bodies[k], NULL);
+}
+
+/* What a job does in its turn: its sums are those so far, or are added to them. */
+static void add_partial(TileEmit *e) {
+    LoopBody *outer = e->cur.at;
+    LVal first[2] = {loop_index(&e->cur, dim_of(e->c->ctx, e->job), 1, 0),
+                     loop_int(&e->cur, (LType){DT_I64, 1}, 0)};
+    LoopStmt *s = loop_if(&e->cur, loop_let(&e->cur, SC_eq, first, 2, DT_NONE));
+    cells(e, e->total, e->c->store, false);
+    e->cur.at = &s->orelse;
+    cells(e, e->total, e->c->store, true);
+    loop_end(&e->cur, s, outer, NULL);
+}
+
+/* A cell of a new buffer where vectors are contiguous, with the job's number or without. */
+static const LoopStmt *sums_by_vectors(TileEmit *e, const char *name, DimSym job) {
+    const Contraction *c = e->c;
+    const TileLoop *v = &c->out[e->s->v];
+    Dim shape[TILE_LOOPS + 1], *subs = ARENA_ARRAY(c->arena, Dim, c->n_out + 1);
+    int n = 0;
+    if (job) {
+        shape[n] = dim_const(c->ctx, e->s->jobs);
+        subs[n++] = dim_of(c->ctx, job);
+    }
+    for (int k = 0; k < c->n_out; k++) {
+        if (k == e->s->v)
+            continue;
+        shape[n] = c->out[k].extent;
+        subs[n++] = dim_sub(c->ctx, dim_of(c->ctx, c->out[k].sym), c->out[k].lo);
+    }
+    shape[n] = v->extent;
+    subs[n++] = dim_sub(c->ctx, dim_of(c->ctx, v->sym), v->lo);
+    LoopStmt *s = arena_dup(c->arena, c->store, sizeof *s);
+    s->buf = tile_buffer(e, name, n, shape, false);
+    s->rank = n;
+    s->subs = subs;
+    s->lane_axis = n - 1;
+    return s;
+}
+
+/* The nest's sums go to a row of the job's own. Their total is turned afterwards if vectors are not
+ * contiguous in the result. */
+static void use_partial(TileEmit *e, Contraction *c) {
+    int64_t coef;
+    bool direct = tile_axis(c, c->store, c->out[e->s->v].sym, &coef) == c->store->rank - 1;
+    e->total = direct && coef == 1 ? c->store : sums_by_vectors(e, "total", NULL);
+    c->store = sums_by_vectors(e, "part", e->job);
+}
+
 /* Job k has blocks (k*n) // jobs .. ((k + 1)*n) // jobs of its item. */
 static void jobs(TileEmit *e) {
     Ctx *ctx = e->c->ctx;
     LoopBody *outer = e->cur.at;
-    DimSym job = tile_fresh(e, "job");
     Dim lo, hi, n, jobs = dim_const(ctx, e->s->jobs);
     tile_item_range(e, e->s->job, &lo, &hi);
     n = dim_sub(ctx, hi, lo);
-    LoopStmt *s = tile_loop(e, job, dim_const(ctx, 0), jobs, NULL);
+    LoopStmt *s = tile_loop(e, e->job, dim_const(ctx, 0), jobs, NULL);
     s->parallel = true;
     s->name = tile_name(e);
-    Dim first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
+    Dim first = dim_of(ctx, e->job), next = dim_addk(ctx, first, 1);
     e->part_lo = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, first, n), jobs));
     e->part_hi = dim_add(ctx, lo, dim_floordiv(ctx, dim_mul(ctx, next, n), jobs));
     level(e, 0);
+    if (e->s->partial) {
+        e->cur.at = &s->orelse;
+        add_partial(e);
+    }
     loop_end(&e->cur, s, outer, NULL);
 }
 
-void tile_emit(const Contraction *contraction, const Scheme *s, LoopBody *to) {
+void tile_emit(const Contraction *contraction, const Scheme *scheme, LoopBody *to) {
     Contraction own = *contraction, *c = &own;
+    Scheme own_scheme = *scheme, *s = &own_scheme;
     TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};
     e.group_width = e.width * s->group;
     e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
@@ -289,11 +384,17 @@ void tile_emit(const Contraction *contraction, const Scheme *s, LoopBody *to) {
     e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
     e.first_v =
         dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vg), e.group_width));
+    if (s->partial) /* cells are filled outside the loop over the only group */
+        e.first_v = c->out[s->v].lo;
     for (int k = 0; k < s->n_items && s->chunk > 1; k++)
         if (s->items[k].kind == TILE_RED)
             e.chunk = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->red[s->items[k].at].sym->name));
     e.from_sums = s->items[s->place_out].kind == TILE_RED;
-    use_dense(&e, c);
+    use_dense(&e, c, s);
+    const LoopStmt *result = c->store;
+    e.job = s->job >= 0 ? tile_fresh(&e, "job") : NULL;
+    if (s->partial)
+        use_partial(&e, c);
     if (e.copy.d && !e.copy.place)
         copy_apart(&e, &e.copy);
     if (s->place_b == 0)
@@ -306,4 +407,6 @@ void tile_emit(const Contraction *contraction, const Scheme *s, LoopBody *to) {
         level(&e, 0);
     if (e.spread.d && !e.spread.place)
         copy_apart(&e, &e.spread);
+    if (s->partial && e.total != result)
+        cells(&e, result, e.total, false);
 }

@@ -42,11 +42,13 @@ typedef struct TileEmit {
     Dim first_v;          /* of the group */
     int width;            /* vectors * lanes */
     int group_width;      /* of a group */
+    DimSym job;           /* or NULL */
     Dim part_lo, part_hi; /* of the job's item, or NULL */
     Packed b, a;
     Apart copy, spread;
-    BufId sums;     /* [outputs that `place_out` leaves open..., width], or id 0: in the result */
-    bool from_sums; /* sums start from what is in memory */
+    BufId sums; /* [outputs that `place_out` leaves open..., width], or id 0: in the result */
+    const LoopStmt *total; /* a cell of what the sums of all jobs are added to */
+    bool from_sums;        /* sums start from what is in memory */
     DimSym names[32];
     int n_names;
 } TileEmit;

@@ -56,10 +56,10 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
     p->along = c->out[of_b ? e->s->v : e->s->u].sym;
     p->width = of_b ? e->width : e->s->rows;
     p->axis = tile_axis(c, p->load, p->along, &coef);
-    bool outside = true; /* of the groups of blocks */
-    for (int k = 0; of_b && k < place; k++)
-        outside = outside && e->s->items[k].kind != TILE_V_GROUPS;
-    p->by_group = !outside && e->s->group > 1;
+    bool outside = true; /* of the loop over the blocks */
+    for (int k = 0; k < place; k++)
+        outside = outside && e->s->items[k].kind != (of_b ? TILE_V_GROUPS : TILE_U_BLOCKS);
+    p->by_group = of_b && !outside && e->s->group > 1;
     p->by_block = outside || p->by_group;
     for (int a = 0; a < p->load->rank; a++) {
         DimSym x = tile_single(c, p->load->subs[a], &coef, &rest);
@@ -327,6 +327,22 @@ static void copy_axes(Copy *y, int axis) {
     e->n_names--;
 }
 
+/* Blocks that lie a multiple of 4 KB apart share a few sets of the caches: where a row is copied to
+ * all of them, each would throw out the others. */
+static void spread_blocks(const TileEmit *e, const Packed *p, Dim *shape, int n) {
+    enum { SETS = 4096 };
+    int64_t bytes = (int64_t)dtype_size(e->c->dt), size;
+    if (!p->by_block || n < 3)
+        return;
+    for (int a = 1; a < n; a++) {
+        if (!dim_is_const(shape[a], &size))
+            return;
+        bytes *= size;
+    }
+    if (bytes % SETS == 0)
+        shape[1] = dim_addk(e->c->ctx, shape[1], 1);
+}
+
 static void make_buffer(TileEmit *e, Packed *p, int place) {
     Dim shape[MAX_RANK + 2];
     int n = 0;
@@ -337,6 +353,7 @@ static void make_buffer(TileEmit *e, Packed *p, int place) {
         if (a != p->axis && p->mode[a] != PACK_DROP)
             shape[n++] = p->mode[a] == PACK_INDEX ? p->of[a].extent : from->shape[a];
     shape[n++] = dim_const(e->c->ctx, p->width);
+    spread_blocks(e, p, shape, n);
     p->buf = tile_buffer(e, str_fmt(e->c->ctx, "%s.p", from->name), n, shape,
                          p == &e->a ? e->s->a_in_job : place > 0);
 }
@@ -372,33 +389,39 @@ static void pack_blocks(Copy *y) {
     e->n_names--;
 }
 
-/* What is walked over sparsely is copied and packed for one value of its first index after the
- * other: the dense copy stays in the cache. */
-static void pack_apart(Copy *y, const DenseCopy *d) {
+/* Opens jobs over the first index before the nest's own begin; its part of the range is in lo, hi. */
+static LoopStmt *open_jobs(TileEmit *e, DimSym job, Dim *lo, Dim *hi) {
+    Ctx *ctx = e->c->ctx;
+    int groups = e->c->f->groups;
+    Dim extent = *hi, n = dim_const(ctx, groups), first = dim_of(ctx, job);
+    LoopStmt *s = tile_loop(e, job, *lo, n, NULL);
+    s->parallel = true;
+    s->name = tile_name(e);
+    *lo = dim_floordiv(ctx, dim_mul(ctx, first, extent), n);
+    *hi = dim_floordiv(ctx, dim_mul(ctx, dim_addk(ctx, first, 1), extent), n);
+    return s;
+}
+
+/* What is walked over sparsely is copied and packed for one value of its first index that is not
+ * known after the other: the dense copy stays in the cache. */
+static void pack_apart(Copy *y, const DenseCopy *d, int place) {
     TileEmit *e = y->e;
     Packed *p = y->p;
     Ctx *ctx = e->c->ctx;
-    int groups = e->c->f->groups;
     LoopBody *outer = e->cur.at;
-    Dim extent = d->loops[0].extent, lo = dim_const(ctx, 0), hi = extent;
-    DimSym job = tile_fresh(e, "job"), each = tile_fresh(e, d->loops[0].sym->name);
-    LoopStmt *jobs = NULL;
-    if (groups > 1) {
-        Dim n = dim_const(ctx, groups), first = dim_of(ctx, job), next = dim_addk(ctx, first, 1);
-        jobs = tile_loop(e, job, lo, n, NULL);
-        jobs->parallel = true;
-        jobs->name = tile_name(e);
-        lo = dim_floordiv(ctx, dim_mul(ctx, first, extent), n);
-        hi = dim_floordiv(ctx, dim_mul(ctx, next, extent), n);
-    }
+    Dim lo = dim_const(ctx, 0), hi = d->loops[place].extent, known[MAX_RANK];
+    DimSym job = tile_fresh(e, "job"), each = tile_fresh(e, d->loops[place].sym->name);
+    LoopStmt *jobs = !place && e->c->f->groups > 1 ? open_jobs(e, job, &lo, &hi) : NULL;
     LoopBody *in_job = e->cur.at;
     LoopStmt *s = tile_loop(e, each, lo, hi, NULL);
-    BufId dense = tile_dense_buffer(e, d, 1, jobs != NULL);
-    Dim known[1] = {dim_of(ctx, each)};
-    p->apart = 1;
-    p->from = tile_dense_view(e, dense, p->load, 1);
-    y->from[0] = known[0];
-    tile_dense_copy(&e->cur, d, dense, known, 1);
+    BufId dense = tile_dense_buffer(e, d, place + 1, jobs || place);
+    for (int k = 0; k < place; k++)
+        known[k] = p->load->subs[k];
+    known[place] = dim_of(ctx, each);
+    p->apart = place + 1;
+    p->from = tile_dense_view(e, dense, p->load, place + 1);
+    y->from[place] = known[place];
+    tile_dense_copy(&e->cur, d, dense, known, place + 1);
     pack_blocks(y);
     name_from(e, 0);
     loop_end(&e->cur, s, in_job, NULL);
@@ -412,11 +435,11 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     const DenseCopy *d = e->c->copy[of_b ? e->s->b : 1 - e->s->b];
     layout(e, p, place, of_b);
     make_buffer(e, p, place);
-    Copy y = {.e = e, .p = p, .first = e->v0};
+    Copy y = {.e = e, .p = p, .first = of_b ? e->v0 : e->u0};
     int64_t coef = 0;
     y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
     if (d) {
-        pack_apart(&y, d);
+        pack_apart(&y, d, place);
         return;
     }
     pack_blocks(&y);

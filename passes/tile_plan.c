@@ -11,7 +11,8 @@ enum {
     FEW = 16,
     LEAST_GROUPS = 4,
     LEAST_WORK = 1 << 15,
-    LEAST_JOB_WORK = 1 << 18
+    LEAST_JOB_WORK = 1 << 18,
+    PARTIAL_ITEMS = 3 /* the images, all blocks of vectors, the rows */
 };
 
 static double guess(const Contraction *c, const TileLoop *l) {
@@ -320,6 +321,8 @@ static void places(const Contraction *c, const Target *t, Scheme *s) {
     s->a_in_job = s->job == last || (s->place_a > 0 && s->job < s->place_a);
     if (!s->a_in_job)
         s->place_a = 0;
+    if (s->partial && s->n_items == PARTIAL_ITEMS) /* a block meets all of the other factor */
+        s->place_a = s->n_items;
     s->place_out = red >= 0 ? red : s->n_items - 1;
     if (red < 0 && !s->direct_out)
         widen_sums(c, t, s);
@@ -378,8 +381,9 @@ static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
 }
 
 Dim tile_rows(const Contraction *c, const Scheme *s) {
-    const TileLoop *l = &c->out[s->items[0].at];
-    return s->items[0].kind == TILE_OUT && l->n < 0 && c->f->groups > 1 ? l->extent : NULL;
+    const TileLoop *l = s->partial ? &c->red[s->items[0].at] : &c->out[s->items[0].at];
+    bool rows = s->partial || s->items[0].kind == TILE_OUT;
+    return rows && l->n < 0 && c->f->groups > 1 ? l->extent : NULL;
 }
 
 static void divide(const Contraction *c, Scheme *s, double work) {
@@ -414,6 +418,41 @@ static void divide(const Contraction *c, Scheme *s, double work) {
         s->job = 0;
         s->jobs = groups;
     }
+}
+
+/* A sum over images, both factors of which leave the cache: jobs take some images each, and have
+ * sums of their own that are added in order. Each image is then read once, and what is packed of it
+ * stays in the cache. Worth it where the sums are few beside the products of an image. */
+static void divide_images(const Contraction *c, const Target *t, Scheme *s) {
+    enum { CYCLES = 2, LITTLE = 16 }; /* for a sum of a job, and a share of its products */
+    const TileLoop *images = &c->red[0];
+    double sums = CYCLES, groups = c->f->groups;
+    if (groups < 2 || c->rows <= 1 || item_of(s, TILE_RED) < 0 || c->n_post || c->spread ||
+        c->init->kind != LOOP_CONST || c->init->k.f != 0 || !s->pack_a || c->n_out + 1 > MAX_RANK ||
+        (images->n > 0 && images->n < groups))
+        return;
+    for (int k = 0; k < c->n_out; k++) {
+        if (c->out[k].n < 0)
+            return;
+        sums *= (double)c->out[k].n;
+    }
+    double cycles = product(c, c->red, c->n_red) * sums / CYCLES / (2.0 * s->lanes);
+    double b = bytes_of(c, c->load[s->b]) / guess(c, images);
+    if (sums * groups * LITTLE > cycles || b > 0.8 * (double)t->l2_bytes || blocks_of_v(c, s) < 2 ||
+        bytes_of(c, c->load[1 - s->b]) < (double)t->l2_bytes)
+        return;
+    s->partial = s->direct_out = true;
+    s->n_items = s->n_inner = 0;
+    add_item(s, TILE_RED, 0);
+    add_item(s, TILE_V_GROUPS, s->v);
+    add_others(c, s, 0, TILE_LOOPS);
+    add_item(s, TILE_U_BLOCKS, s->u);
+    for (int k = 1; k < c->n_red; k++)
+        s->inner[s->n_inner++] = k;
+    s->chunk = 1;
+    s->group = (int)blocks_of_v(c, s);
+    s->job = 0;
+    s->jobs = c->f->groups;
 }
 
 /* ---- candidates */
@@ -568,6 +607,7 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
         choose_group(c, t, best, large ? 2 : LEAST_GROUPS);
         divide(c, best, work);
     }
+    divide_images(c, t, best);
     places(c, t, best);
     return true;
 }

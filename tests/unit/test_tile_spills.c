@@ -49,13 +49,19 @@ static void spills(const char *cpu, const char *real) {
     assert_int_equal(system(command), 0);
     f = fopen(OUT "/tiles.s", "r");
     assert_non_null(f);
-    int found = 0, sums = 0;
+    int found = 0, sums = 0, moves = 0, products = 0; /* the last two: of a function */
     while (fgets(line, sizeof line, f)) {
-        sums += strstr(line, "fmadd") || strstr(line, "mulp");
-        if (is_spill(line) && found++ < 3)
+        if (line[0] != '\t' && line[0] != '.' && strchr(line, ':')) {
+            found += products ? moves : 0; /* elsewhere vectors fill an entry's frame */
+            sums += products;
+            moves = products = 0;
+        }
+        products += strstr(line, "fmadd") || strstr(line, "mulp");
+        if (is_spill(line) && moves++ < 3 && products)
             print_error("%s %s: %s", cpu, real, line);
     }
     fclose(f);
+    found += products ? moves : 0;
     assert_true(sums > 100); /* there are tiles */
     assert_int_equal(found, 0);
 }
