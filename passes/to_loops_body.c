@@ -1,6 +1,8 @@
 /* to_loops: scalar bodies. */
 #include "passes/to_loops.h"
 
+#include <math.h>
+
 static Ctx *ctx_of(const BodyEmit *e) { return e->lb->c.m->ctx; }
 
 /* Instructions that are computed at every point, not only in an arm of a select. */
@@ -81,6 +83,17 @@ static LVal emit_read(const BodyEmit *e, const BodyInst *i, LVal *inside) {
     return v;
 }
 
+/* The reciprocal of a power of two, of which products are quotients to the last bit; 0: none. A
+ * division takes as long as 30 products. */
+static double exact_reciprocal(const BodyInst *i) {
+    int power;
+    if (i->kind != BODY_CONST || !dtype_is_real(i->dt) || i->k.f == 0 || !isfinite(i->k.f) ||
+        fabs(frexp(i->k.f, &power)) != 0.5)
+        return 0;
+    int most = i->dt == DT_F32 ? 125 : 1021; /* both are normal numbers then */
+    return power >= -most && power <= most ? 1 / i->k.f : 0;
+}
+
 static LVal emit_inst(const BodyEmit *e, const Body *b, int k, const LVal *vals, bool always) {
     const BodyInst *i = &b->insts[k];
     LoopCursor *c = &e->lb->c;
@@ -111,6 +124,11 @@ static LVal emit_inst(const BodyEmit *e, const Body *b, int k, const LVal *vals,
     int n = scalar_def(i->op)->arity;
     for (int j = 0; j < n; j++)
         args[j] = vals[i->args[j]];
+    double by = i->op == SC_div ? exact_reciprocal(&b->insts[i->args[1]]) : 0;
+    if (by != 0) {
+        args[1] = loop_const(c, t, (ScalarValue){.f = by});
+        return loop_let(c, SC_mul, args, n, i->dt);
+    }
     return loop_let(c, i->op, args, n, i->dt);
 }
 

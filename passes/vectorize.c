@@ -20,6 +20,7 @@
  * copies between two orders of axes go by squares (turn.c), and output loops around reductions are
  * unrolled and jammed (jam.c). It does not interchange or tile.
  */
+#include "passes/abreast.h"
 #include "passes/collapse.h"
 #include "passes/held.h"
 #include "passes/jam.h"
@@ -242,5 +243,6 @@ void pass_vectorize(Unit *u) {
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
         held_loads(u->ctx, u->arena, u->loops, f);
         merge_loops(u->ctx, u->arena, u->loops, f);
+        abreast_loops(u->ctx, u->arena, u->loops, f, u->target);
     }
 }

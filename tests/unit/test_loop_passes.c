@@ -189,7 +189,33 @@ static void every_target(void **state) {
     }
 }
 
+/* Of a power of two the reciprocal is exact, and products with it are the quotients to the last bit. */
+static void quotients_by_powers_of_two_are_products(void **state) {
+    (void)state;
+    static const struct {
+        const char *by, *mul;
+    } cases[] = {{"4.0", "0.25"}, {"-0.5", "-2.0"}, {"3.0", NULL}, {"1e-40", NULL}, {"inf", NULL}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        Ctx *ctx = ctx_new(0);
+        const char *text = str_fmt(ctx, "graph \"t\"\nfunc \"t\" f32 @- {\n  dims N\n  entry def \"t\" of \"t\" @- {\n  }\n"
+                                        "  %%1: f32[N] = input \"x\" @-\n  %%2: f32[N] = nest [n] = %%1[n] / %s over n<N @-\n  out \"y\" %%2\n}\n", cases[k].by);
+        Unit u = {.ctx = ctx, .arena = &ctx->perm, .target = target_named("x86-64-v4"), .groups = 8, .rows = 16};
+        u.graph = graph_read(ctx, &ctx->perm, ctx_add_file(ctx, "t.ir", text, strlen(text)));
+        assert_non_null(u.graph);
+        StrBuf dumps = sb_new(&ctx->perm);
+        PassOptions o = {.stop_after = "to_loops", .dumps = &dumps};
+        const char *why = "";
+        if (!pass_run(&u, &o, &why))
+            fail_msg("%s", why);
+        const char *got = loops_text(ctx, u.loops);
+        bool divides = strstr(got, "div(") != NULL;
+        if (divides != !cases[k].mul || (cases[k].mul && !strstr(got, cases[k].mul)))
+            fail_msg("%s:\n%s", cases[k].by, got);
+        ctx_free(ctx);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_target)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_target), cmocka_unit_test(quotients_by_powers_of_two_are_products)};
     return cmocka_run_group_tests_name("loop_passes", tests, NULL, NULL);
 }
