@@ -40,16 +40,27 @@ const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, c
 /* Kernels in the order of their numbers (counters), the same for the same options. */
 typedef struct KernelInfo {
     Str name, entry;  /* its symbol; where it stands first */
-    double flops;     /* of a call, lanes past the end included; an extent that is not known counts as 1 */
-    Dim formula;      /* the same exactly, or NULL */
-    bool at_most;     /* a condition leaves some of it out */
+    double flops;     /* of a call, lanes past the end included; at 64 rows, 32 of other dims, in the first job */
+    Dim formula;      /* the same in the dims, where it is not a number and is a polynomial of them, else NULL */
+    bool at_most;     /* conditions that only the data decide leave some of it out */
     int sums, lanes;  /* in registers in the innermost loop; of a vector */
     DType dt;
     int axis;         /* of what is stored, that the lanes lie along: -1 the last; 0: lanes are added up */
     int spills;       /* vector registers stored to and loaded from the stack */
     double predicted; /* share of the multiply-add peak, by a model of issue slots and latencies */
+    double cycles;    /* the same as cycles of a call */
+    double measured;  /* share of that peak when run; -1: it was not */
+    const LoopStmt *const *loops; /* the loops that are this kernel */
+    int n_loops;
 } KernelInfo;
-const KernelInfo *codegen_kernels(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n); /* NULL: diagnostic */
+KernelInfo *codegen_kernels(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, int *n); /* NULL: diagnostic */
+/* What the calls of each kernel in one call of f do, at values of its dims; of a `while` one round. Added to work[0..n). */
+typedef struct KernelWork {
+    double calls, flops, cycles;
+    bool at_most;
+} KernelWork;
+void codegen_count(Ctx *ctx, const Target *t, const LoopFunc *f, const DimValue *dims, const KernelInfo *kernels, int n, KernelWork *work);
+double codegen_share(const Target *t, DType dt, double flops, double cycles); /* of the multiply-add peak of one core */
 void codegen_print_kernels(Ctx *ctx, StrBuf *out, const KernelInfo *all, int n);
 
 /* Links objects into a shared library (no start files, exports only entries, strerror and manifest, full RELRO, nothing but

@@ -34,6 +34,7 @@ typedef struct Kernel {
     bool may_fail;
     int cost; /* statements */
     VEC(KernelName) also;
+    VEC(const LoopStmt *) loops; /* that are it: s, and others equal to it */
 } Kernel;
 
 /* Those of a loop module. apart: they may stand in other LLVM modules than their callers. */
@@ -161,6 +162,7 @@ LLVMValueRef emit_asked(FnEmit *f); /* whether the caller asks to stop, as i64 *
 /* kernel.c */
 void kernel_call(FnEmit *f, const LoopStmt *s);  /* at the current point; the kernel joins e->kernels */
 void kernel_emit(Emit *e, const Kernel *k);      /* its code */
+void kernel_count(Ctx *ctx, const Target *t, const Kernel *k, KernelInfo *i); /* FLOPs and cycles */
 /* In which of n_parts modules each entry, then each kernel stands, so that all have about the same work; load: that of each
  * module. Depends on nothing but the program: the bytes are the same on every machine. */
 int kernel_cost(const LoopModule *m); /* statements */

@@ -227,6 +227,7 @@ static Kernel *kernel_of(FnEmit *f, const LoopStmt *s, Canon *c) {
             continue;
         if (!has_name(old, name))
             vec_push(&e->ctx->perm, &old->also, (KernelName){name, symbol_of(e, name)});
+        vec_push(&e->ctx->perm, &old->loops, s);
         return old;
     }
     Kernel *k = ARENA_NEW(&e->ctx->perm, Kernel);
@@ -245,6 +246,7 @@ static Kernel *kernel_of(FnEmit *f, const LoopStmt *s, Canon *c) {
     k->bufs = c->bufs.p;
     k->n_symbols = c->free.n;
     k->symbols = c->free.p;
+    vec_push(&e->ctx->perm, &k->loops, s);
     vec_push(&e->ctx->perm, &all->list, k);
     return k;
 }

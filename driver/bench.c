@@ -11,9 +11,12 @@
 typedef struct Bench {
     Session *s;
     Program p;
-    const KernelInfo *kernels;
+    KernelInfo *kernels;
     int n_kernels;
     uint64_t *counters, draws;
+    uint64_t *longest; /* ticks of each kernel in the entry that its share is of */
+    double ticks_a_second;
+    bool quiet; /* nothing is printed, and less often repeated */
     Program peak[2]; /* by DT_F32, DT_F64 */
 } Bench;
 
@@ -172,8 +175,8 @@ static void clear(Bench *b) {
 static double best_of(Bench *b, Call *c, int *status) {
     uint64_t *fastest = ARENA_ARRAY(b->s->arena, uint64_t, 2 * b->n_kernels + 2);
     size_t size = 2 * (size_t)b->n_kernels * sizeof *fastest;
-    double best = 1e30, until = seconds() + 0.3;
-    for (int k = 0; (k < 5 || seconds() < until) && *status >= 0; k++) {
+    double best = 1e30, until = seconds() + (b->quiet ? 0.05 : 0.3);
+    for (int k = 0; (k < (b->quiet ? 2 : 5) || seconds() < until) && *status >= 0; k++) {
         clear(b);
         double start = seconds();
         *status = call_run(c);
@@ -187,46 +190,68 @@ static double best_of(Bench *b, Call *c, int *status) {
     return best;
 }
 
-static double flops_of(const KernelInfo *i, const DimEnv *env) {
-    DimSym syms[64];
-    DimValue values[64];
-    int64_t v;
-    int n = i->formula ? dim_symbols(i->formula, syms, 64) : 0;
-    for (int k = 0; k < n; k++) {
-        values[k].sym = syms[k];
-        if (!env_get(env, syms[k], &values[k].value))
-            return i->flops;
+/* What each kernel does in one call. */
+static const KernelWork *work_of(Bench *b, const Call *c) {
+    const LoopFunc *f = c->f;
+    KernelWork *work = ARENA_ARRAY(b->s->arena, KernelWork, b->n_kernels + 1);
+    DimValue *dims = ARENA_ARRAY(b->s->arena, DimValue, f->dims.n + 1);
+    for (int k = 0; k < f->dims.n; k++) {
+        dims[k].sym = f->dims.p[k];
+        env_get(&c->env, f->dims.p[k], &dims[k].value);
     }
-    return i->formula && dim_eval(i->formula, values, n, &v) ? (double)v : i->flops;
+    codegen_count(b->s->ctx, b->p.m->target, f, dims, b->kernels, b->n_kernels, work);
+    for (int k = 0; k < b->n_kernels; k++) { /* how often a `while` goes round is known now */
+        double calls = (double)b->counters[2 * k];
+        work[k].flops *= work[k].calls > 0 ? calls / work[k].calls : 0;
+        work[k].cycles *= work[k].calls > 0 ? calls / work[k].calls : 0;
+    }
+    return work;
 }
 
-static void put_kernels(Bench *b, const Call *c, double ticks_a_second, double peak) {
+static void put_kernels(Bench *b, const Call *c, const KernelWork *work, double peak) {
     double all = 0;
     for (int k = 0; k < b->n_kernels; k++)
         all += (double)b->counters[2 * k + 1];
     for (int k = 0; k < b->n_kernels; k++) {
-        const KernelInfo *i = &b->kernels[k];
-        double calls = (double)b->counters[2 * k], ticks = (double)b->counters[2 * k + 1],
-               flops = flops_of(i, &c->env) * calls;
-        if (calls <= 0 || ticks < 0.002 * all)
+        double ticks = (double)b->counters[2 * k + 1];
+        if (!b->counters[2 * k] || ticks < 0.002 * all)
             continue;
-        double rate = flops / (ticks / ticks_a_second);
-        const char *bound = i->at_most ? "<= " : "";
+        double rate = work[k].flops / (ticks / b->ticks_a_second);
+        const char *bound = work[k].at_most ? "<= " : "";
         sb_printf(&b->s->out,
                   "    %-40s %5.1f %% of the time %9.1f GF/s %6s %% of peak  (predicted %.0f %%)\n",
-                  i->name, 100 * ticks / all, 1e-9 * rate,
-                  str_fmt(b->s->ctx, "%s%.0f", bound, 100 * rate / peak), 100 * i->predicted);
+                  b->kernels[k].name, 100 * ticks / all, 1e-9 * rate,
+                  str_fmt(b->s->ctx, "%s%.0f", bound, 100 * rate / peak),
+                  100 * codegen_share(b->p.m->target, c->f->real, work[k].flops, work[k].cycles));
     }
 }
 
-static void put_entry(Bench *b, Call *c, double ticks_a_second) {
+/* Each kernel's share of the peak in the entry in which it takes longest. */
+static void note_kernels(Bench *b, const Call *c, const KernelWork *work, double peak) {
+    for (int k = 0; k < b->n_kernels; k++) {
+        KernelInfo *i = &b->kernels[k];
+        uint64_t ticks = b->counters[2 * k + 1];
+        if (!b->counters[2 * k] || ticks <= b->longest[k])
+            continue;
+        b->longest[k] = ticks;
+        i->measured = work[k].flops / ((double)ticks / b->ticks_a_second) / peak;
+        i->predicted = codegen_share(b->p.m->target, c->f->real, work[k].flops, work[k].cycles);
+    }
+}
+
+static void put_entry(Bench *b, Call *c) {
     Session *s = b->s;
     const AbiEntry *e = c->f->entry;
     int status = call_run(c);
     double flops = 0, peak = peak_rate(b, c->f->real), time = best_of(b, c, &status);
     peak = fmax(peak, peak_rate(b, c->f->real));
+    const KernelWork *work = work_of(b, c);
     for (int k = 0; k < b->n_kernels; k++)
-        flops += flops_of(&b->kernels[k], &c->env) * (double)b->counters[2 * k];
+        flops += work[k].flops;
+    if (b->quiet) {
+        note_kernels(b, c, work, peak);
+        return;
+    }
     if (status < 0) {
         sb_printf(&s->out, "%s: %s\n", e->cname,
                   status == INT32_MIN ? "no entry" : call_status(&b->p, status));
@@ -246,7 +271,7 @@ static void put_entry(Bench *b, Call *c, double ticks_a_second) {
     sb_printf(&s->out, "%s (%s): %.1f us, %.1f GF/s, %.0f %% of the peak of one core (%.1f GF/s)\n",
               e->cname, dims.text, 1e6 * time, 1e-9 * flops / time, 100 * flops / time / peak,
               1e-9 * peak);
-    put_kernels(b, c, ticks_a_second, peak);
+    put_kernels(b, c, work, peak);
 }
 
 /* The time stamp counter's rate, over a few milliseconds of the peak loop. */
@@ -264,19 +289,20 @@ static double tick_rate(Bench *b) {
 #endif
 }
 
-static bool wanted(const Session *s, const AbiEntry *e) {
-    if (s->args.n > 2)
+static bool wanted(const Bench *b, const AbiEntry *e) {
+    const Session *s = b->s;
+    if (s->args.n > 2 && !b->quiet)
         return strcmp(e->cname, s->args.p[2]) == 0 || strcmp(e->decl, s->args.p[2]) == 0;
     return e->kind != ENTRY_INIT;
 }
 
 static void bench_all(Bench *b) {
     Session *s = b->s;
-    double rate = tick_rate(b);
     bool found = false;
+    b->ticks_a_second = tick_rate(b);
     for (int k = 0; k < b->p.m->funcs.n && !s->status; k++) {
         const LoopFunc *f = b->p.m->funcs.p[k];
-        if (!wanted(s, f->entry))
+        if (!wanted(b, f->entry))
             continue;
         found = true;
         DimEnv env = {0};
@@ -287,10 +313,32 @@ static void bench_all(Bench *b) {
             fit_hyper(s, block, &hyper);
         Call c = call_new(&b->p, f, &env);
         if (bind(b, &c, &hyper))
-            put_entry(b, &c, rate);
+            put_entry(b, &c);
     }
-    if (!found && s->args.n > 2)
+    if (!found && s->args.n > 2 && !b->quiet)
         session_usage(s, "there is no entry `%s`", s->args.p[2]);
+}
+
+/* Compiles the program with counters and runs its entries. */
+static void bench_run(Bench *b, CodegenOptions o) {
+    Session *s = b->s;
+    b->counters = ARENA_ARRAY(s->arena, uint64_t, 2 * b->n_kernels + 2);
+    b->longest = ARENA_ARRAY(s->arena, uint64_t, b->n_kernels + 1);
+    o.counters = b->counters;
+    b->p.jit = b->kernels ? jit_open(s->ctx, b->p.m, &o) : NULL;
+    b->p.pool = b->p.jit ? pool_new(s->o.threads && !b->quiet ? (int)s->o.threads : 1, NULL) : NULL;
+    if (b->p.jit && peak_open(b, DT_F32) && peak_open(b, DT_F64))
+        bench_all(b);
+    else
+        session_fail(s, EXIT_PROGRAM);
+    program_close(&b->p);
+    program_close(&b->peak[0]);
+    program_close(&b->peak[1]);
+}
+
+void bench_kernels(Session *s, LoopModule *m, KernelInfo *all, int n) {
+    Bench b = {.s = s, .p = {.s = s, .m = m}, .kernels = all, .n_kernels = n, .quiet = true};
+    bench_run(&b, session_codegen(s));
 }
 
 void command_bench(Session *s) {
@@ -304,15 +352,5 @@ void command_bench(Session *s) {
         return;
     CodegenOptions o = session_codegen(s);
     b.kernels = codegen_kernels(s->ctx, s->arena, b.p.m, &o, &b.n_kernels);
-    b.counters = ARENA_ARRAY(s->arena, uint64_t, 2 * b.n_kernels + 2);
-    o.counters = b.counters;
-    b.p.jit = b.kernels ? jit_open(s->ctx, b.p.m, &o) : NULL;
-    b.p.pool = b.p.jit ? pool_new(s->o.threads ? (int)s->o.threads : 1, NULL) : NULL;
-    if (b.p.jit && peak_open(&b, DT_F32) && peak_open(&b, DT_F64))
-        bench_all(&b);
-    else
-        session_fail(s, EXIT_PROGRAM);
-    program_close(&b.p);
-    program_close(&b.peak[0]);
-    program_close(&b.peak[1]);
+    bench_run(&b, o);
 }

@@ -177,5 +177,5 @@ void command_compile(Session *s) {
     if (s->o.print_memory)
         print_memory(s, m);
     if (s->o.print_kernels)
-        session_print_kernels(s, m);
+        session_print_kernels(s, m, false);
 }

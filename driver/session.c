@@ -423,10 +423,13 @@ LoopModule *session_compile_file(Session *s, const AstFile *file, const char *on
 
 CodegenOptions session_codegen(const Session *s) { return (CodegenOptions){.level = (int)s->o.level, .debug_lines = true, .lines_apart = s->o.debug}; }
 
-void session_print_kernels(Session *s, const LoopModule *m) {
+void session_print_kernels(Session *s, LoopModule *m, bool run) {
     int n;
     CodegenOptions o = session_codegen(s);
-    const KernelInfo *all = codegen_kernels(s->ctx, s->arena, m, &o, &n);
+    KernelInfo *all = codegen_kernels(s->ctx, s->arena, m, &o, &n);
+    const Options *q = &s->o;
+    if (all && run && !q->target && !q->mcpu && !q->march && !q->mattr)
+        bench_kernels(s, m, all, n);
     if (all)
         codegen_print_kernels(s->ctx, &s->out, all, n);
 }

@@ -72,7 +72,8 @@ LoopModule *session_compile_file(Session *s, const AstFile *file, const char *on
 #define SESSION_SKIP(...) session_skip(s, (const AbiEntryKind[]){__VA_ARGS__}, (int)(sizeof((AbiEntryKind[]){__VA_ARGS__}) / sizeof(AbiEntryKind)))
 void session_skip(Session *s, const AbiEntryKind *kinds, int n);
 CodegenOptions session_codegen(const Session *s);
-void session_print_kernels(Session *s, const LoopModule *m); /* --print-kernels */
+void session_print_kernels(Session *s, LoopModule *m, bool run); /* --print-kernels; run: measured where the target is this machine */
+void bench_kernels(Session *s, LoopModule *m, KernelInfo *all, int n); /* runs the entries of m on drawn data; sets what was measured */
 bool session_is_ir(const char *path);
 
 /* The file's base name without suffix: "lenet5" of "dir/lenet5.cnn"; --prefix overrides. */

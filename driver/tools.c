@@ -93,7 +93,7 @@ void command_ir(Session *s) {
     if (s->o.print_kernels && !u.loops)
         session_usage(s, "--print-kernels is of loops: run the passes up to one of those (--stop-after=plan)");
     else if (s->o.print_kernels)
-        session_print_kernels(s, u.loops);
+        session_print_kernels(s, u.loops, !text);
     else if (u.loops)
         loop_print(&s->out, u.loops);
     else
