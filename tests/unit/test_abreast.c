@@ -10,12 +10,14 @@ static void abreast(Ctx *ctx, LoopModule *m) {
         fail_msg("%s\n%s", why, loops_text(ctx, m));
 }
 
-static const char *const bufs = "buf a f32[64, 16] = arg 2 at 0\nbuf out f32[64, 16] = arg 4 at 0 written";
+static const char *const bufs =
+    "buf a f32[64, 16] = arg 2 at 0\nbuf out f32[64, 16] = arg 4 at 0 written";
 
 /* A loop of n operations that wait for one another, which loads what `load` says. */
 static const char *chain(Ctx *ctx, int trips, int n, const char *load) {
     StrBuf sb = sb_new(&ctx->perm);
-    sb_printf(&sb, "%%1 = f32x16 0.5\n%%2 = f32x16 3.0\nfor i in 0..%d {\n %%3 = load f32x16 %s\n", trips, load);
+    sb_printf(&sb, "%%1 = f32x16 0.5\n%%2 = f32x16 3.0\nfor i in 0..%d {\n %%3 = load f32x16 %s\n",
+              trips, load);
     for (int k = 0; k < n; k++)
         sb_printf(&sb, " %%%d = fma(%%%d, %%1, %%2)\n", 4 + k, 3 + k);
     sb_printf(&sb, " store out[i, 0] = %%%d\n}", 3 + n);
@@ -25,18 +27,24 @@ static const char *chain(Ctx *ctx, int trips, int n, const char *load) {
 static void long_chains_stand_side_by_side(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    check_pass(abreast, bufs, chain(ctx, 12, 16, "a[i, 0]"), PARTS("for i in 0..12 step 4", "load f32x16 a[i + 3, 0]", "store out[i + 3, 0]"), NULL);
+    check_pass(abreast, bufs, chain(ctx, 12, 16, "a[i, 0]"),
+               PARTS("for i in 0..12 step 4", "load f32x16 a[i + 3, 0]", "store out[i + 3, 0]"),
+               NULL);
     check_pass(abreast, bufs, chain(ctx, 15, 16, "a[i, 0]"), PARTS("for i in 0..15 step 3"), NULL);
-    check_pass(abreast, bufs, chain(ctx, 14, 16, "out[i, 0]"), PARTS("for i in 0..14 step 2"), NULL); /* in place */
+    check_pass(abreast, bufs, chain(ctx, 14, 16, "out[i, 0]"), PARTS("for i in 0..14 step 2"),
+               NULL); /* in place */
     ctx_free(ctx);
 }
 
 static void other_loops_stay(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    check_pass(abreast, bufs, chain(ctx, 12, 8, "a[i, 0]"), PARTS("for i in 0..12 {"), NULL);     /* short */
-    check_pass(abreast, bufs, chain(ctx, 13, 16, "a[i, 0]"), PARTS("for i in 0..13 {"), NULL);    /* no divisor */
-    check_pass(abreast, bufs, chain(ctx, 12, 16, "out[i + 1, 0]"), PARTS("for i in 0..12 {"), NULL); /* iterations depend on one another */
+    check_pass(abreast, bufs, chain(ctx, 12, 8, "a[i, 0]"), PARTS("for i in 0..12 {"),
+               NULL); /* short */
+    check_pass(abreast, bufs, chain(ctx, 13, 16, "a[i, 0]"), PARTS("for i in 0..13 {"),
+               NULL); /* no divisor */
+    check_pass(abreast, bufs, chain(ctx, 12, 16, "out[i + 1, 0]"), PARTS("for i in 0..12 {"),
+               NULL); /* iterations depend on one another */
     check_pass(abreast, bufs, chain(ctx, 12, 16, "out[0, 0]"), PARTS("for i in 0..12 {"), NULL);
     ctx_free(ctx);
 }
@@ -44,13 +52,18 @@ static void other_loops_stay(void **state) {
 /* What no iteration changes is computed once, and a mask moves along. */
 static void what_is_shared_is_computed_once(void **state) {
     (void)state;
-    static const char *const text = "for i in 0..8 {\n %1 = f32x16 2.0\n %2 = load f32 a[0, 1]\n %3 = splat(%2) : f32x16\n"
-                                    " %4 = index i64x16 i by 1\n %5 = load f32x16 a[i, 0] active 20 - 3*i\n"
-                                    " %6 = fma(%5, %1, %3)\n %7 = fma(%6, %1, %3)\n %8 = fma(%7, %1, %3)\n %9 = fma(%8, %1, %3)\n %10 = fma(%9, %1, %3)\n"
-                                    " %11 = sub(%10, %3)\n %12 = max(%11, %3)\n %13 = sub(%12, %5)\n %14 = mul(%13, %1)\n %15 = sub(%14, %5)\n"
-                                    " %16 = fma(%15, %1, %3)\n %17 = fma(%16, %1, %3)\n %18 = cast(%4) : f32x16\n %19 = fma(%17, %1, %18)\n"
-                                    " store out[i, 0] = %19 active 20 - 3*i\n}";
-    check_pass(abreast, bufs, text, PARTS("for i in 0..8 step 4", "active 11 - 3*i", "index i64x16 i + 3 by 1"), NULL);
+    static const char *const text =
+        "for i in 0..8 {\n %1 = f32x16 2.0\n %2 = load f32 a[0, 1]\n %3 = splat(%2) : f32x16\n"
+        " %4 = index i64x16 i by 1\n %5 = load f32x16 a[i, 0] active 20 - 3*i\n"
+        " %6 = fma(%5, %1, %3)\n %7 = fma(%6, %1, %3)\n %8 = fma(%7, %1, %3)\n %9 = fma(%8, %1, "
+        "%3)\n %10 = fma(%9, %1, %3)\n"
+        " %11 = sub(%10, %3)\n %12 = max(%11, %3)\n %13 = sub(%12, %5)\n %14 = mul(%13, %1)\n %15 "
+        "= sub(%14, %5)\n"
+        " %16 = fma(%15, %1, %3)\n %17 = fma(%16, %1, %3)\n %18 = cast(%4) : f32x16\n %19 = "
+        "fma(%17, %1, %18)\n"
+        " store out[i, 0] = %19 active 20 - 3*i\n}";
+    check_pass(abreast, bufs, text,
+               PARTS("for i in 0..8 step 4", "active 11 - 3*i", "index i64x16 i + 3 by 1"), NULL);
     Ctx *ctx = ctx_new(0);
     LoopModule *m = must_read_loops(ctx, program(ctx, bufs, text));
     abreast(ctx, m);

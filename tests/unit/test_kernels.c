@@ -122,12 +122,16 @@ static double work_at(Ctx *ctx, const LoopModule *m, int64_t rows, bool *at_most
 }
 
 /* A sum over rows whose jobs, slices and their ends are decided when called, counts whole slices
- * of 16; each of the 8 groups of them then adds its 24 * 40 partial sums, the first but moves them. */
+ * of 16; each of the 8 groups of them then adds its 24 * 40 partial sums, the first but moves them.
+ */
 static void operations_of_sums_over_rows_are_counted(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loops_of(ctx, "estimator e[N] {\n  data x: [N, 24]\n  data y: [N, 40]\n  param w: [24, 40] = 0\n"
-                                  "  y ~ Normal(x @ w, 1)\n  using sgd(lr = 0.1, batch = 64, epochs = 1)\n}\n");
+    LoopModule *m = compile_text(
+        ctx,
+        "estimator e[N] {\n  data x: [N, 24]\n  data y: [N, 40]\n  param w: [24, 40] = 0\n"
+        "  y ~ Normal(x @ w, 1)\n  using sgd(lr = 0.1, batch = 64, epochs = 1)\n}\n",
+        DT_F32, target_named("x86-64-v3"), NULL);
     const LoopFunc *step = NULL;
     for (int k = 0; k < m->funcs.n; k++)
         step = strcmp(m->funcs.p[k]->name, "e.step") == 0 ? m->funcs.p[k] : step;
@@ -154,24 +158,29 @@ static const char branches[] =
     "loops \"t\" for \"x86-64-v3\"\nstatus 0 \"t\"\nfunc \"t\" f32 groups 8 @- {\n  dims N\n"
     "  status null 0 dim 0 stop 0 overflow 0\n  plan fixed 0 job 0 jobs 0\n"
     "  entry def \"t\" of \"t\" work 0 @- {\n    exec \"ex\" const @-\n    dim \"N\" i64 is N @-\n"
-    "    input \"x\" f32 const bytes 4*N @-\n    out \"out\" f32 bytes 4*N @-\n    work \"work\" @-\n  }\n"
+    "    input \"x\" f32 const bytes 4*N @-\n    out \"out\" f32 bytes 4*N @-\n    work \"work\" "
+    "@-\n  }\n"
     "  buf x f32[N] = arg 2 at 0\n  buf out f32[N] = arg 3 at 0 written\n"
     "  buf table bool[4] = const [1, 0, 1, 1]\n"
     "  for i in 0..N \"t\" {\n"
     "    %1 = index i64 i\n    %2 = i64 10\n    %3 = lt(%1, %2)\n    %4 = load f32 x[i]\n"
-    "    if %3 {\n      %5 = add(%4, %4)\n      %6 = add(%5, %4)\n      %7 = add(%6, %4)\n      store out[i] = %7\n"
+    "    if %3 {\n      %5 = add(%4, %4)\n      %6 = add(%5, %4)\n      %7 = add(%6, %4)\n      "
+    "store out[i] = %7\n"
     "    } else {\n      %8 = add(%4, %4)\n      store out[i] = %8\n    }\n"
-    "    for j in 0..4 {\n      %9 = load bool table[j]\n      for k in 0..7 when %9 {\n        %10 = load f32 out[i]\n"
+    "    for j in 0..4 {\n      %9 = load bool table[j]\n      for k in 0..7 when %9 {\n        "
+    "%10 = load f32 out[i]\n"
     "        %11 = mul(%10, %10)\n        store out[i] = %11\n      }\n    }\n"
     "    %12 = lt(%4, %4)\n"
-    "    if %12 {\n      %13 = mul(%4, %4)\n      store out[i] = %13\n    } else {\n      %14 = mul(%4, %4)\n"
+    "    if %12 {\n      %13 = mul(%4, %4)\n      store out[i] = %13\n    } else {\n      %14 = "
+    "mul(%4, %4)\n"
     "      %15 = mul(%14, %4)\n      store out[i] = %15\n    }\n"
     "  }\n}\n";
 
 static void the_arm_that_is_taken_counts(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = loop_read(ctx, &ctx->perm, ctx_add_file(ctx, "t.ir", branches, strlen(branches)));
+    LoopModule *m =
+        loop_read(ctx, &ctx->perm, ctx_add_file(ctx, "t.ir", branches, strlen(branches)));
     assert_non_null(m);
     bool at_most;
     assert_true(work_at(ctx, m, 100, &at_most) == 10 * 3 + 90 * 1 + 100 * 3 * 7 + 100 * 2);
