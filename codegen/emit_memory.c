@@ -261,11 +261,14 @@ static void fetch_ahead(FnEmit *f, const LoopStmt *s, const Access *a) {
     emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
 }
 
-/* Into the second cache: it is for later. */
+/* Into the first cache what is near, else into the second one: it is for later. */
 static void fetch(FnEmit *f, const LoopStmt *s, const Access *a) {
+    enum { NEAR = 4096, FIRST = 3, SECOND = 2 };
     LLVMValueRef by = emit_dim(f, s->ahead), i32[3];
-    for (unsigned k = 0; k < 3; k++) /* a read, for the second cache, data */
-        i32[k] = LLVMConstInt(f->e->i32, k == 0 ? 0 : k == 1 ? 2 : 1, 0);
+    int64_t elements;
+    bool near = dim_is_const(s->ahead, &elements) && elements * (int64_t)dtype_size(a->b->dt) <= NEAR;
+    for (unsigned k = 0; k < 3; k++) /* a read, for that cache, data */
+        i32[k] = LLVMConstInt(f->e->i32, k == 0 ? 0 : k == 1 ? (near ? FIRST : SECOND) : 1, 0);
     LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &by, 1, ""), i32[0], i32[1], i32[2]};
     emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
 }

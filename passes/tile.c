@@ -20,9 +20,11 @@
  * row (padding), every stretch of rows has the loops that it needs, and no product is computed in
  * vain. Nests inside batches have their rows innermost and are left alone.
  *
+ * A long sum goes by chunks that fit into the first cache: a tile takes its sums from the result and
+ * puts them back there, still in the order of the nest.
+ *
  * The choice is in tile_plan.c, dense copies in tile_dense.c, packing in tile_pack.c, the tile in
- * tile_kernel.c. It does not split a reduction that is one loop, and does not fuse the epilogue
- * into the registers. */
+ * tile_kernel.c. It does not fuse the epilogue into the registers. */
 #include "passes/collapse.h"
 #include "passes/pass.h"
 #include "passes/tile_priv.h"

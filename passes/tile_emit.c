@@ -84,6 +84,15 @@ Dim tile_chunk(const TileEmit *e, const TileLoop *red) {
     return NULL;
 }
 
+Dim tile_chunks(const TileEmit *e) {
+    Ctx *ctx = e->c->ctx;
+    for (int k = 0; k < e->s->n_items; k++)
+        if (e->s->items[k].kind == TILE_RED)
+            return dim_ceildiv(ctx, e->c->red[e->s->items[k].at].extent,
+                               dim_const(ctx, e->s->chunk));
+    return dim_const(ctx, 1);
+}
+
 /* Of the item's loop: blocks from 0, or the index itself. */
 void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
     const Contraction *c = e->c;
@@ -96,7 +105,7 @@ void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
         *hi = blocks_of(e, i);
     } else if (i.kind == TILE_RED && e->chunk) {
         *lo = dim_const(c->ctx, 0);
-        *hi = dim_ceildiv(c->ctx, c->red[i.at].extent, dim_const(c->ctx, e->s->chunk));
+        *hi = tile_chunks(e);
     } else {
         const TileLoop *l = i.kind == TILE_RED ? &c->red[i.at] : &c->out[i.at];
         *lo = l->lo;

@@ -20,6 +20,7 @@ typedef struct Packed {
     int axis, width;
     bool by_block; /* it has several blocks */
     bool by_group; /* those of one group */
+    bool by_chunk; /* all chunks of the reduction, one after the other */
     PackMode mode[MAX_RANK];
     TileLoop of[MAX_RANK]; /* PACK_INDEX */
     Dim left[MAX_RANK];    /* fewer than that, or NULL */
@@ -66,6 +67,8 @@ const Dim *tile_subs(const TileEmit *e, const LoopStmt *access, const DimBinding
 /* The reduction whose chunks are an item: its first value in this one. NULL: there is none, or it
  * is not red. */
 Dim tile_chunk(const TileEmit *e, const TileLoop *red);
+/* How many chunks there are. */
+Dim tile_chunks(const TileEmit *e);
 /* first bound of part or whole of an item's blocks */
 void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi);
 
@@ -78,6 +81,9 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b);
 /* Subscripts of the packed operand at the current point; at: element of the packed index, block
  * and its offset. */
 const Dim *tile_packed_subs(const TileEmit *e, const Packed *p, Dim block, int64_t at);
+/* 0 in the first chunk and 1 in the others, where the first one takes no sums from memory; else
+ * NULL. */
+Dim tile_first_chunk(const TileEmit *e);
 void tile_begin_sums(TileEmit *e);  /* makes `sums`; fills cells where a reduction is outside */
 void tile_finish_sums(TileEmit *e); /* to the result; the epilogue */
 /* Subscripts in `sums` of row `u` and lane `at` of the block. */

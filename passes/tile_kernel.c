@@ -49,19 +49,23 @@ static Dim active(const TileEmit *e, int x) {
     return dim_sub(e->c->ctx, v->hi, dim_addk(e->c->ctx, e->v0, (int64_t)x * e->s->lanes));
 }
 
-static LVal load_of(const Kernel *k, const LoopStmt *l, int r, int x, int lanes) {
+/* Lanes of vector x of row r. */
+static LoopStmt *load_vector(const Kernel *k, const LoopStmt *l, int r, int x) {
     DimBinding b[3];
     TileEmit *e = k->e;
-    int n = bind(k, r, x, b);
-    const Dim *subs = tile_subs(e, l, b, n);
-    if (lanes == 1)
-        return loop_load(&e->cur, l->buf, subs);
+    const Dim *subs = tile_subs(e, l, b, bind(k, r, x, b));
     int64_t coef = 1;
     int axis = tile_axis(e->c, l, e->c->out[e->s->v].sym, &coef);
-    LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, lanes, active(e, x));
+    LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, e->s->lanes, active(e, x));
     s->lane_axis = axis < 0 ? l->rank - 1 : axis;
     s->lane_step = axis < 0 ? 0 : coef;
-    return s->result;
+    return s;
+}
+
+static LVal load_row(const Kernel *k, const LoopStmt *l, int r) {
+    DimBinding b[3];
+    const Dim *subs = tile_subs(k->e, l, b, bind(k, r, 0, b));
+    return loop_load(&k->e->cur, l->buf, subs);
 }
 
 static void step(Kernel *k, Rows rows) {
@@ -72,6 +76,7 @@ static void step(Kernel *k, Rows rows) {
         int64_t at = (int64_t)x * e->s->lanes;
         const Dim *subs = packed_subs(k, &e->b, dim_of(e->c->ctx, e->vb), at);
         LoopStmt *load = loop_load_lanes(&e->cur, e->b.buf, subs, e->s->lanes, NULL);
+        load->ahead = e->s->ahead ? dim_const(e->c->ctx, e->s->ahead) : NULL;
         load->again = x == 0 && k->at.sym; /* neighbouring rounds read the same elements */
         b[x] = load->result;
     }
@@ -93,7 +98,7 @@ static void step(Kernel *k, Rows rows) {
             }
             a = loop_load(&e->cur, e->a.buf, subs);
         } else {
-            a = load_of(k, la, r, 0, 1);
+            a = load_row(k, la, r);
         }
         a = loop_splat(&e->cur, a, e->s->lanes);
         for (int x = 0; x < e->s->vectors; x++) {
@@ -254,11 +259,18 @@ static LVal start(Kernel *k, int r, int x) {
                                    tile_sum_subs(e, row_value(k, r), (int64_t)x * e->s->lanes),
                                    e->s->lanes, NULL)
                 ->result;
-        return load_of(k, c->store, r, x, e->s->lanes);
+        LoopStmt *s = load_vector(k, c->store, r, x);
+        Dim begun = tile_first_chunk(e);
+        if (e->s->split && e->s->group > 1) /* those of the next tile, from further away */
+            s->ahead = dim_const(c->ctx, e->width);
+        if (begun)
+            s->active = s->active ? dim_mul(c->ctx, s->active, begun)
+                                  : dim_scale(c->ctx, begun, e->s->lanes);
+        return s->result;
     }
     if (c->init->kind == LOOP_CONST)
         return loop_const(&e->cur, vector_type(e), c->init->k);
-    return load_of(k, c->init, r, x, e->s->lanes);
+    return load_vector(k, c->init, r, x)->result;
 }
 
 static void finish(Kernel *k, int r, int x) {

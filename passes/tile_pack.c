@@ -6,6 +6,8 @@
  * one that is known where the packing stands is left out. Lanes past the end are 0. */
 #include "passes/tile_emit.h"
 
+#include <string.h>
+
 /* Are all indices of a subscript known? */
 static bool sub_known(const TileEmit *e, Dim sub, int place) {
     DimSym syms[32];
@@ -35,16 +37,20 @@ static bool inside(const TileEmit *e, const LoopStmt *l, int axis, const TileLoo
     return true;
 }
 
-/* Inside the loop over the chunks of a reduction there are only its values. */
+/* Inside the loop over the chunks of a reduction there are only its values. Where they stand
+ * outside the groups, all of them are packed chunk by chunk, as they are read. */
 static void by_chunk(const TileEmit *e, Packed *p, int axis, const TileLoop *l, int place) {
     Dim first = tile_chunk(e, l);
-    for (int k = 0; k < place && first; k++)
-        if (e->s->items[k].kind == TILE_RED) {
-            p->of[axis].lo = first;
-            p->of[axis].extent = dim_const(e->c->ctx, e->s->chunk);
-            bool whole = l->n > 0 && l->n % e->s->chunk == 0;
-            p->left[axis] = whole ? NULL : dim_sub(e->c->ctx, l->hi, first);
-        }
+    bool inside = false;
+    for (int k = 0; k < place; k++)
+        inside = inside || e->s->items[k].kind == TILE_RED;
+    if (!first || (!inside && !e->s->split))
+        return;
+    p->by_chunk = !inside;
+    p->of[axis].lo = first;
+    p->of[axis].extent = dim_const(e->c->ctx, e->s->chunk);
+    bool whole = l->n > 0 && l->n % e->s->chunk == 0;
+    p->left[axis] = whole ? NULL : dim_sub(e->c->ctx, l->hi, first);
 }
 
 static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
@@ -98,8 +104,10 @@ static Dim block_room(const TileEmit *e, const Packed *p) {
 
 const Dim *tile_packed_subs(const TileEmit *e, const Packed *p, Dim block, int64_t at) {
     Ctx *ctx = e->c->ctx;
-    Dim *subs = ARENA_ARRAY(e->c->arena, Dim, p->load->rank + 2);
+    Dim *subs = ARENA_ARRAY(e->c->arena, Dim, p->load->rank + 3);
     int n = 0;
+    if (p->by_chunk)
+        subs[n++] = dim_of(ctx, e->chunk);
     if (p->by_block) {
         Dim b = block;
         if (!b) { /* a piece of one block */
@@ -127,16 +135,37 @@ typedef struct Copy {
     Dim block_lo, block_hi, block_end; /* its range: the least of the last two, or NULL */
     bool rows; /* the packed index is the last axis of what is read: vectors, blocks inside */
     Dim first; /* element of the packed index at lane 0 */
-    Dim to[MAX_RANK + 2], from[MAX_RANK];
+    Dim to[MAX_RANK + 3], from[MAX_RANK];
     int n_to;
     bool turned; /* whole squares of lanes are there already */
+    Dim done;    /* and so much of the chunk, or NULL */
 } Copy;
+
+/* So much of the chunk along the last axis is there that squares of lanes can be made of it; NULL:
+ * the last axis is not that of the chunks. */
+static Dim chunk_squares(const Copy *y) {
+    const TileEmit *e = y->e;
+    Ctx *ctx = e->c->ctx;
+    const LoopStmt *l = y->p->load;
+    const TileLoop *of = &y->p->of[l->rank - 1],
+                   *red = of->sym ? tile_loop_of(e->c, of->sym) : NULL;
+    if (y->p->axis == l->rank - 1 || y->p->mode[l->rank - 1] != PACK_INDEX || !e->s->split ||
+        !tile_chunk(e, red) || dim_as_symbol(l->subs[l->rank - 1]) != of->sym)
+        return NULL;
+    int64_t chunk = e->s->chunk, n = (red->n + chunk - 1) / chunk, excess = n * chunk - red->n;
+    Dim last = dim_floordiv(ctx, dim_addk(ctx, dim_of(ctx, e->chunk), 1), dim_const(ctx, n));
+    Dim have = dim_addk(ctx, dim_scale(ctx, last, -excess), chunk);
+    return dim_scale(ctx, dim_floordiv(ctx, have, dim_const(ctx, e->s->lanes)), e->s->lanes);
+}
 
 /* The last axes that are packed whole and in their order: how many, and their extent in all. */
 static int whole_tail(const Copy *y, Dim *extent) {
     const Contraction *c = y->e->c;
     const LoopStmt *l = y->p->load;
     int n = 0;
+    *extent = chunk_squares(y);
+    if (*extent)
+        return 1;
     *extent = dim_const(c->ctx, 1);
     for (int a = l->rank - 1; a > y->p->axis; a--, n++) {
         Dim shape = loop_bufp(c->f, l->buf)->shape[a];
@@ -160,7 +189,7 @@ static void turn_row(Copy *y, int tail, Dim extent, Dim lane, int rows) {
     DimSym at = tile_fresh(e, "at");
     DimBinding b = {y->p->along, dim_add(ctx, y->first, lane)};
     y->from[y->p->axis] = dim_subst(ctx, load->subs[y->p->axis], &b, 1);
-    y->from[load->rank - tail] = dim_of(ctx, at);
+    y->from[load->rank - tail] = dim_add(ctx, dim_of(ctx, at), y->p->of[load->rank - tail].lo);
     y->to[y->n_to] = dim_of(ctx, at);
     y->to[y->n_to + 1] = lane;
     int apart = y->p->apart;
@@ -269,7 +298,9 @@ static void copy_vectors(Copy *y) {
 static bool squares_fit(const Copy *y, Dim extent) {
     int lanes = y->e->s->lanes;
     int64_t n;
-    bool known = dim_is_const(extent, &n);
+    bool known = dim_is_const(extent, &n) || chunk_squares(y);
+    if (!dim_is_const(extent, &n))
+        n = y->e->s->chunk;
     return y->p->width >= lanes / 2 && (!known || n >= 4) && (y->p->width % lanes == 0 || known);
 }
 
@@ -278,15 +309,20 @@ static void copy_axes(Copy *y, int axis) {
     Ctx *ctx = e->c->ctx;
     const LoopStmt *load = y->p->load;
     Dim tail_extent;
-    int tail = y->turned ? 0 : whole_tail(y, &tail_extent);
+    int tail = y->turned || y->done ? 0 : whole_tail(y, &tail_extent);
     if (tail && axis == load->rank - tail && squares_fit(y, tail_extent)) {
         const TileLoop *l = tile_loop_of(e->c, y->p->along);
         turn_squares(y, tail, tail_extent);
-        if (l->n > 0 && l->n % y->p->width == 0)
-            return;
-        y->turned = true;
-        copy_axes(y, axis);
-        y->turned = false;
+        if (l->n <= 0 || l->n % y->p->width != 0) {
+            y->turned = true;
+            copy_axes(y, axis);
+            y->turned = false;
+        }
+        if (chunk_squares(y) && tile_loop_of(e->c, y->p->of[axis].sym)->n % e->s->lanes != 0) {
+            y->done = tail_extent;
+            copy_axes(y, axis);
+            y->done = NULL;
+        }
         return;
     }
     if (axis == load->rank && y->rows) {
@@ -320,7 +356,8 @@ static void copy_axes(Copy *y, int axis) {
         y->from[axis] = dim_subst(ctx, load->subs[axis], &b, 1);
     }
     y->to[y->n_to++] = at;
-    LoopStmt *s = tile_loop(e, t, dim_const(ctx, 0), extent, y->p->left[axis]);
+    Dim first = y->done ? y->done : dim_const(ctx, 0);
+    LoopStmt *s = tile_loop(e, t, first, extent, y->p->left[axis]);
     copy_axes(y, axis + 1);
     loop_end(&e->cur, s, outer, NULL);
     y->n_to--;
@@ -344,9 +381,11 @@ static void spread_blocks(const TileEmit *e, const Packed *p, Dim *shape, int n)
 }
 
 static void make_buffer(TileEmit *e, Packed *p, int place) {
-    Dim shape[MAX_RANK + 2];
+    Dim shape[MAX_RANK + 3];
     int n = 0;
     const LoopBuf *from = loop_bufp(e->c->f, p->load->buf);
+    if (p->by_chunk)
+        shape[n++] = tile_chunks(e);
     if (p->by_block)
         shape[n++] = block_room(e, p);
     for (int a = 0; a < p->load->rank; a++)
@@ -442,7 +481,15 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
         pack_apart(&y, d, place);
         return;
     }
+    LoopBody *outer = e->cur.at;
+    LoopStmt *chunks = NULL;
+    if (p->by_chunk) {
+        chunks = tile_loop(e, e->chunk, dim_const(e->c->ctx, 0), tile_chunks(e), NULL);
+        y.to[y.n_to++] = dim_of(e->c->ctx, e->chunk);
+    }
     pack_blocks(&y);
+    if (chunks)
+        loop_end(&e->cur, chunks, outer, NULL);
     name_from(e, at);
 }
 
@@ -490,10 +537,18 @@ static void open_cells(TileEmit *e, Cells *y) {
     }
     const TileLoop *v = &e->c->out[e->s->v];
     DimSym lane = tile_fresh(e, "lane");
-    bool whole = v->n > 0 && v->n % e->group_width == 0;
     y->lane = dim_of(ctx, lane);
-    y->v = dim_add(ctx, e->first_v, y->lane);
     y->bodies[y->n] = e->cur.at;
+    if (e->s->split) { /* all groups, or those of the job */
+        bool part = e->s->job >= 0 && e->s->items[e->s->job].kind == TILE_V_GROUPS;
+        Dim from = part ? dim_scale(ctx, e->part_lo, e->group_width) : dim_const(ctx, 0);
+        Dim end = part ? dim_scale(ctx, e->part_hi, e->group_width) : v->extent;
+        y->v = dim_add(ctx, v->lo, y->lane);
+        y->loops[y->n++] = tile_loop(e, lane, from, end, part ? v->extent : NULL);
+        return;
+    }
+    bool whole = v->n > 0 && v->n % e->group_width == 0;
+    y->v = dim_add(ctx, e->first_v, y->lane);
     y->loops[y->n++] = tile_loop(e, lane, dim_const(ctx, 0), dim_const(ctx, e->group_width),
                                  whole ? NULL : dim_sub(ctx, v->hi, e->first_v));
 }
@@ -517,6 +572,19 @@ static const Dim *sum_cell(const TileEmit *e, const Cells *y) {
     return subs;
 }
 
+/* Chunks of a constant number, and sums that start from 0: those of the first chunk are loaded
+ * with all lanes off. */
+Dim tile_first_chunk(const TileEmit *e) {
+    static const ScalarValue zero;
+    const Contraction *c = e->c;
+    if (!e->s->split || c->red[0].n <= 0 || c->init->kind != LOOP_CONST ||
+        memcmp(&c->init->k, &zero, sizeof zero) != 0)
+        return NULL;
+    Dim n = tile_chunks(e);
+    return dim_floordiv(c->ctx, dim_addk(c->ctx, dim_add(c->ctx, dim_of(c->ctx, e->chunk), n), -1),
+                        n);
+}
+
 void tile_begin_sums(TileEmit *e) {
     const Contraction *c = e->c;
     if (!e->s->direct_out) {
@@ -530,7 +598,7 @@ void tile_begin_sums(TileEmit *e) {
     }
     bool there = c->init->kind == LOOP_LOAD && !e->sums.id &&
                  loop_storage(c->f, c->init->buf) == loop_storage(c->f, c->store->buf);
-    if (!e->from_sums || there)
+    if (!e->from_sums || there || tile_first_chunk(e))
         return;
     Cells y;
     open_cells(e, &y);

@@ -370,6 +370,29 @@ static void choose_group(const Contraction *c, const Target *t, Scheme *s, int64
         s->group *= 2;
 }
 
+/* A tile goes through its block of the other factor once for each block of vectors: what it sums at
+ * a time fits into the first cache together with what streams past it. The result is read and
+ * written once more for each further part. */
+static void split(const Contraction *c, const Target *t, Scheme *s) {
+    const TileLoop *first = &c->red[0];
+    const LoopStmt *l = first->loop;
+    if (!s->direct_out || !s->pack_a || item_of(s, TILE_RED) >= 0 || s->n_items < 2 ||
+        s->items[s->n_items - 2].kind != TILE_V_GROUPS || first->n < 0 || l->n_lo != 1 ||
+        l->n_hi != 1 || l->lo[0] != first->lo || l->hi[0] != first->hi)
+        return;
+    double step = (double)dtype_size(c->dt) * s->rows * product(c, c->red + 1, c->n_red - 1);
+    int64_t most = (int64_t)(0.85 * (double)t->l1_bytes / step);
+    if (most < s->lanes || first->n <= 2 * most)
+        return;
+    int64_t parts = (first->n + most - 1) / most, chunk = (first->n + parts - 1) / parts;
+    s->chunk = (chunk + s->lanes - 1) / s->lanes * s->lanes;
+    s->split = true;
+    s->items[s->n_items] = s->items[s->n_items - 1];
+    s->items[s->n_items - 1] = s->items[s->n_items - 2];
+    s->items[s->n_items - 2] = (TileItem){TILE_RED, 0};
+    s->n_items++;
+}
+
 /* Number of blocks of an item; -1: not a constant. */
 static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
     const TileLoop *l = &c->out[s->items[k].at];
@@ -397,10 +420,11 @@ static void divide(const Contraction *c, Scheme *s, double work) {
     if (s->items[0].kind == TILE_V_GROUPS && s->n_items > 2 && (n_v >= 2 || n_v < 0)) {
         s->job = 0;
         best = n_v;
-    } else if (item_of(s, TILE_RED) < 0) {
+    } else if (item_of(s, TILE_RED) < 0 || s->split) {
         for (int k = 0; k < s->n_items; k++) {
             bool even = s->direct_out || (c->out[s->u].n > 0 && c->out[s->u].n % s->rows == 0);
-            if ((s->items[k].kind == TILE_V_GROUPS && k == 0) ||
+            if (s->items[k].kind == TILE_RED ||
+                (s->items[k].kind == TILE_V_GROUPS && k == (s->split ? 1 : 0)) ||
                 (s->items[k].kind == TILE_U_BLOCKS && s->job >= 0 && !even))
                 continue;
             int64_t n = item_blocks(c, s, k);
@@ -579,6 +603,17 @@ static bool factors_depend(const Contraction *c) {
     return true;
 }
 
+/* Vectors that were packed long before and do not stay in the first cache come from behind the
+ * second one: their order is known, so they are fetched before a step needs them. */
+static int64_t ahead_of(const Contraction *c, const Target *t, const Scheme *s) {
+    enum { AHEAD = 2048 };
+    double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes;
+    for (int k = 0; k < s->n_inner; k++)
+        bytes *= k || s->chunk == 1 ? guess(c, &c->red[s->inner[k]]) : (double)s->chunk;
+    return s->place_b == 0 && bytes > (double)t->l1_bytes / 2 ? AHEAD / (int64_t)dtype_size(c->dt)
+                                                              : 0;
+}
+
 bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     double work = product(c, c->red, c->n_red);
     for (int k = 0; k < c->n_out; k++)
@@ -600,6 +635,7 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     double most = (c->fma ? 1.6 : 3.2) * (best->cost < 1e29 && c->out[best->v].n < 0 ? 2 : 1);
     if (best->cost * target_lanes(t, c->dt) > most)
         return false;
+    split(c, t, best);
     choose_group(c, t, best, 1);
     divide(c, best, work);
     if (best->job >= 0 && best->items[best->job].kind == TILE_V_GROUPS) { /* they are the jobs */
@@ -609,5 +645,6 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     }
     divide_images(c, t, best);
     places(c, t, best);
+    best->ahead = ahead_of(c, t, best);
     return true;
 }

@@ -91,7 +91,8 @@ typedef struct Scheme {
                                        vectors among them; blocks of u last */
     int group;                      /* blocks of vectors that a block of rows meets in turn */
     int64_t
-        chunk; /* > 1: the reduction among the items goes by so many, over which the tile sums */
+        chunk;  /* > 1: the reduction among the items goes by so many, over which the tile sums */
+    bool split; /* that reduction stands outside the groups of blocks */
     int n_inner;
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
@@ -101,7 +102,8 @@ typedef struct Scheme {
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
     bool a_in_job;                   /* the other factor is packed by each job */
-    double cost;                     /* cycles for a product */
+    int64_t ahead; /* vectors are fetched so many elements before they are loaded, or 0 */
+    double cost;   /* cycles for a product */
 } Scheme;
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *s);

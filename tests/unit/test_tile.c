@@ -30,9 +30,9 @@ static void run_with_work(Ctx *ctx, LoopModule *m, int64_t rows, int64_t n, floa
     assert_int_equal(run_loops(ctx, m, 0, args), 0);
 }
 
-/* The same bits before and after for every target; for x86-64-v4 the text has the parts. cache:
- * bytes of the second-level cache, 0: as it is. */
-static void check_with(int64_t cache, const char *bufs, const char *body,
+/* The same bits before and after for every target; for x86-64-v4 the text has the parts. first,
+ * second: bytes of the caches, 0: as they are. */
+static void check_with(int64_t first, int64_t second, const char *bufs, const char *body,
                        const char *const *parts) {
     int n_targets;
     const Target *targets = target_all(&n_targets);
@@ -41,7 +41,8 @@ static void check_with(int64_t cache, const char *bufs, const char *body,
         const char *text = program(ctx, bufs, body);
         LoopModule *before = must_read_loops(ctx, text), *after = must_read_loops(ctx, text);
         Target target = targets[t];
-        target.l2_bytes = cache ? cache : target.l2_bytes;
+        target.l1_bytes = first ? first : target.l1_bytes;
+        target.l2_bytes = second ? second : target.l2_bytes;
         after->target = &target;
         tile_loops(ctx, after);
         const char *got = loops_text(ctx, after);
@@ -65,7 +66,7 @@ static void check_with(int64_t cache, const char *bufs, const char *body,
 }
 
 static void check(const char *bufs, const char *body, const char *const *parts) {
-    check_with(0, bufs, body, parts);
+    check_with(0, 0, bufs, body, parts);
 }
 
 static void stays(const char *bufs, const char *body) {
@@ -124,6 +125,44 @@ static void starts_and_epilogues(void **state) {
           PARTS("mul(", "max("));
 }
 
+/* A sum that is too long for the first cache goes by chunks, which start from memory; where that is
+ * a zero, the first one does not read it. */
+static void long_reductions(void **state) {
+    (void)state;
+    const char *bufs = "buf a f32[37, 157] = arg 2 at 0\nbuf b f32[157, 130] = arg 3 at 0\n"
+                       "buf out f32[37, 130] = arg 4 at 0 written";
+#define LONG(start, end)                                                                           \
+    "for i in 0..37 {\nfor j in 0..130 {\n" start                                                  \
+    "\n%2 = for k in 0..157 with %3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n"        \
+    "%6 = fma(%4, %5, %3)\nyield %6\n}\n" end "}\n}"
+    check_with(
+        2048, 0, bufs, LONG("%1 = f32 0.0", "store out[i, j] = %2\n"),
+        PARTS("for kb in 0..3 {", "b.p[kb, ", "(kb + 2) // 3", "+ 64*kb]", "a.p[", "ahead 512"));
+    check_with(2048, 0, bufs, LONG("%1 = f32 0.5", "store out[i, j] = %2\n"),
+               PARTS("for kb in 0..3 {", "store out[i, lane]"));
+    check_with(2048, 0, bufs,
+               LONG("%1 = load f32 out[i, j]",
+                    "%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n"),
+               PARTS("for kb in 0..3 {", "= load f32x16 out["));
+#undef LONG
+    /* blocks of rows of an extent that is not known, whole lanes and chunks; a batch outside */
+    check_with(
+        2048, 0,
+        "buf a f32[M, 192] = arg 2 at 0\nbuf b f32[192, 128] = arg 3 at 0\n"
+        "buf out f32[M, 128] = arg 4 at 0 written",
+        "for i in 0..M {\nfor j in 0..128 {\n%1 = f32 0.0\n%2 = for k in 0..192 with %3 = %1 "
+        "{\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield "
+        "%6\n}\nstore out[i, j] = %2\n}\n}",
+        PARTS("for kb in 0..3 {"));
+    check_with(2048, 0,
+               "buf a f32[3, 17, 157] = arg 2 at 0\nbuf b f32[3, 157, 130] = arg 3 at 0\n"
+               "buf out f32[3, 17, 130] = arg 4 at 0 written",
+               "for h in 0..3 {\nfor i in 0..17 {\nfor j in 0..130 {\n%1 = f32 0.0\n%2 = for k in "
+               "0..157 with %3 = %1 {\n%4 = load f32 a[h, i, k]\n%5 = load f32 b[h, k, j]\n%6 = "
+               "fma(%4, %5, %3)\nyield %6\n}\nstore out[h, i, j] = %2\n}\n}\n}",
+               PARTS("for kb in 0.."));
+}
+
 #define POINT(out_at, a_at, b_at)                                                                  \
     "%8 = load f32 a[" a_at "]\n%9 = load f32 b[" b_at                                             \
     "]\n%10 = fma(%8, %9, %7)\nyield %10\n}\nyield %6\n}\nyield %4\n}\nstore out[" out_at          \
@@ -167,7 +206,7 @@ static void strides(void **state) {
               "n, o, i, j", "n, k, 2*i, 2*j", "o, k") "}\n}\n}\n}",
           PARTS("f32[M, 20, 5, 5] = work", "f32[M, 33, 25] = alias out"));
     /* each job copies what it reads */
-    check_with(4096,
+    check_with(0, 4096,
                "buf a f32[M, 20, 12, 12] = arg 2 at 0\nbuf b f32[48, 20] = arg 3 at 0\n"
                "buf out f32[M, 48, 6, 6] = arg 4 at 0 written",
                "for n in 0..M {\nfor o in 0..48 {\nfor i in 0..6 {\nfor j in 0..6 {\n" SUM(
@@ -198,7 +237,7 @@ static void strides(void **state) {
         "%5 = load f32 a[n, k, i, j]\n%6 = load f32 b[k, o]\n%7 = fma(%5, %6, %4)\nyield %7\n}\n"
         "store out[n, o, 2*i, 2*j] = %3\n}\n}\n}\n}";
     check(bufs, body, PARTS("f32[M, 20, 5, 5] = work", "= zip_low(", "f32x16 0.5"));
-    check_with(4096, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
+    check_with(0, 4096, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
 /* Memory of jobs was too small where their loop stands in a condition. */
@@ -244,6 +283,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_of_matrices),
         cmocka_unit_test(starts_and_epilogues),
+        cmocka_unit_test(long_reductions),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
         cmocka_unit_test(jobs_in_a_condition_have_memory),
