@@ -88,7 +88,8 @@ static void find_runaway(Exact *x) {
     for (int k = 0; k < 3; k++) { /* from near to far; at the end itself values are noise */
         for (int64_t i = 0; i < x->n; i++) {
             double v = x->best[i], by = k == 0 ? STEP * STEP : k == 1 ? STEP : 1;
-            bool is_far = x->elements[i].kind == KIND_POSITIVE && (v > FAR || v < 1 / FAR);
+            bool is_far = x->elements[i].kind == KIND_POSITIVE && !x->elements[i].held &&
+                          (v > FAR || v < 1 / FAR);
             first = is_far && first < 0 ? i : first;
             real_set(x->f->block, x->params, i,
                      !is_far   ? v
@@ -213,15 +214,17 @@ static void add_notes(Exact *x, FitResult *r) {
         vec_push(a, &r->notes,
                  "as many observations as coefficients: no degree of freedom is left for an error");
     for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++)
-        if (fit_at_border(&x->elements[k], x->best[k]) ||
-            (is_constrained(x->elements[k].kind) && isnan(x->best_cov[k * x->n + k])))
+        if (!x->elements[k].held &&
+            (fit_at_border(&x->elements[k], x->best[k]) ||
+             (is_constrained(x->elements[k].kind) && isnan(x->best_cov[k * x->n + k]))))
             vec_push(a, &r->notes,
                      str_fmt(x->s->ctx, "%s is at the border of its kind: no standard error",
                              x->elements[k].name));
     for (int64_t k = 0; x->status == FIT_CONVERGED && has_errors(x) && k < x->n; k++) {
         double v = x->best_cov[k * x->n + k];
-        if (!x->elements[k].structural && !fit_at_border(&x->elements[k], x->best[k]) &&
-            x->info.s2 != 0 && (isinf(v) || (v >= 0 && v < DBL_MIN)))
+        const FitElement *e = &x->elements[k];
+        if (!e->structural && !e->held && !fit_at_border(e, x->best[k]) && x->info.s2 != 0 &&
+            (isinf(v) || (v >= 0 && v < DBL_MIN)))
             vec_push(a, &r->notes,
                      str_fmt(x->s->ctx, "the variance of %s is no double: use another unit",
                              x->elements[k].name));

@@ -112,7 +112,7 @@ static bool elements_of(Namer *n, int tensor, const DimEnv *env, const LabelList
         *count *= n->shape[d];
     }
     for (int64_t k = 0; k < *count && out; k++) {
-        out[k] = (FitElement){.name = name_of(n, at), .tensor = tensor};
+        out[k] = (FitElement){.name = name_of(n, at), .tensor = tensor, .held = abi_is_held(t, at)};
         set_kind(&out[k], t, at);
         for (int d = t->type.rank - 1; d >= 0 && ++at[d] == n->shape[d]; d--)
             at[d] = 0;
@@ -195,8 +195,8 @@ bool fit_at_border(const FitElement *e, double x) {
 
 static FitRow row_of(const FitElement *e, double x, double variance, double df, double q,
                      bool perfect) {
-    FitRow r = {e->name, x, NAN, NAN, NAN, NAN, NAN};
-    if (!(variance >= 0) || isinf(variance) || fit_at_border(e, x) ||
+    FitRow r = {e->name, x, NAN, NAN, NAN, NAN, NAN, e->held};
+    if (e->held || !(variance >= 0) || isinf(variance) || fit_at_border(e, x) ||
         (variance < DBL_MIN && !perfect)) /* smaller than what a double holds */
         return r;
     r.std_error = sqrt(variance);

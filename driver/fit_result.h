@@ -36,6 +36,7 @@ typedef struct FitElement {
                         a Cholesky factor */
     double lo, hi;   /* KIND_INTERVAL */
     bool structural; /* the zero above the diagonal of a Cholesky factor: no row */
+    bool held;       /* by `when`, at its initial value: it has no error */
 } FitElement;
 
 /* The n elements in the order of `params`; NULL after an error. source: the estimator, or NULL. */
@@ -45,6 +46,7 @@ FitElement *fit_elements(Session *s, const Item *source, const AbiBlock *b, cons
 typedef struct FitRow {
     const char *name;
     double estimate, std_error, statistic, p, low, high; /* NaN: does not exist */
+    bool held;
 } FitRow;
 
 typedef struct FitResult {

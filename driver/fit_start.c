@@ -82,6 +82,13 @@ static bool start_one(Exact *x, const char *text) {
         if (x->elements[k].structural || !is_meant(x, k, first, name))
             continue;
         any = true;
+        if (x->elements[k].held) { /* a name alone fills what is learned */
+            if (strcmp(x->f->block->params.p[x->elements[k].tensor].path, name) == 0)
+                continue;
+            session_usage(x->s, "--start: `when` holds `%s` at its initial value",
+                          x->elements[k].name);
+            return false;
+        }
         if (!inside_kind(&x->elements[k], v)) {
             session_usage(x->s, "--start: %g lies outside the kind of `%s`", v,
                           x->elements[k].name);
@@ -168,7 +175,7 @@ bool start_another(Exact *x, int64_t k) {
         return false;
     for (int64_t i = 0, from = 0; i < x->n && !drawn; i++) {
         const FitElement *e = &x->elements[i];
-        if (!e->structural)
+        if (!e->structural && !e->held)
             real_set(b, x->params, i,
                      moved(e, real_get(b, x->params, i), deviate((uint64_t)x->s->o.seed, k, i)));
         if (i + 1 < x->n && x->elements[i + 1].tensor == e->tensor)

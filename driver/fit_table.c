@@ -112,6 +112,8 @@ static Cells cells_of(const FitRow *e) {
     bool plain = is_plain(e);
     put_number(c.text[0], e->estimate, plain);
     put_number(c.text[1], e->std_error, plain);
+    if (e->held)
+        snprintf(c.text[1], CELL, "held");
     c.text[2][0] = c.text[3][0] = 0;
     if (!isnan(e->statistic))
         snprintf(c.text[2], CELL, fabs(e->statistic) < 1e6 ? "%.2f" : "%.3e", e->statistic);

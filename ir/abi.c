@@ -2,6 +2,13 @@
 
 #include <ctype.h>
 
+bool abi_is_held(const AbiTensor *t, const int64_t *at) {
+    int64_t k = 0;
+    for (int d = 0; t->mask && d < t->mask->rank; d++)
+        k = k * t->mask->extent[d] + at[t->mask->axis[d]];
+    return t->mask && !t->mask->learned[k];
+}
+
 const char *abi_arg_ctype(const AbiArg *a) {
     static const char *const pointers[][2] = {
         {"void *", "const void *"},       {"uint8_t *", "const uint8_t *"},

@@ -124,6 +124,7 @@ typedef struct AbiEntry {
     Dim work_bytes;   /* exact, set by `plan`; alignment slack included */
 } AbiEntry;
 
+bool abi_is_held(const AbiTensor *t, const int64_t *at); /* at: subscripts of an element */
 const char *abi_arg_ctype(const AbiArg *a); /* "const float *", "int64_t" */
 Str abi_lower(Ctx *ctx, Str name);          /* lower case */
 Str abi_upper(Ctx *ctx, Str path);          /* "C1.w" -> "C1_W" */

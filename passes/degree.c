@@ -78,6 +78,13 @@ static Degree nest_degree(Arena *arena, const Inst *i, const Degree *vals) {
     return n->post.n ? body_degree(arena, i, &n->post, vals, d) : d;
 }
 
+static bool is_held(const Func *f, const Inst *i, const bool *held) {
+    for (int k = 0; held && i->op == &op_stop && k < f->params.n; k++)
+        if (f->params.p[k].val.id == i->args[0].id)
+            return held[k];
+    return false;
+}
+
 static Degree inst_degree(Arena *arena, const Inst *i, const Degree *vals) {
     if (i->op == &op_nest)
         return nest_degree(arena, i, vals);
@@ -91,13 +98,13 @@ static Degree inst_degree(Arena *arena, const Inst *i, const Degree *vals) {
     return (i->op->flags & OPF_MOVES) && rest ? vals[i->args[0].id] : DEG_OTHER;
 }
 
-Degree *degree_of(Arena *arena, const Func *f, const bool *is_var) {
+Degree *degree_of(Arena *arena, const Func *f, const bool *is_var, const bool *held) {
     Degree *vals = ARENA_ARRAY(arena, Degree, f->vals.n + 1);
     for (int k = 0; k < f->params.n; k++)
         vals[f->params.p[k].val.id] = is_var[k] ? DEG_LINEAR : DEG_FREE;
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
-        Degree d = inst_degree(arena, i, vals);
+        Degree d = is_held(f, i, held) ? vals[i->args[0].id] : inst_degree(arena, i, vals);
         for (int j = 0; j < i->n_results; j++)
             vals[inst_result(i, j).id] = d;
     }

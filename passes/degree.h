@@ -12,7 +12,8 @@ typedef enum Degree {
     DEG_OTHER
 } Degree;
 
-/* By value id. is_var: by number of f's param. */
-Degree *degree_of(Arena *arena, const Func *f, const bool *is_var);
+/* By value id. Both by number of f's param: is_var; held (or NULL): those of which `when` holds elements. A `stop` of
+ * one is what these have, which is as linear as the others. */
+Degree *degree_of(Arena *arena, const Func *f, const bool *is_var, const bool *held);
 
 #endif

@@ -32,14 +32,17 @@ Fit fit_of(Build *e, int left_out) {
         const AbiTensor *t = &e->block->params.p[k];
         Free *p = &z.p[z.n];
         Dim n_cells = need(&z, type_count(ctx, t->type)), home = z.n_params;
+        const AbiMask *mask = mask_of(t);
         z.n_params = need(&z, dim_add(ctx, z.n_params, n_cells));
-        if (k == left_out)
+        if (k == left_out || (mask && !mask->n_learned))
             continue;
         z.n++;
         p->tensor = k;
         p->d = transform_of(t->kind);
         p->c = (TransformCall){e->m, e->f, t, type_with(t->type, DT_F64), t->span};
-        p->free = p->d->free_type(ctx, p->c.type);
+        p->mask = mask;
+        p->full = p->d->free_type(ctx, p->c.type);
+        p->free = mask ? mask_block(ctx, mask, p->full) : p->full;
         p->at = z.n_free;
         p->home = home;
         p->count = need(&z, type_count(ctx, p->free));
@@ -101,6 +104,11 @@ Val fit_joined(Build *e, const Val *blocks, const Dim *at, int n, Dim total) {
     return v;
 }
 
+/* Of values for all free reals of a parameter, those in u. */
+static Val learned(const Fit *z, const Free *p, Val full) {
+    return p->mask ? mask_take(z->e, p->mask, full) : full;
+}
+
 typedef Val (*BlockFn)(const TransformCall *c);
 
 /* A table of the transforms, for all of u. */
@@ -109,24 +117,44 @@ static Val table(const Fit *z, BlockFn (*column)(const TransformDef *d)) {
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
     Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++) {
-        v[k] = column(z->p[k].d)(&z->p[k].c);
+        v[k] = learned(z, &z->p[k], column(z->p[k].d)(&z->p[k].c));
         at[k] = z->p[k].at;
     }
+    if (!z->n)
+        return graph_fill(e->m, e->f, type_new(ctx_of(z), DT_I64, 1, &z->n_free), 0, e->span, NULL);
     return fit_joined(e, v, at, z->n, z->n_free);
 }
 
 static BlockFn ends_column(const TransformDef *d) { return d->ends; }
 
+/* The parameter as it is given, f64. */
+static Val given(Build *e, int tensor) {
+    const AbiTensor *t = &e->block->params.p[tensor];
+    Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = tensor};
+    return graph_cast(e->m, e->f, est_need_param(e, &p, t->type), DT_F64, e->span, NULL);
+}
+
+/* Elements that are held are those given, whatever the transform would make of them. */
+static Val forward_one(Build *e, const Free *p, Val block) {
+    TransformCall c = p->c;
+    c.f = e->f;
+    if (!p->mask)
+        return p->d->forward(&c, block);
+    Val x = p->d->forward(&c, mask_put(e, p->mask, block, p->full));
+    return mask_select(e, p->mask, x, given(e, p->tensor));
+}
+
 /* cuts: the blocks of u, by number of the free parameter. */
 static Val *forward(const Fit *z, Build *e, Val u, Val *cuts) {
     Val *theta = ARENA_ARRAY(e->u->arena, Val, e->block->params.n + 1);
     for (int k = 0; k < z->n; k++) {
-        TransformCall c = z->p[k].c;
-        c.f = e->f;
-        Val block = cut(e, u, z->p[k].at, z->p[k].count, z->p[k].free, c.t->path);
-        theta[z->p[k].tensor] = z->p[k].d->forward(&c, block);
-        cuts[k] = block;
+        const Free *p = &z->p[k];
+        cuts[k] = cut(e, u, p->at, p->count, p->free, p->c.t->path);
+        theta[p->tensor] = forward_one(e, p, cuts[k]);
     }
+    for (int k = 0; k < e->block->params.n; k++)
+        if (!theta[k].id && k != z->left_out)
+            theta[k] = given(e, k);
     return theta;
 }
 
@@ -139,7 +167,7 @@ Val fit_inverse(const Fit *z, const Val *theta) {
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
     Dim *at = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++) {
-        v[k] = z->p[k].d->inverse(&z->p[k].c, theta[z->p[k].tensor]);
+        v[k] = learned(z, &z->p[k], z->p[k].d->inverse(&z->p[k].c, theta[z->p[k].tensor]));
         at[k] = z->p[k].at;
     }
     return fit_joined(e, v, at, z->n, z->n_free);
@@ -148,12 +176,8 @@ Val fit_inverse(const Fit *z, const Val *theta) {
 Val fit_start(const Fit *z) {
     Build *e = z->e;
     Val *theta = ARENA_ARRAY(e->u->arena, Val, e->block->params.n + 1);
-    for (int k = 0; k < z->n; k++) {
-        const AbiTensor *t = z->p[k].c.t;
-        Param p = {.name = t->path, .role = ROLE_PARAM, .span = t->span, .tensor = z->p[k].tensor};
-        Val x = est_need_param(e, &p, t->type);
-        theta[p.tensor] = graph_cast(e->m, e->f, x, DT_F64, e->span, NULL);
-    }
+    for (int k = 0; k < z->n; k++)
+        theta[z->p[k].tensor] = given(e, z->p[k].tensor);
     return fit_inverse(z, theta);
 }
 
@@ -240,6 +264,8 @@ static Val hessian_of(const Fit *z, Build *b, Val u, const Val *blocks) {
     Dim pp[2] = {z->n_free, z->n_free};
     Dim *at = ARENA_ARRAY(b->u->arena, Dim, z->n + 1);
     Val h = {0};
+    if (!z->n) /* all is held */
+        return graph_fill(b->m, b->f, type_new(ctx_of(z), DT_F64, 2, pp), 0, b->span, NULL);
     for (int k = 0, end; k < z->n; k = end) {
         Dim n = dim_const(ctx_of(z), 0);
         end = run_end(z, k);
@@ -264,7 +290,7 @@ FitBody fit_value_body(const Fit *z, const Parts *p, const char *suffix, bool he
     Val *cuts = ARENA_ARRAY(z->e->u->arena, Val, z->n + 1);
     Build b = in_body(z, r.f, 0, cuts);
     Density d = est_density(&b, p);
-    const Inst *by_block = est_vjp(&b, d.value, est_one(&b), cuts, z->n, NULL);
+    const Inst *by_block = z->n ? est_vjp(&b, d.value, est_one(&b), cuts, z->n, NULL) : NULL;
     Val *blocks = ARENA_ARRAY(b.u->arena, Val, z->n + 1);
     Dim *at = ARENA_ARRAY(b.u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++) {
@@ -316,14 +342,16 @@ static Val missing_cells(const Fit *z, Val marks) {
         const Free *p = &z->p[k];
         at[k] = p->home;
         v[k] = cut(e, marks, p->at, p->count, p->free, NULL);
+        if (p->mask)
+            v[k] = mask_put(e, p->mask, v[k], p->full);
         if (!p->d->axes)
             continue;
         int lead = p->c.type.rank - p->d->axes;
         NestMaker any = nest_maker(e->m, e->f, NEST_MAX);
         Dim i[MAX_RANK];
-        maker_cells(&any, p->free, i);
+        maker_cells(&any, p->full, i);
         Val one =
-            maker_done(&any, maker_read(&any, v[k], i), lead, i, p->free.shape, e->span, NULL);
+            maker_done(&any, maker_read(&any, v[k], i), lead, i, p->full.shape, e->span, NULL);
         NestMaker all = nest_maker(e->m, e->f, NEST_STORE);
         maker_cells(&all, p->c.type, i);
         v[k] = maker_done(&all, maker_read(&all, one, i), p->c.type.rank, i, p->c.type.shape,
@@ -401,15 +429,17 @@ Val fit_dim(Build *e, Dim d) {
 Val fit_where(const Fit *z, Val at) {
     Build *e = z->e;
     bool same = true;
+    if (dim_is_zero(z->n_free))
+        return at;
     Val *v = ARENA_ARRAY(e->u->arena, Val, z->n + 1);
     Dim *starts = ARENA_ARRAY(e->u->arena, Dim, z->n + 1);
     for (int k = 0; k < z->n; k++)
-        same &= z->p[k].at == z->p[k].home && !z->p[k].d->axes;
+        same &= z->p[k].at == z->p[k].home && !z->p[k].d->axes && !z->p[k].mask;
     if (same)
         return at;
     for (int k = 0; k < z->n; k++) {
-        v[k] = graph_map(e->m, e->f, SC_add,
-                         (Val[]){z->p[k].d->home(&z->p[k].c), fit_dim(e, z->p[k].home)}, 2, e->span,
+        Val home = learned(z, &z->p[k], z->p[k].d->home(&z->p[k].c));
+        v[k] = graph_map(e->m, e->f, SC_add, (Val[]){home, fit_dim(e, z->p[k].home)}, 2, e->span,
                          NULL);
         starts[k] = z->p[k].at;
     }

@@ -2,15 +2,17 @@
 #ifndef CNNC_PASSES_ESTIMATE_FIT_H
 #define CNNC_PASSES_ESTIMATE_FIT_H
 
-#include "passes/estimate_priv.h"
 #include "ir/transform.h"
+#include "passes/estimate_mask.h"
 
 /* A parameter of the block: where its free reals lie in u, and its elements in params. */
 typedef struct Free {
     int tensor;
     TransformCall c;
     const TransformDef *d;
-    Type free;         /* of its free reals */
+    const AbiMask *mask; /* NULL: all of it is learned */
+    Type free;           /* of its free reals in u: `full`, or the mask's block of it */
+    Type full;
     Dim at, count;     /* in u */
     Dim home, n_cells; /* in params */
 } Free;
@@ -20,7 +22,8 @@ typedef struct Fit {
     int n; /* parameters in u */
     Free *p;
     Dim n_free, n_params;
-    int left_out; /* number of a parameter that is not in u, or -1 */
+    int left_out; /* number of a parameter that is not in u, or -1; what is held as a whole is not
+                     either */
 } Fit;
 
 Fit fit_of(Build *e, int left_out);

@@ -80,11 +80,12 @@ static Val as_matrix(Build *e, Val x, Dim count, Dim columns) {
     return graph_inst(e->m, e->f, &op_reshape, &x, 1, a, e->span, NULL)->first;
 }
 
+/* Those that count. */
 static Dim row_count(const Lsq *l, bool prior) {
     Dim n = dim_const(ctx_of(l->z.e), 0);
     for (int k = 0; k < l->s->n_terms; k++)
         if (l->s->terms[k].prior == prior)
-            n = dim_add(ctx_of(l->z.e), n, l->s->terms[k].count);
+            n = dim_add(ctx_of(l->z.e), n, l->s->terms[k].counted);
     if (!n)
         ctx_internal(ctx_of(l->z.e), "the number of residuals overflows");
     return n;

@@ -25,29 +25,38 @@ static bool refuse(Terms *t, const char *why) {
 
 /* ---- the terms of a sum */
 
-/* The operand of a body that is a plain read (or its conversion), or -1. */
-static int read_of(const Body *b) {
-    const BodyInst *last = &b->insts[b->n - 1];
-    if (last->kind == BODY_OP && last->op == SC_cast)
-        last = &b->insts[last->args[0]];
-    return last->kind == BODY_READ && !last->has_fill ? last->operand : -1;
+/* What a sum adds: cells of v, or select(mask[..], v[..], 0). */
+typedef struct Summand {
+    const BodyInst *v, *mask; /* reads; mask may be NULL */
+} Summand;
+
+static const BodyInst *past_cast(const Body *b, const BodyInst *i) {
+    return i->kind == BODY_OP && i->op == SC_cast ? &b->insts[i->args[0]] : i;
+}
+
+static bool is_read(const BodyInst *i) { return i->kind == BODY_READ && !i->has_fill; }
+
+static bool summand_of(const Body *b, Summand *s) {
+    const BodyInst *last = past_cast(b, &b->insts[b->n - 1]);
+    *s = (Summand){.v = last};
+    if (last->kind == BODY_OP && last->op == SC_select) {
+        const BodyInst *zero = past_cast(b, &b->insts[last->args[2]]);
+        if (zero->kind != BODY_CONST || zero->k.f != 0)
+            return false;
+        s->mask = &b->insts[last->args[0]];
+        s->v = past_cast(b, &b->insts[last->args[1]]);
+    }
+    return is_read(s->v) && (!s->mask || is_read(s->mask));
 }
 
 /* Does the sum visit every cell of what it reads once? */
-static bool sums_all(const Inst *i, const Nest *n, Type t) {
-    const Body *b = &n->body;
+static bool sums_all(const Nest *n, const BodyInst *read, Type t) {
     if (n->op != NEST_SUM || n->rank || n->n_guards || n->post.n || n->init >= 0 ||
         n->n_box != t.rank)
         return false;
-    (void)i;
-    for (int k = 0; k < b->n; k++) {
-        if (b->insts[k].kind != BODY_READ)
-            continue;
-        for (int a = 0; a < t.rank; a++)
-            if (dim_as_symbol(b->insts[k].map[a]) != n->box[a].sym ||
-                n->box[a].extent != t.shape[a])
-                return false;
-    }
+    for (int a = 0; a < t.rank; a++)
+        if (dim_as_symbol(read->map[a]) != n->box[a].sym || n->box[a].extent != t.shape[a])
+            return false;
     return true;
 }
 
@@ -77,8 +86,37 @@ static bool collect_density(Terms *t, const Inst *i) {
     for (int k = 0; k < t->n; k++)
         if (t->p[k].density == i)
             return refuse(t, "a log density counts twice");
-    t->p[t->n++] = (SquareTerm){i, count, t->prior};
+    t->p[t->n++] = (SquareTerm){.density = i, .count = count, .counted = count, .prior = t->prior};
     return count != NULL;
+}
+
+/* The cells of the last term that count are those of a constant mask. */
+static bool count_masked(Terms *t, const Inst *i, const Nest *n, const BodyInst *read) {
+    SquareTerm *term = &t->p[t->n - 1];
+    const Inst *mask = graph_def(t->f, i->args[read->operand]);
+    if (!mask || mask->op != &op_const)
+        return false;
+    const ConstAttr *a = mask->attr;
+    int *axes = ARENA_ARRAY(t->u->arena, int, MAX_RANK);
+    int64_t cells = 1, length, on = 0;
+    for (int k = 0; k < read->rank; k++) {
+        axes[k] = -1;
+        for (int j = 0; j < n->n_box; j++)
+            if (dim_as_symbol(read->map[k]) == n->box[j].sym)
+                axes[k] = j;
+        if (axes[k] < 0 || !dim_is_const(a->type.shape[k], &length) ||
+            n->box[axes[k]].extent != a->type.shape[k])
+            return false;
+        cells *= length;
+    }
+    for (int64_t k = 0; k < cells; k++)
+        on += a->values[k].i != 0;
+    Dim rest, others = dim_divide(t->u->ctx, term->count, dim_const(t->u->ctx, cells), &rest);
+    term->counted = others ? dim_scale(t->u->ctx, others, on) : NULL;
+    term->mask = mask;
+    term->axes = axes;
+    t->n -= on == 0; /* all is held: it says nothing */
+    return term->counted && dim_is_zero(rest);
 }
 
 static bool collect(Terms *t, Val v) {
@@ -90,10 +128,18 @@ static bool collect(Terms *t, Val v) {
     const Nest *n = i->attr;
     if (!n->n_box && !n->rank && n->op == NEST_STORE && n->init < 0)
         return collect_body(t, i, &n->body, n->body.n - 1);
-    int operand = read_of(&n->body);
-    if (operand < 0 || !sums_all(i, n, graph_type(t->f, i->args[operand])))
+    Summand s;
+    if (!summand_of(&n->body, &s) || !sums_all(n, s.v, graph_type(t->f, i->args[s.v->operand])))
         return refuse(t, "the log density is no sum of log densities");
-    return collect(t, i->args[operand]);
+    int before = t->n;
+    Val cells = i->args[s.v->operand];
+    if (!collect(t, cells))
+        return false;
+    if (!s.mask)
+        return true;
+    bool one = t->n == before + 1 && t->p[before].density->first.id == cells.id;
+    return (one && count_masked(t, i, n, s.mask)) ||
+           refuse(t, "the log density is no sum of log densities");
 }
 
 /* ---- what they depend on */
@@ -103,16 +149,19 @@ typedef struct Depends { /* by value id */
     const Degree **each; /* on one */
 } Depends;
 
-static Depends depends_of(Unit *u, const Func *f, int n_params) {
-    Depends d = {.each = ARENA_ARRAY(u->arena, const Degree *, n_params + 1)};
-    bool *var = ARENA_ARRAY(u->arena, bool, f->params.n + 1);
-    for (int j = 0; j < f->params.n; j++)
+static Depends depends_of(Unit *u, const Func *f, const AbiBlock *b) {
+    Depends d = {.each = ARENA_ARRAY(u->arena, const Degree *, b->params.n + 1)};
+    bool *var = ARENA_ARRAY(u->arena, bool, f->params.n + 1),
+         *held = ARENA_ARRAY(u->arena, bool, f->params.n + 1);
+    for (int j = 0; j < f->params.n; j++) {
         var[j] = f->params.p[j].role == ROLE_PARAM;
-    d.all = degree_of(u->arena, f, var);
-    for (int k = 0; k < n_params; k++) {
+        held[j] = var[j] && b->params.p[f->params.p[j].tensor].mask;
+    }
+    d.all = degree_of(u->arena, f, var, held);
+    for (int k = 0; k < b->params.n; k++) {
         for (int j = 0; j < f->params.n; j++)
             var[j] = f->params.p[j].role == ROLE_PARAM && f->params.p[j].tensor == k;
-        d.each[k] = degree_of(u->arena, f, var);
+        d.each[k] = degree_of(u->arena, f, var, held);
     }
     return d;
 }
@@ -183,12 +232,12 @@ bool est_squares(Unit *u, int block, const Parts *p, Squares *out, Str *why) {
         t.f = p->logprior;
         t.prior = true;
         good = collect(&t, p->logprior->results.p[0].val);
-        j.prior = depends_of(u, p->logprior, b->params.n);
+        j.prior = depends_of(u, p->logprior, b);
     }
     out->n_terms = t.n;
     good = good && (out->n_like || refuse(&t, "there is no likelihood"));
     if (good) {
-        j.like = depends_of(u, p->loglik, b->params.n);
+        j.like = depends_of(u, p->loglik, b);
         out->scale = find_scale(&j);
         good = out->scale > -2 ||
                refuse(&t, "a scale is neither known nor a multiple of one positive parameter");
@@ -197,7 +246,8 @@ bool est_squares(Unit *u, int block, const Parts *p, Squares *out, Str *why) {
         good = judge_term(&j, &t.p[k]);
     for (int n = 0; good && n < b->params.n; n++) {
         out->affine &= n == out->scale || b->params.p[n].kind == KIND_REAL;
-        good = n == out->scale || j.used[n] || refuse(&t, "a parameter stands in no mean");
+        bool held = b->params.p[n].mask && !b->params.p[n].mask->n_learned;
+        good = n == out->scale || j.used[n] || held || refuse(&t, "a parameter stands in no mean");
     }
     *why = t.why;
     return good;
@@ -232,6 +282,15 @@ static int read_at(NestMaker *n, Val v, const Dim *at) {
     return body_cast(&n->b, DT_F64, maker_read(n, v, at));
 }
 
+static int read_mask(Build *e, NestMaker *n, const SquareTerm *t, const Dim *at) {
+    const ConstAttr *a = t->mask->attr;
+    Val mask = graph_inst(e->m, e->f, &op_const, NULL, 0, a, e->span, NULL)->first;
+    Dim from[MAX_RANK];
+    for (int k = 0; k < a->type.rank; k++)
+        from[k] = at[t->axes[k]];
+    return maker_read(n, mask, from);
+}
+
 static SquareRows rows_of(Build *e, const SquareTerm *t, const Val *operands) {
     SquareRows r = {.type = type_with(((const DensityAttr *)t->density->attr)->type, DT_F64)};
     Dim at[MAX_RANK];
@@ -246,6 +305,8 @@ static SquareRows rows_of(Build *e, const SquareTerm *t, const Val *operands) {
     n = nest_maker(e->m, e->f, NEST_STORE);
     maker_cells(&n, r.type, at);
     x = body_op2(&n.b, SC_div, body_real(&n.b, DT_F64, 1), read_at(&n, operands[2], at));
+    if (t->mask)
+        x = body_op3(&n.b, SC_select, read_mask(e, &n, t, at), x, body_real(&n.b, DT_F64, 0));
     r.weight = maker_done(&n, x, r.type.rank, at, r.type.shape, e->span, NULL);
     return r;
 }

@@ -7,8 +7,11 @@
 /* One statement `x ~ Normal(mean, scale)`. */
 typedef struct SquareTerm {
     const Inst *density;
-    Dim count; /* of residuals */
+    Dim count;   /* of residuals */
+    Dim counted; /* of them, those that count: a prior says nothing of what is held */
     bool prior;
+    const Inst *mask; /* a const: bools of those that count; NULL: all do */
+    const int *axes;  /* of the density, for each axis of the mask */
 } SquareTerm;
 
 typedef struct Squares {
