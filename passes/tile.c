@@ -16,9 +16,9 @@
  * of them depends on, and another that only the other one depends on: matrix products in any
  * layout, convolutions in their three directions, whatever a user writes with `for`. Each sum is
  * added up in the order of the nest: no bit changes, but where a sum over images is divided into
- * jobs (divide_images in tile_plan.c), whose sums are added in order. Where the bounds of a reduction depend on the
- * row (padding), every stretch of rows has the loops that it needs, and no product is computed in
- * vain. Nests inside batches have their rows innermost and are left alone.
+ * jobs (divide_images in tile_plan.c), whose sums are added in order. Where the bounds of a
+ * reduction depend on the row (padding), every stretch of rows has the loops that it needs, and no
+ * product is computed in vain. Nests inside batches have their rows innermost and are left alone.
  *
  * A long sum goes by chunks that fit into the first cache: a tile takes its sums from the result and
  * puts them back there, still in the order of the nest.
