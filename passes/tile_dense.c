@@ -333,28 +333,45 @@ static bool every_other(Ctx *ctx, const DenseCopy *d) {
            coef == dim_const(ctx, 2) && dim_is_zero(rest);
 }
 
+/* One vector of sums becomes two of the result; active: sums that there are. */
+static void zip_vector(Walk *t, BufId dense, const Dim *from, const Dim *to, Dim active) {
+    const DenseCopy *d = t->d;
+    LoopCursor *cur = t->cur;
+    Ctx *ctx = cur->m->ctx;
+    int last = d->sparse_rank - 1;
+    const LoopBuf *b = loop_bufp(cur->f, d->sparse);
+    LVal pair[2] = {loop_load_lanes(cur, dense, from, d->lanes, active)->result,
+                    loop_const(cur, (LType){b->dt, d->lanes}, d->value)};
+    for (int half = 0; half < 2; half++) {
+        int64_t left;
+        LVal v = loop_let(cur, half ? SC_zip_high : SC_zip_low, pair, 2, DT_NONE);
+        Dim *at = arena_dup(cur->m->arena, to, sizeof *at * (size_t)d->sparse_rank);
+        at[last] = dim_addk(ctx, at[last], half * d->lanes);
+        Dim some = dim_sub(ctx, b->shape[last], at[last]);
+        bool known = some && dim_is_const(some, &left);
+        if (known && left <= 0)
+            continue;
+        loop_store(cur, d->sparse, at, v)->active = known && left >= d->lanes ? NULL : some;
+    }
+}
+
 /* Vectors of sums are zipped with the constant: a store lane by lane takes ten times as long. */
 static void interleave(Walk *t, BufId dense) {
     const DenseCopy *d = t->d;
     LoopCursor *cur = t->cur;
     Ctx *ctx = cur->m->ctx;
-    const LoopBuf *to = loop_bufp(cur->f, d->sparse);
     const TileLoop *l = &d->loops[d->rank - 1];
-    int last = d->sparse_rank - 1;
-    Dim width = to->shape[last];
+    int vectors = few_vectors(d);
     for (int a = d->axis; a < d->rank - 1; a++)
         open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
-    t->outer[t->n] = cur->at;
-    t->loop[t->n++] = loop_for(cur, l->sym, &l->lo, 1, &l->hi, 1, d->lanes, NULL, 0);
-    Dim left = dim_sub(ctx, l->hi, dim_of(ctx, l->sym));
-    LVal pair[2] = {loop_load_lanes(cur, dense, dense_cell(t), d->lanes, left)->result,
-                    loop_const(cur, (LType){to->dt, d->lanes}, d->value)};
-    for (int half = 0; half < 2; half++) {
-        LVal v = loop_let(cur, half ? SC_zip_high : SC_zip_low, pair, 2, DT_NONE);
-        const Dim *cell = sparse_cell(t, d->subs, d->sparse_rank);
-        Dim *at = arena_dup(cur->m->arena, cell, sizeof *at * (size_t)d->sparse_rank);
-        at[last] = dim_addk(ctx, at[last], half * d->lanes);
-        loop_store(cur, d->sparse, at, v)->active = dim_sub(ctx, width, at[last]);
+    const Dim *to = sparse_cell(t, d->subs, d->sparse_rank), *from = dense_cell(t);
+    for (int k = 0; k < vectors; k++)
+        zip_vector(t, dense, at_vector(t, from, d->rank - t->n_known, k),
+                   at_vector(t, to, d->sparse_rank, k), lanes_left(t, k));
+    if (!vectors) {
+        t->outer[t->n] = cur->at;
+        t->loop[t->n++] = loop_for(cur, l->sym, &l->lo, 1, &l->hi, 1, d->lanes, NULL, 0);
+        zip_vector(t, dense, from, to, dim_sub(ctx, l->hi, dim_of(ctx, l->sym)));
     }
     close_loops(t, 0);
 }
