@@ -85,13 +85,38 @@ static const Item *item_of(const AstFile *file, const char *name) {
     return NULL;
 }
 
+/* What is not fully known is not compiled: a formal without a type, or an int without a value. */
+static void explain_missing(Session *s, const Item *item, const char *name) {
+    for (int k = 0; item && k < item->n_formals; k++) {
+        const Formal *f = &item->formals[k];
+        if (!f->type) {
+            session_usage(s, "`%s` is not compiled: its formal `%s` has no type; write `%s: real`",
+                          name, f->name.text, f->name.text);
+            return;
+        }
+        if (!f->default_ && f->type->kind.text && strcmp(f->type->kind.text, "int") == 0) {
+            session_usage(s, "`%s` is not compiled: its formal `%s` has no value; say `-D %s=2`",
+                          name, f->name.text, f->name.text);
+            return;
+        }
+    }
+    session_usage(s, "`%s` is not compiled: its formals are not fully known", name);
+}
+
+const AbiBlock *fit_block(Session *s, const Program *p, const AstFile *file, const char *name) {
+    const AbiBlock *b = program_block(p, name);
+    if (!b)
+        explain_missing(s, item_of(file, name), name);
+    return b;
+}
+
 bool fit_open_item(Session *s, Fit *f, const AstFile *file, const LowerOptions *o,
                    const volatile int *stop) {
     *f = (Fit){0};
     Module *m = session_lower_with(s, file, o);
     if (!m || !program_open_module(s, &f->p, m, stop))
         return false;
-    f->block = program_block(&f->p, o->only);
+    f->block = fit_block(s, &f->p, file, o->only);
     f->item = item_of(file, o->only);
     return f->block != NULL;
 }

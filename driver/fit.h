@@ -50,6 +50,8 @@ typedef struct Fit {
 
 /* FILE [ESTIMATOR] of the command line, compiled. */
 bool fit_open(Session *s, Fit *f, const volatile int *stop);
+/* The compiled block of an estimator of the file; NULL after an error that says why there is none. */
+const AbiBlock *fit_block(Session *s, const Program *p, const AstFile *file, const char *name);
 /* The estimator o->only of a parsed file. */
 bool fit_open_item(Session *s, Fit *f, const AstFile *file, const LowerOptions *o,
                    const volatile int *stop);

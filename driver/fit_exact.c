@@ -57,7 +57,7 @@ static void take_best(Exact *x, const FitInfo *info, int status) {
 }
 
 /* What the fit makes greatest, at params. */
-static double log_density(Exact *x) {
+double exact_log_density(Exact *x) {
     const Fit *f = x->f;
     double v = NAN;
     Call c = call_new(&x->f->p, program_entry(&f->p, ENTRY_LOGP, f->block->name), &f->env);
@@ -96,7 +96,7 @@ static void find_runaway(Exact *x) {
                      : v > FAR ? v / by / STEP
                                : v * by * STEP);
         }
-        f[k] = log_density(x);
+        f[k] = exact_log_density(x);
     }
     if (first < 0 || !(f[1] - f[0] > RISE && f[2] - f[1] > RISE))
         return;
@@ -143,7 +143,7 @@ bool exact_run(Exact *x, bool map) {
             return false;
         if (status < 0)
             error = status;
-        double density = status >= 0 && s->o.starts > 1 ? log_density(x) : NAN;
+        double density = status >= 0 && s->o.starts > 1 ? exact_log_density(x) : NAN;
         if (status >= 0 && (!any || better(status, density, x->status, best))) {
             take_best(x, &info, status);
             best = density;
@@ -414,6 +414,42 @@ static Diag *diverges(Exact *x) {
     return d;
 }
 
+/* At a kink the steps end, and a slope without curvature is no lack of data. */
+static Diag *at_kink(Exact *x, int64_t k) {
+    const AbiBlock *b = x->f->block;
+    Diag *d = diag_error(x->s->ctx, "E1202", b->span,
+                         "`%s` has not converged after %d iterations: it has a kink along `%s`",
+                         b->name, x->info.iterations, x->elements[k].name);
+    diag_note(x->s->ctx, d, b->params.p[x->elements[k].tensor].span,
+              "its slope jumps there, so steps by derivatives end at such points, which need not "
+              "be the best ones");
+    diag_help(x->s->ctx, d,
+              "round the corners off: `h * softplus(r / h)` with a small h for `max(r, 0)`, "
+              "`sqrt(r^2 + h^2)` for `abs(r)`");
+    return d;
+}
+
+static Diag *unconverged(Exact *x) {
+    const AbiBlock *b = x->f->block;
+    Diag *d = diag_error(x->s->ctx, "E1202", b->span,
+                         "`%s` has not converged after %d iterations: |grad| is %.1e", b->name,
+                         x->info.iterations, x->info.grad_norm);
+    diag_help(x->s->ctx, d,
+              "start nearer (`--start NAME=V`), or try several starts (`--starts=8`)");
+    return d;
+}
+
+static Diag *not_identified(Exact *x, Span span, const char *name) {
+    Diag *d = diag_error(x->s->ctx, "E1206", span,
+                         "`%s` is not identified: the density does not curve there, so the data do "
+                         "not determine it",
+                         name);
+    diag_help(x->s->ctx, d,
+              "fix it or give it a prior; of columns that are combinations of each other leave one "
+              "out");
+    return d;
+}
+
 static bool is_prob(const Exact *x) {
     int64_t k = x->info.where;
     return k >= 0 && k < x->n && x->elements[k].kind == KIND_PROB;
@@ -423,17 +459,15 @@ void exact_complain(Exact *x) {
     Ctx *ctx = x->s->ctx;
     Span span;
     const char *name = culprit(x, &span);
-    bool grows = runs_up(x);
+    bool grows = runs_up(x), flat = x->status == FIT_NOT_IDENTIFIED;
+    int64_t kink = flat || x->status == FIT_NOT_CONVERGED ? exact_kink(x) : -1;
     Diag *d = NULL;
     switch ((FitStatus)x->status) {
     case FIT_CONVERGED:
     case FIT_STOPPED: /* a note says it */
         return;
     case FIT_NOT_CONVERGED:
-        d = diag_error(ctx, "E1202", x->f->block->span,
-                       "`%s` has not converged after %d iterations: |grad| is %.1e",
-                       x->f->block->name, x->info.iterations, x->info.grad_norm);
-        diag_help(ctx, d, "start nearer (`--start NAME=V`), or try several starts (`--starts=8`)");
+        d = kink < 0 ? unconverged(x) : at_kink(x, kink);
         break;
     case FIT_DEPENDENT:
         d = dependent(x, span, name);
@@ -451,16 +485,11 @@ void exact_complain(Exact *x) {
                              : "InverseGamma(2, 1)");
         break;
     default:
-        d = diag_error(ctx, "E1206", span,
-                       "`%s` is not identified: the density does not curve there, so the data do "
-                       "not determine it",
-                       name);
-        diag_help(ctx, d,
-                  "fix it or give it a prior; of columns that are combinations of each other leave "
-                  "one out");
+        d = kink < 0 ? not_identified(x, span, name) : at_kink(x, kink);
         break;
     }
-    exact_doubts(x, d);
+    if (kink < 0)
+        exact_doubts(x, d);
     session_fail(x->s, EXIT_CHECK);
 }
 

@@ -32,6 +32,13 @@ bool exact_has_table(const Exact *x);
 /* Says why a fit that ended early did (a diagnostic, exit status 4). */
 void exact_complain(Exact *x);
 
+/* Of the parameters in x->params; NaN after an error. */
+double exact_log_density(Exact *x);
+
+/* ---- fit_kink.c */
+/* The first element along which the log density has a kink at the best point; -1: none is found. */
+int64_t exact_kink(Exact *x);
+
 /* ---- fit_doubt.c */
 /* Adds what in the data speaks against the fit that the message is about. */
 void exact_doubts(Exact *x, Diag *d);

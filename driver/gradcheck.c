@@ -287,8 +287,9 @@ void command_gradcheck(Session *s) {
         found = true;
         Module *m = session_lower(s, file, item->name.text);
         if (m && program_open_module(s, &f.p, m, NULL)) {
-            f.block = program_block(&f.p, item->name.text);
-            check_estimator(s, &f);
+            f.block = fit_block(s, &f.p, file, item->name.text);
+            if (f.block)
+                check_estimator(s, &f);
         }
         program_close(&f.p);
     }
