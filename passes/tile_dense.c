@@ -116,7 +116,8 @@ static bool dense_buffer(Dense *d, const LoopStmt *s, const Dim **subs, DenseCop
             continue;
         }
         const TileLoop *l = tile_loop_of(c, x);
-        if (tile_axis(c, s, x, &coef) != a)
+        bool all_visited = l->loop->n_lo == 1 && l->loop->n_hi == 1;
+        if (tile_axis(c, s, x, &coef) != a || (!all_visited && !tile_inside(c, s, a, l)))
             return false;
         copy->loops[*rank] = *l;
         shape[*rank] = l->extent;

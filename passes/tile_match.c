@@ -57,6 +57,20 @@ int tile_axis(const Contraction *c, const LoopStmt *access, DimSym s, int64_t *c
     return axis;
 }
 
+bool tile_inside(const Contraction *c, const LoopStmt *access, int axis, const TileLoop *l) {
+    Ctx *ctx = c->ctx;
+    DimFacts none = {0};
+    Dim shape = loop_bufp(c->f, access->buf)->shape[axis], end = dim_addk(ctx, l->hi, -1);
+    for (int k = 0; k < 2; k++) {
+        DimBinding at = {l->sym, k ? end : l->lo};
+        Dim sub = dim_subst(ctx, access->subs[axis], &at, 1);
+        Dim above = sub ? dim_sub(ctx, dim_addk(ctx, shape, -1), sub) : NULL;
+        if (!above || !dim_prove_nonneg(ctx, &none, sub) || !dim_prove_nonneg(ctx, &none, above))
+            return false;
+    }
+    return true;
+}
+
 /* ---- loops */
 
 static bool plain_loop(const LoopStmt *s, int carried) {

@@ -18,25 +18,6 @@ static bool sub_known(const TileEmit *e, Dim sub, int place) {
     return n <= 32;
 }
 
-/* coef*i + rest stays inside the axis for all of i's range? */
-static bool inside(const TileEmit *e, const LoopStmt *l, int axis, const TileLoop *i) {
-    Ctx *ctx = e->c->ctx;
-    DimFacts none = {0};
-    DimBinding first = {i->sym, i->lo}, last = {i->sym, dim_addk(ctx, i->hi, -1)};
-    Dim ends[2] = {dim_subst(ctx, l->subs[axis], &first, 1),
-                   dim_subst(ctx, l->subs[axis], &last, 1)};
-    for (int k = 0; k < 2; k++) {
-        Dim above =
-            ends[k]
-                ? dim_sub(ctx, dim_addk(ctx, loop_bufp(e->c->f, l->buf)->shape[axis], -1), ends[k])
-                : NULL;
-        if (!above || !dim_prove_nonneg(ctx, &none, ends[k]) ||
-            !dim_prove_nonneg(ctx, &none, above))
-            return false;
-    }
-    return true;
-}
-
 /* Inside the loop over the chunks of a reduction there are only its values. Where they stand
  * outside the groups, all of them are packed chunk by chunk, as they are read. */
 static void by_chunk(const TileEmit *e, Packed *p, int axis, const TileLoop *l, int place) {
@@ -74,7 +55,7 @@ static void layout(TileEmit *e, Packed *p, int place, bool of_b) {
             continue;
         if (sub_known(e, p->load->subs[a], place)) {
             p->mode[a] = PACK_DROP;
-        } else if (l && inside(e, p->load, a, l)) {
+        } else if (l && tile_inside(e->c, p->load, a, l)) {
             p->mode[a] = PACK_INDEX;
             p->of[a] = *l;
             by_chunk(e, p, a, l, place);

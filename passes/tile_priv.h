@@ -64,6 +64,10 @@ bool tile_in(const LoopStmt *access, DimSym s);
 int tile_axis(const Contraction *c, const LoopStmt *access, DimSym s, int64_t *coef);
 /* The single index of a subscript and its coefficient; NULL: none, or several. */
 DimSym tile_single(const Contraction *c, Dim sub, int64_t *coef, Dim *rest);
+/* Does the subscript, which has no other index, stay inside its axis for all of the loop's range? A
+ * reduction with several bounds need not visit all of that: what goes over the range reads more
+ * than the nest does. */
+bool tile_inside(const Contraction *c, const LoopStmt *access, int axis, const TileLoop *l);
 
 /* Blocks of the unrolled index with the same bounds of the loops inside. */
 typedef struct TilePiece {

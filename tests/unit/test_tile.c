@@ -240,6 +240,19 @@ static void strides(void **state) {
     check_with(0, 4096, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
+/* A dense copy went over all values that a reduction might have, and read past the end of the
+ * operand where a condition leaves some of them out. */
+static void copies_read_what_the_nest_reads(void **state) {
+    (void)state;
+    check("buf a f32[M, N, 10, 10] = arg 2 at 0\nbuf b f32[33, 20] = arg 3 at 0\n"
+          "buf out f32[M, 33, 5, 5] = arg 4 at 0 written",
+          "for n in 0..M {\nfor o in 0..33 {\nfor i in 0..5 {\nfor j in 0..5 {\n"
+          "%1 = f32 0.0\n%2 = for k in 0..min(20, N) with %3 = %1 {\n"
+          "%4 = load f32 a[n, k, 2*i, 2*j]\n%5 = load f32 b[o, k]\n%6 = fma(%4, %5, %3)\n"
+          "yield %6\n}\nstore out[n, o, i, j] = %2\n}\n}\n}\n}",
+          PARTS("b.p["));
+}
+
 /* Memory of jobs was too small where their loop stands in a condition. */
 static void jobs_in_a_condition_have_memory(void **state) {
     (void)state;
@@ -286,6 +299,7 @@ int main(void) {
         cmocka_unit_test(long_reductions),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
+        cmocka_unit_test(copies_read_what_the_nest_reads),
         cmocka_unit_test(jobs_in_a_condition_have_memory),
         cmocka_unit_test(what_is_no_contraction),
     };
