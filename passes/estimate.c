@@ -10,6 +10,8 @@
  * are left to `ad`. */
 #include <string.h>
 
+#include "ir/dist.h"
+#include "passes/degree.h"
 #include "passes/estimate_priv.h"
 
 /* ---- scalars */
@@ -448,8 +450,27 @@ static void remove_part(Unit *u, const Func *f) {
         graph_func_remove(u->graph, f->id);
 }
 
+/* One joint density of a whole vector of data (a series, a Gaussian process) has its elements as
+ * observations, as BIC counts them: they are measured one by one. Several draws of a vector stay as
+ * many observations. */
+static void count_series(Unit *u, AbiBlock *b, const Func *loglik) {
+    bool *var = ARENA_ARRAY(u->arena, bool, loglik->params.n + 1);
+    for (int k = 0; k < loglik->params.n; k++)
+        var[k] = loglik->params.p[k].role == ROLE_PARAM;
+    const Degree *by = degree_of(u->arena, loglik, var, NULL);
+    for (int k = 0; k < loglik->insts.n && b->observations; k++) {
+        const Inst *i = loglik->insts.p[k];
+        const DensityAttr *a = i->op == &op_density ? i->attr : NULL;
+        if (!a || !a->dist->vector_draws || a->dist->support != SUPPORT_REAL || a->type.rank ||
+            by[i->args[0].id] != DEG_FREE)
+            continue;
+        Dim n = dim_addk(u->ctx, type_count(u->ctx, graph_type(loglik, i->args[0])), -1);
+        b->observations = dim_add(u->ctx, b->observations, n);
+    }
+}
+
 static void estimate_block(Unit *u, int block) {
-    const AbiBlock *b = u->graph->blocks.p[block];
+    AbiBlock *b = u->graph->blocks.p[block];
     Parts p = {part(u, b, "loglik"), part(u, b, "objective"), part(u, b, "logprior"),
                part(u, b, "update")};
     if (!b->is_estimator || (!p.loglik && !p.objective))
@@ -458,6 +479,8 @@ static void estimate_block(Unit *u, int block) {
         make_loss_grad(u, block, &p);
         make_step(u, block, &p);
     } else {
+        if (p.loglik)
+            count_series(u, b, p.loglik);
         make_exact(u, block, &p);
         if (b->params.n) /* without parameters there is nothing to fit */
             est_make_fit(u, block, &p);

@@ -41,6 +41,10 @@ TABLE["life"] = np.round(rng.weibull(1.5, N) * 3, 4)
 TABLE["dead"] = (TABLE["life"] < 4).astype(int)
 TABLE["life"] = np.minimum(TABLE["life"], 4)
 TABLE["group_y"] = np.round(np.array([1, 0.2, -0.5, 1.4, 0.1, 0.8])[TABLE["g"]] + 0.7 * rng.normal(size=N), 5)
+TABLE["limited"] = np.maximum(TABLE["y"], 0)
+TABLE["zeros"] = np.where(rng.random(N) < 0.3, 0, TABLE["c"])
+TABLE["time"] = np.round(rng.exponential(np.exp(-0.5 * x1 + 0.3 * x2)), 4)
+TABLE["event"] = (rng.random(N) < 0.8).astype(int)
 T = TABLE
 W = ["w[1]", "w[x1]", "w[x2]"]
 COLUMNS = {"X": "1,x1,x2"}
@@ -223,6 +227,50 @@ def beta():
     return numeric(W + ["phi"], f, [0, 0, 0, 5])
 
 
+def tobit():
+    y = T["limited"]
+
+    def f(p):
+        m = X @ p[:3]
+        return np.where(y > 0, normal(y, m, p[3]), np.log(special.erfc(m / (p[3] * math.sqrt(2))) / 2)).sum()
+    return numeric(W + ["s"], f, [0.4, 0.7, -0.5, 0.6])
+
+
+def zero_inflated():
+    y = T["zeros"]
+
+    def f(p):
+        m = np.exp(X @ p[:3])
+        return np.where(y == 0, np.log(p[3] + (1 - p[3]) * np.exp(-m)), np.log(1 - p[3]) + y * np.log(m) - m - special.gammaln(y + 1)).sum()
+    return numeric(W + ["p"], f, [0.4, 0.7, -0.5, 0.3])
+
+
+def cox():
+    r = sm.PHReg(T["time"], X[:, 1:], status=T["event"], ties="breslow").fit(disp=0)
+    e = np.argsort(T["time"])
+
+    def f(p):
+        z = X[e, 1:] @ p
+        return (T["event"][e] * (z - np.log(np.cumsum(np.exp(z)[::-1])[::-1]))).sum()
+    return numeric(W[1:], f, r.params)
+
+
+def held():
+    """A coefficient that `when` holds at 0.5."""
+    r = sm.OLS(T["y"] - 0.5 * x2, X[:, :2]).fit()
+    return of(r, ["w[0]", "w[1]"], s2=r.scale, df=r.df_resid, aic=r.aic + 2, bic=r.bic + math.log(N))
+
+
+def held_map():
+    """The same with a prior, which says nothing of what is held."""
+    b = T["b"]
+
+    def likelihood(p):
+        z = p[0] * X[:, 0] + p[1] * X[:, 1] + 0.5 * X[:, 2]
+        return (b * z - np.log(1 + np.exp(z))).sum()
+    return numeric(["w[0]", "w[1]"], lambda p: likelihood(p) + normal(p, 0, 2).sum(), [0.4, 0.7], likelihood)
+
+
 def ridge():
     """MAP with Normal priors: the posterior mode of a linear model with known noise."""
     a = X.T @ X / 0.36 + np.diag([1 / 4] * 3)
@@ -300,6 +348,39 @@ estimator fit[N] {
 """, dict(t="life", dead="dead"), censored),
     "student": (LINEAR % ("", "param s: positive\n  y ~ StudentT(4, X @ w, s)"), dict(COLUMNS, y="y"), student),
     "beta": (LINEAR % ("", "param phi: positive = 1\n  m = sigmoid(X @ w)\n  y ~ Beta(m * phi, (1 - m) * phi)"), dict(COLUMNS, y="part"), beta),
+    "tobit": (LINEAR % ("", "param s: positive\n  m = X @ w\n  y ~ LogDensity(if y > 0 then logpdf(Normal(m, s), y) else log(erfc(m / (s * sqrt(2))) / 2))"),
+              dict(COLUMNS, y="limited"), tobit),
+    "zero_inflated": (LINEAR % ("int", "param p: prob\n  m = exp(X @ w)\n  y ~ LogDensity(if y == 0 then log(p + (1 - p) * exp(-m)) else log(1 - p) + logpdf(Poisson(m), y))"),
+                      dict(COLUMNS, y="zeros"), zero_inflated),
+    "cox": ("""
+estimator fit[N, D] {
+  data  X: [N, D]
+  data  t: [N]
+  data  event: bool[N]
+  param w: [D]
+  z = X @ w
+  risk = for i < N => sum(for j < N => if t[j] >= t[i] then exp(z[j]) else 0)
+  t ~ LogDensity(if event then z - log(risk) else 0)
+}
+""", dict(X="x1,x2", t="time", event="event"), cox),
+    "held": ("""
+estimator fit[N] {
+  data  X: [N, 3]
+  data  y: [N]
+  param w: [3] = 0.5 when [true, true, false]
+  param s: positive
+  y ~ Normal(X @ w, s)
+}
+""", dict(COLUMNS, y="y"), held),
+    "held_map": ("""
+estimator fit[N] {
+  data  X: [N, 3]
+  data  y: bool[N]
+  param w: [3] = 0.5 when [true, true, false]
+  w ~ Normal(0, 2)
+  y ~ Bernoulli(logit = X @ w)
+}
+""", dict(COLUMNS, y="b"), held_map),
     "ridge": (LINEAR % ("", "w ~ Normal(0, 2)\n  y ~ Normal(X @ w, 0.6)"), dict(COLUMNS, y="y"), ridge),
 }
 
