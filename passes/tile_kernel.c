@@ -62,10 +62,24 @@ static LoopStmt *load_vector(const Kernel *k, const LoopStmt *l, int r, int x) {
     return s;
 }
 
+/* The element of row r. Where a factor is read where it is, each step from a row of memory of its
+ * own, the first and the last one of a step to come are fetched. */
 static LVal load_row(const Kernel *k, const LoopStmt *l, int r) {
+    enum { STEPS = 16 };
+    const TileEmit *e = k->e;
+    const Contraction *c = e->c;
     DimBinding b[3];
-    const Dim *subs = tile_subs(k->e, l, b, bind(k, r, 0, b));
-    return loop_load(&k->e->cur, l->buf, subs);
+    const Dim *subs = tile_subs(e, l, b, bind(k, r, 0, b));
+    LVal v = loop_load(&k->e->cur, l->buf, subs);
+    int64_t by = STEPS, coef, n;
+    int axis = tile_axis(c, l, c->red[e->s->inner[e->s->n_inner - 1]].sym, &coef);
+    if (!e->s->split || axis < 0 || axis == l->rank - 1 || (r > 0 && r < k->p->rows - 1))
+        return v;
+    for (int a = axis + 1; a < l->rank; a++)
+        by *= dim_is_const(loop_bufp(c->f, l->buf)->shape[a], &n) ? n : 0;
+    if (by)
+        e->cur.at->stmts.p[e->cur.at->stmts.n - 1]->ahead = dim_const(c->ctx, by * coef);
+    return v;
 }
 
 static void step(Kernel *k, Rows rows) {

@@ -131,7 +131,7 @@ static Dim chunk_squares(const Copy *y) {
     const TileLoop *of = &y->p->of[l->rank - 1],
                    *red = of->sym ? tile_loop_of(e->c, of->sym) : NULL;
     if (y->p->axis == l->rank - 1 || y->p->mode[l->rank - 1] != PACK_INDEX || !e->s->split ||
-        !tile_chunk(e, red) || dim_as_symbol(l->subs[l->rank - 1]) != of->sym)
+        !tile_chunk(e, red) || red->n <= 0 || dim_as_symbol(l->subs[l->rank - 1]) != of->sym)
         return NULL;
     int64_t chunk = e->s->chunk, n = (red->n + chunk - 1) / chunk, excess = n * chunk - red->n;
     Dim last = dim_floordiv(ctx, dim_addk(ctx, dim_of(ctx, e->chunk), 1), dim_const(ctx, n));
@@ -409,7 +409,8 @@ static void pack_blocks(Copy *y) {
     e->n_names--;
 }
 
-/* Opens jobs over the first index before the nest's own begin; its part of the range is in lo, hi. */
+/* Opens jobs over the first index before the nest's own begin; its part of the range is in lo, hi.
+ */
 static LoopStmt *open_jobs(TileEmit *e, DimSym job, Dim *lo, Dim *hi) {
     Ctx *ctx = e->c->ctx;
     int groups = e->c->f->groups;
@@ -558,7 +559,7 @@ static const Dim *sum_cell(const TileEmit *e, const Cells *y) {
 Dim tile_first_chunk(const TileEmit *e) {
     static const ScalarValue zero;
     const Contraction *c = e->c;
-    if (!e->s->split || c->red[0].n <= 0 || c->init->kind != LOOP_CONST ||
+    if (!e->s->split || e->s->partial || c->red[0].n <= 0 || c->init->kind != LOOP_CONST ||
         memcmp(&c->init->k, &zero, sizeof zero) != 0)
         return NULL;
     Dim n = tile_chunks(e);

@@ -321,7 +321,8 @@ static void places(const Contraction *c, const Target *t, Scheme *s) {
     s->a_in_job = s->job == last || (s->place_a > 0 && s->job < s->place_a);
     if (!s->a_in_job)
         s->place_a = 0;
-    if (s->partial && s->n_items == PARTIAL_ITEMS) /* a block meets all of the other factor */
+    if (s->partial && !s->split &&
+        s->n_items == PARTIAL_ITEMS) /* a block meets all of the other factor */
         s->place_a = s->n_items;
     s->place_out = red >= 0 ? red : s->n_items - 1;
     if (red < 0 && !s->direct_out)
@@ -370,21 +371,42 @@ static void choose_group(const Contraction *c, const Target *t, Scheme *s, int64
         s->group *= 2;
 }
 
+/* So many values a reduction has likely. */
+static double likely(const Contraction *c, const TileLoop *l) {
+    DimSym syms[32];
+    DimBinding b[32];
+    int n = dim_symbols(l->extent, syms, 32);
+    int64_t v;
+    for (int k = 0; k < n && k < 32; k++)
+        b[k] = (DimBinding){syms[k], dim_const(c->ctx, (int64_t)c->rows)};
+    Dim d = n <= 32 ? dim_subst(c->ctx, l->extent, b, n) : NULL;
+    return d && dim_is_const(d, &v) ? (double)v : guess(c, l);
+}
+
+static bool plain_range(const TileLoop *l) {
+    const LoopStmt *s = l->loop;
+    return s->n_lo == 1 && s->n_hi == 1 && s->lo[0] == l->lo && s->hi[0] == l->hi;
+}
+
 /* A tile goes through its block of the other factor once for each block of vectors: what it sums at
  * a time fits into the first cache together with what streams past it. The result is read and
  * written once more for each further part. */
 static void split(const Contraction *c, const Target *t, Scheme *s) {
+    enum { SOME = 256 }; /* values of an extent that is not known: there are chunks for all jobs */
     const TileLoop *first = &c->red[0];
-    const LoopStmt *l = first->loop;
-    if (!s->direct_out || !s->pack_a || item_of(s, TILE_RED) >= 0 || s->n_items < 2 ||
-        s->items[s->n_items - 2].kind != TILE_V_GROUPS || first->n < 0 || l->n_lo != 1 ||
-        l->n_hi != 1 || l->lo[0] != first->lo || l->hi[0] != first->hi)
+    if (!s->direct_out || item_of(s, TILE_RED) >= 0 || s->n_items < 2 ||
+        s->items[s->n_items - 2].kind != TILE_V_GROUPS || !plain_range(first) ||
+        (first->n > 0 && !s->pack_a))
         return;
     double step = (double)dtype_size(c->dt) * s->rows * product(c, c->red + 1, c->n_red - 1);
-    int64_t most = (int64_t)(0.85 * (double)t->l1_bytes / step);
-    if (most < s->lanes || first->n <= 2 * most)
+    int64_t most = (int64_t)(0.85 * (double)t->l1_bytes / step),
+            chunk = most < 2 * SOME ? most / 2 : SOME;
+    if (most < 2 * s->lanes || likely(c, first) <= (double)(first->n > 0 ? 2 * most : most))
         return;
-    int64_t parts = (first->n + most - 1) / most, chunk = (first->n + parts - 1) / parts;
+    if (first->n > 0) { /* parts of the same size */
+        int64_t parts = (first->n + most - 1) / most;
+        chunk = (first->n + parts - 1) / parts;
+    }
     s->chunk = (chunk + s->lanes - 1) / s->lanes * s->lanes;
     s->split = true;
     s->items[s->n_items] = s->items[s->n_items - 1];
@@ -405,7 +427,7 @@ static int64_t item_blocks(const Contraction *c, const Scheme *s, int k) {
 
 Dim tile_rows(const Contraction *c, const Scheme *s) {
     const TileLoop *l = s->partial ? &c->red[s->items[0].at] : &c->out[s->items[0].at];
-    bool rows = s->partial || s->items[0].kind == TILE_OUT;
+    bool rows = s->partial ? !s->split : s->items[0].kind == TILE_OUT;
     return rows && l->n < 0 && c->f->groups > 1 ? l->extent : NULL;
 }
 
@@ -444,6 +466,28 @@ static void divide(const Contraction *c, Scheme *s, double work) {
     }
 }
 
+static bool may_have_partial_sums(const Contraction *c) {
+    return c->f->groups >= 2 && c->rows > 1 && !c->n_post && !c->spread &&
+           c->init->kind == LOOP_CONST && c->init->k.f == 0 && c->n_out + 1 <= MAX_RANK;
+}
+
+/* A sum of many terms that goes by chunks, to few cells: jobs take some chunks each. Neither factor
+ * is then read by two of them. A cell of each job's sums is filled, added and read once more. */
+static void divide_sum(const Contraction *c, const Target *t, Scheme *s) {
+    enum { PART = 4, TERMS = 48 }; /* of the second cache; terms of a sum for each job, at least */
+    double cells = 1, terms = likely(c, &c->red[0]) * product(c, c->red + 1, c->n_red - 1);
+    if (s->partial || !s->split || s->items[0].kind != TILE_RED || !may_have_partial_sums(c))
+        return;
+    for (int k = 0; k < c->n_out; k++)
+        cells *= c->out[k].n > 0 ? (double)c->out[k].n : 1e30;
+    if (cells * (double)dtype_size(c->dt) * PART > (double)t->l2_bytes ||
+        terms < TERMS * (double)c->f->groups)
+        return;
+    s->partial = true;
+    s->job = 0;
+    s->jobs = c->f->groups;
+}
+
 /* A sum over images, both factors of which leave the cache: jobs take some images each, and have
  * sums of their own that are added in order. Each image is then read once, and what is packed of it
  * stays in the cache. Worth it where the sums are few beside the products of an image. */
@@ -451,8 +495,7 @@ static void divide_images(const Contraction *c, const Target *t, Scheme *s) {
     enum { CYCLES = 2, LITTLE = 16 }; /* for a sum of a job, and a share of its products */
     const TileLoop *images = &c->red[0];
     double sums = CYCLES, groups = c->f->groups;
-    if (groups < 2 || c->rows <= 1 || item_of(s, TILE_RED) < 0 || c->n_post || c->spread ||
-        c->init->kind != LOOP_CONST || c->init->k.f != 0 || !s->pack_a || c->n_out + 1 > MAX_RANK ||
+    if (!may_have_partial_sums(c) || item_of(s, TILE_RED) < 0 || s->split || !s->pack_a ||
         (images->n > 0 && images->n < groups))
         return;
     for (int k = 0; k < c->n_out; k++) {
@@ -644,6 +687,7 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
         divide(c, best, work);
     }
     divide_images(c, t, best);
+    divide_sum(c, t, best);
     places(c, t, best);
     best->ahead = ahead_of(c, t, best);
     return true;

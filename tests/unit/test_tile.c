@@ -16,24 +16,30 @@ static void tile_loops(Ctx *ctx, LoopModule *m) {
 
 enum { CELLS = 1 << 16 };
 
-static void run_with_work(Ctx *ctx, LoopModule *m, int64_t rows, int64_t n, float *out) {
+/* Bytes of the caches (0: as they are); whole numbers, whose sums are exact in any order. */
+typedef struct How {
+    int64_t first, second;
+    bool whole;
+} How;
+
+static void run_with_work(Ctx *ctx, LoopModule *m, const How *how, const int64_t *sizes,
+                          float *out) {
     static float a[CELLS], b[CELLS], work[1 << 18];
     for (int k = 0; k < CELLS; k++) {
-        a[k] = (float)(k * 7 % 11 - 5) / 3;
-        b[k] = (float)(k * 5 % 13 - 6) / 7;
+        a[k] = (float)(k * 7 % 11 - 5) / (how->whole ? 1 : 3);
+        b[k] = (float)(k * 5 % 13 - 6) / (how->whole ? 1 : 7);
         out[k] = (float)(k % 3);
     }
     for (size_t k = 0; k < sizeof work / sizeof *work; k++)
         work[k] = NAN; /* what is read was written */
     loop_assign_offsets(m);
-    const LoopArg args[] = {{.i = rows}, {.i = n}, {.p = a}, {.p = b}, {.p = out}, {.p = work}};
+    const LoopArg args[] = {{.i = sizes[0]}, {.i = sizes[1]}, {.p = a},
+                            {.p = b},        {.p = out},      {.p = work}};
     assert_int_equal(run_loops(ctx, m, 0, args), 0);
 }
 
-/* The same bits before and after for every target; for x86-64-v4 the text has the parts. first,
- * second: bytes of the caches, 0: as they are. */
-static void check_with(int64_t first, int64_t second, const char *bufs, const char *body,
-                       const char *const *parts) {
+/* The same bits before and after for every target; for x86-64-v4 the text has the parts. */
+static void check_with(How how, const char *bufs, const char *body, const char *const *parts) {
     int n_targets;
     const Target *targets = target_all(&n_targets);
     for (int t = 0; t < n_targets; t++) {
@@ -41,8 +47,8 @@ static void check_with(int64_t first, int64_t second, const char *bufs, const ch
         const char *text = program(ctx, bufs, body);
         LoopModule *before = must_read_loops(ctx, text), *after = must_read_loops(ctx, text);
         Target target = targets[t];
-        target.l1_bytes = first ? first : target.l1_bytes;
-        target.l2_bytes = second ? second : target.l2_bytes;
+        target.l1_bytes = how.first ? how.first : target.l1_bytes;
+        target.l2_bytes = how.second ? how.second : target.l2_bytes;
         after->target = &target;
         tile_loops(ctx, after);
         const char *got = loops_text(ctx, after);
@@ -53,8 +59,8 @@ static void check_with(int64_t first, int64_t second, const char *bufs, const ch
         static float x[CELLS], y[CELLS];
         static const int64_t sizes[][2] = {{1, 5}, {15, 16}, {3, 33}};
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-            run_with_work(ctx, before, sizes[k][0], sizes[k][1], x);
-            run_with_work(ctx, after, sizes[k][0], sizes[k][1], y);
+            run_with_work(ctx, before, &how, sizes[k], x);
+            run_with_work(ctx, after, &how, sizes[k], y);
             for (int j = 0; j < CELLS; j++)
                 if (memcmp(&x[j], &y[j], sizeof(float)) != 0)
                     fail_msg("%s: out[%d] is %g, was %g, with M = %d, N = %d\n%s", targets[t].name,
@@ -66,7 +72,7 @@ static void check_with(int64_t first, int64_t second, const char *bufs, const ch
 }
 
 static void check(const char *bufs, const char *body, const char *const *parts) {
-    check_with(0, 0, bufs, body, parts);
+    check_with((How){0}, bufs, body, parts);
 }
 
 static void stays(const char *bufs, const char *body) {
@@ -136,31 +142,40 @@ static void long_reductions(void **state) {
     "\n%2 = for k in 0..157 with %3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n"        \
     "%6 = fma(%4, %5, %3)\nyield %6\n}\n" end "}\n}"
     check_with(
-        2048, 0, bufs, LONG("%1 = f32 0.0", "store out[i, j] = %2\n"),
+        (How){.first = 2048}, bufs, LONG("%1 = f32 0.0", "store out[i, j] = %2\n"),
         PARTS("for kb in 0..3 {", "b.p[kb, ", "(kb + 2) // 3", "+ 64*kb]", "a.p[", "ahead 512"));
-    check_with(2048, 0, bufs, LONG("%1 = f32 0.5", "store out[i, j] = %2\n"),
+    check_with((How){.first = 2048}, bufs, LONG("%1 = f32 0.5", "store out[i, j] = %2\n"),
                PARTS("for kb in 0..3 {", "store out[i, lane]"));
-    check_with(2048, 0, bufs,
+    check_with((How){.first = 2048}, bufs,
                LONG("%1 = load f32 out[i, j]",
                     "%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n"),
                PARTS("for kb in 0..3 {", "= load f32x16 out["));
 #undef LONG
     /* blocks of rows of an extent that is not known, whole lanes and chunks; a batch outside */
     check_with(
-        2048, 0,
+        (How){.first = 2048},
         "buf a f32[M, 192] = arg 2 at 0\nbuf b f32[192, 128] = arg 3 at 0\n"
         "buf out f32[M, 128] = arg 4 at 0 written",
         "for i in 0..M {\nfor j in 0..128 {\n%1 = f32 0.0\n%2 = for k in 0..192 with %3 = %1 "
         "{\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield "
         "%6\n}\nstore out[i, j] = %2\n}\n}",
         PARTS("for kb in 0..3 {"));
-    check_with(2048, 0,
+    check_with((How){.first = 2048},
                "buf a f32[3, 17, 157] = arg 2 at 0\nbuf b f32[3, 157, 130] = arg 3 at 0\n"
                "buf out f32[3, 17, 130] = arg 4 at 0 written",
                "for h in 0..3 {\nfor i in 0..17 {\nfor j in 0..130 {\n%1 = f32 0.0\n%2 = for k in "
                "0..157 with %3 = %1 {\n%4 = load f32 a[h, i, k]\n%5 = load f32 b[h, k, j]\n%6 = "
                "fma(%4, %5, %3)\nyield %6\n}\nstore out[h, i, j] = %2\n}\n}\n}",
                PARTS("for kb in 0.."));
+    /* an extent that is not known: jobs have sums of their own, which are added in order */
+    const char *sums = "for i in 0..48 {\nfor j in 0..48 {\n%1 = f32 0.0\n%2 = for m in 0..M with "
+                       "%3 = %1 {\n%4 = for k in 0..64 with %5 = %3 {\n%6 = load f32 a[m, k, i]\n"
+                       "%7 = load f32 b[m, k, j]\n%8 = fma(%6, %7, %5)\nyield %8\n}\nyield "
+                       "%4\n}\nstore out[i, j] = %2\n}\n}";
+    check_with((How){.whole = true},
+               "buf a f32[M, 64, 48] = arg 2 at 0\nbuf b f32[M, 64, 48] = arg 3 at 0\n"
+               "buf out f32[48, 48] = arg 4 at 0 written",
+               sums, PARTS("part f32[8, 48, 48] = work", "ordered", "64*M - ", "ahead 768"));
 }
 
 #define POINT(out_at, a_at, b_at)                                                                  \
@@ -206,7 +221,7 @@ static void strides(void **state) {
               "n, o, i, j", "n, k, 2*i, 2*j", "o, k") "}\n}\n}\n}",
           PARTS("f32[M, 20, 5, 5] = work", "f32[M, 33, 25] = alias out"));
     /* each job copies what it reads */
-    check_with(0, 4096,
+    check_with((How){.second = 4096},
                "buf a f32[M, 20, 12, 12] = arg 2 at 0\nbuf b f32[48, 20] = arg 3 at 0\n"
                "buf out f32[M, 48, 6, 6] = arg 4 at 0 written",
                "for n in 0..M {\nfor o in 0..48 {\nfor i in 0..6 {\nfor j in 0..6 {\n" SUM(
@@ -237,7 +252,7 @@ static void strides(void **state) {
         "%5 = load f32 a[n, k, i, j]\n%6 = load f32 b[k, o]\n%7 = fma(%5, %6, %4)\nyield %7\n}\n"
         "store out[n, o, 2*i, 2*j] = %3\n}\n}\n}\n}";
     check(bufs, body, PARTS("f32[M, 20, 5, 5] = work", "= zip_low(", "f32x16 0.5"));
-    check_with(0, 4096, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
+    check_with((How){.second = 4096}, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
 /* A dense copy went over all values that a reduction might have, and read past the end of the
