@@ -74,6 +74,10 @@ def main(cnnc):
         refuses(TypeError, "params= is missing", lambda: t.m_forward(x))
         refuses(TypeError, "pass D=", lambda: t.ridge_init())
         refuses(RuntimeError, "t.cnn:6", lambda: t.classes_loss_grad(x, y + 9, params=p))
+        for lost in (y + 0.5, y + (1 << 32), np.full(20, np.nan)):
+            refuses(ValueError, "y holds a value that is no int32", lambda: t.classes_loss_grad(x, lost, params=p))
+        refuses(TypeError, "elements of complex128", lambda: t.blur(img + 1j, 1))
+        assert t.classes_loss_grad(x[::-1].tolist(), y[::-1].astype("f8"), params=p)[0] == t.classes_loss_grad(x[::-1], y[::-1], params=p)[0]
         refuses(TypeError, "knows no q", lambda: t.blur(img, 1, q=2))
         refuses(TypeError, "in place", lambda: t.m_forward(x, params=p.astype("f8")))
     print("ok")
