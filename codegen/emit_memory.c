@@ -267,8 +267,8 @@ static void fetch(FnEmit *f, const LoopStmt *s, const Access *a) {
     LLVMValueRef by = emit_dim(f, s->ahead), i32[3];
     int64_t elements;
     bool near = dim_is_const(s->ahead, &elements) && elements * (int64_t)dtype_size(a->b->dt) <= NEAR;
-    for (unsigned k = 0; k < 3; k++) /* a read, for that cache, data */
-        i32[k] = LLVMConstInt(f->e->i32, k == 0 ? 0 : k == 1 ? (near ? FIRST : SECOND) : 1, 0);
+    for (unsigned k = 0; k < 3; k++) /* a read or a write, for that cache, data */
+        i32[k] = LLVMConstInt(f->e->i32, k == 0 ? s->kind == LOOP_STORE : k == 1 ? (near ? FIRST : SECOND) : 1, 0);
     LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &by, 1, ""), i32[0], i32[1], i32[2]};
     emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
 }
@@ -309,6 +309,8 @@ void emit_store(FnEmit *f, const LoopStmt *s) {
     unsigned align = (unsigned)dtype_size(a.b->dt);
     LLVMTypeRef t = n == 1 ? a.cell : LLVMVectorType(a.cell, (unsigned)n);
     LLVMValueRef v = f->vals[s->args[0].id];
+    if (s->ahead && !a.offsets)
+        fetch(f, s, &a);
     if (a.b->dt == DT_BOOL)
         v = LLVMBuildZExt(f->b, v, t, "");
     if (a.offsets) {

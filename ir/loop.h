@@ -97,7 +97,7 @@ struct LoopStmt {
                      where outside */
     bool again;   /* LOAD: what was loaded before is loaded again after this point, not kept: values
                      that live long would take the registers of a tile */
-    Dim ahead;    /* LOAD, without gather: what lies so many elements further is fetched meanwhile, for
+    Dim ahead;    /* without gather or scatter: what lies so many elements further is fetched meanwhile, for
                      later; NULL: nothing */
     int status;   /* STATUS, checked gathers: number in the module's table */
     /* FOR */

@@ -4,13 +4,16 @@
  * becomes
  *   for job in 0..8 parallel { for i in (job*N) // 8..((job + 1)*N) // 8 { B } }
  *
- * A loop at the top level, or in a `while` or `if` there, is taken if it carries nothing, its iterations store to different cells,
- * and there is enough work; no bit of the results changes. Scalars from outside are computed again
- * in every job. Sums over the outermost loop stay serial. */
+ * A loop at the top level, or in a `while` or `if` there, is taken if it carries nothing, its
+ * iterations store to different cells, and there is enough work; no bit of the results changes.
+ * Scalars from outside are computed again in every job. Sums over the outermost loop stay serial.
+ */
 #include "passes/pass.h"
 #include "passes/vary.h"
 
-enum { LEAST_WORK = 1 << 15, MANY = 4096 };
+/* To wake a thread and to wait for it takes as long as about LEAST_WORK statements on vectors.
+ * Loops whose extents are known when called get jobs sooner: they may be long. */
+enum { LEAST_WORK = 1 << 18, LEAST_OPEN = 1 << 15, MANY = 4096 };
 
 typedef struct Parallel {
     Ctx *ctx;
@@ -29,13 +32,16 @@ static bool is_constant(const LoopStmt *s) {
     return lo && hi;
 }
 
-/* Operations of a body; extents known at run time only count as many. */
-static double work_of(const LoopBody *b) {
+/* Operations of a body; extents known at run time only count as many, and make it open. */
+static double work_of(const LoopBody *b, bool *open) {
     double work = 0;
     for (int k = 0; k < b->stmts.n; k++) {
         const LoopStmt *s = b->stmts.p[k];
-        double trip = s->kind != LOOP_FOR || is_constant(s) ? (double)vary_trip(s) : MANY;
-        work += 1 + (s->body.stmts.n ? trip * work_of(&s->body) : 0) + work_of(&s->orelse);
+        bool known = s->kind != LOOP_FOR || is_constant(s);
+        double trip = known ? (double)vary_trip(s) : MANY;
+        *open |= !known || s->kind == LOOP_WHILE;
+        work +=
+            1 + (s->body.stmts.n ? trip * work_of(&s->body, open) : 0) + work_of(&s->orelse, open);
     }
     return work;
 }
@@ -206,8 +212,9 @@ static bool divide(Parallel *z, LoopStmt *s, const Vary *v, LoopStmt **out) {
 static bool worth_it(const LoopStmt *s) {
     if (s->kind != LOOP_FOR || s->parallel || s->n_carried || s->n_lo != 1 || vary_trip(s) < 2)
         return false;
-    double trip = is_constant(s) ? (double)vary_trip(s) : MANY;
-    return trip * work_of(&s->body) >= LEAST_WORK;
+    bool open = !is_constant(s);
+    double work = (open ? MANY : (double)vary_trip(s)) * work_of(&s->body, &open);
+    return work >= (open ? LEAST_OPEN : LEAST_WORK);
 }
 
 static void visit(Parallel *z, LoopBody *b) {

@@ -1,6 +1,11 @@
 #include "passes/turn.h"
 
-enum { FEWEST_LANES = 4, MOST_LANES = 16 };
+enum {
+    FEWEST_LANES = 4,
+    MOST_LANES = 16,
+    FAR =
+        512 /* bytes: rows of the caller's are fetched so much earlier, side by side as they are */
+};
 
 /* The copy of a loop: lane k of iteration i. Rows of a square are what one load takes. */
 typedef struct Copy {
@@ -124,6 +129,9 @@ static LVal load_row(Copy *c, int k) {
     Dim active = c->gathers ? all_if(c, s->active, k) : s->active;
     LoopStmt *row = loop_load_lanes(&c->cur, s->buf, subs, c->lanes, active);
     row->checked = s->checked;
+    bool onward = axis != s->rank - 1; /* the next squares lie further along the rows */
+    if (onward && loop_storage(c->cur.f, s->buf)->kind == BUF_ARG)
+        row->ahead = dim_const(c->ctx, FAR / (int64_t)dtype_size(s->type.dt));
     return row->result;
 }
 

@@ -21,6 +21,7 @@
  * unrolled and jammed (jam.c). It does not interchange or tile.
  */
 #include "passes/abreast.h"
+#include "passes/ahead.h"
 #include "passes/collapse.h"
 #include "passes/held.h"
 #include "passes/jam.h"
@@ -244,5 +245,6 @@ void pass_vectorize(Unit *u) {
         held_loads(u->ctx, u->arena, u->loops, f);
         merge_loops(u->ctx, u->arena, u->loops, f);
         abreast_loops(u->ctx, u->arena, u->loops, f, u->target);
+        ahead_of_stores(u->ctx, f);
     }
 }

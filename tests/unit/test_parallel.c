@@ -91,10 +91,35 @@ static void others_stay(void **state) {
           NULL, "parallel");
 }
 
+/* Threads are not woken for what one has done before they are awake: known extents need more work.
+ */
+static void short_loops_of_known_extent_stay(void **state) {
+    (void)state;
+    for (int many = 0; many < 2; many++) {
+        Ctx *ctx = ctx_new(0);
+        StrBuf sb = sb_new(&ctx->perm);
+        sb_put(&sb, "for i in 0..30 {\n for j in 0..50 {\n  %1 = load f64 a[i, j]\n");
+        for (int k = 0; k < (many ? 200 : 40); k++)
+            sb_printf(&sb, "  %%%d = mul(%%%d, %%1)\n", k + 2, k + 1);
+        sb_printf(&sb, "  store out[i, j] = %%%d\n }\n}", (many ? 200 : 40) + 1);
+        LoopModule *m = must_read_loops(ctx, program(ctx, sb.text));
+        Unit u = {.ctx = ctx,
+                  .arena = &ctx->perm,
+                  .loops = m,
+                  .target = m->target,
+                  .groups = 8,
+                  .rows = 16};
+        pass_parallel(&u);
+        assert_int_equal(strstr(loops_text(ctx, m), "parallel") != NULL, many);
+        ctx_free(ctx);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_loops_are_divided),
         cmocka_unit_test(others_stay),
+        cmocka_unit_test(short_loops_of_known_extent_stay),
     };
     return cmocka_run_group_tests_name("parallel", tests, NULL, NULL);
 }
