@@ -33,9 +33,9 @@ static const char *blocks(Ctx *ctx, int rows, int vectors, int sums) {
 static void several_rows_are_fetched(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
-    check_pass(ahead, bufs, blocks(ctx, 8, 4, 5),
-               PARTS("store out[o, c] = %2 ahead 512", "store out[o + 7, c + 48] = %2 ahead 512"),
-               NULL); /* one iteration of c stores 2 KB; it is the only one */
+    check_pass(ahead, bufs, blocks(ctx, 16, 2, 5),
+               PARTS("store out[o, c] = %2 ahead 32", "store out[o + 15, c + 16] = %2 ahead 32"),
+               NULL);
     check_pass(ahead, bufs, blocks(ctx, 8, 2, 5), PARTS("store out[o, c] = %2 ahead 512"), NULL);
     ctx_free(ctx);
 }
@@ -44,7 +44,8 @@ static void other_stores_are_not(void **state) {
     (void)state;
     Ctx *ctx = ctx_new(0);
     check_pass(ahead, bufs, blocks(ctx, 1, 4, 5), NULL, "ahead"); /* one row */
-    check_pass(ahead, bufs, blocks(ctx, 8, 4, 1), NULL, "ahead"); /* no sum to wait for */
+    check_pass(ahead, bufs, blocks(ctx, 8, 4, 5), NULL, "ahead"); /* rows that follow one another */
+    check_pass(ahead, bufs, blocks(ctx, 8, 2, 1), NULL, "ahead"); /* no sum to wait for */
     check_pass(ahead, bufs, blocks(ctx, 2, 1, 5), NULL,
                "ahead"); /* little is stored before the cells are needed */
     ctx_free(ctx);
