@@ -25,6 +25,7 @@
 #include "passes/collapse.h"
 #include "passes/held.h"
 #include "passes/jam.h"
+#include "passes/lane_sums.h"
 #include "passes/merge.h"
 #include "passes/pass.h"
 #include "passes/turn.h"
@@ -242,6 +243,7 @@ void pass_vectorize(Unit *u) {
         turn_loops(u->ctx, u->arena, u->loops, f);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
+        lane_sums(u->ctx, u->arena, u->loops, f, u->target);
         held_loads(u->ctx, u->arena, u->loops, f);
         merge_loops(u->ctx, u->arena, u->loops, f);
         abreast_loops(u->ctx, u->arena, u->loops, f, u->target);
