@@ -162,7 +162,13 @@ Dim poly_of(Ctx *ctx, Terms *t) {
     return poly_intern(ctx, &p);
 }
 
-void terms_add(Ctx *ctx, Terms *t, DimTerm term) { vec_push(&ctx->perm, &t->v, term); }
+void terms_add(Ctx *ctx, Terms *t, DimTerm term) {
+    if (!t->v.p) {
+        t->v.p = t->few;
+        t->v.cap = FEW_TERMS;
+    }
+    vec_push(&ctx->perm, &t->v, term);
+}
 
 void terms_add_poly(Ctx *ctx, Terms *t, Dim a, int64_t k) {
     for (int i = 0; i < a->n; i++) {

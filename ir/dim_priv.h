@@ -15,9 +15,13 @@ typedef struct AtomNode {
     const char *text;
 } AtomNode;
 
-typedef struct Terms { /* a sum being built */
+enum { FEW_TERMS = 12 };
+
+/* A sum being built; not to be moved. Few terms lie in it: memory of the context would stay behind, for millions of sums. */
+typedef struct Terms {
     VEC(DimTerm) v;
     bool overflow;
+    DimTerm few[FEW_TERMS];
 } Terms;
 
 static inline const char *atom_text(const DimAtom *a) { return ((const AtomNode *)a)->text; }
