@@ -49,6 +49,15 @@ static Dim active(const TileEmit *e, int x) {
     return dim_sub(e->c->ctx, v->hi, dim_addk(e->c->ctx, e->v0, (int64_t)x * e->s->lanes));
 }
 
+/* Lanes of vector x of row r of the result that exist; NULL: all. */
+static Dim active_cells(const Kernel *k, int r, int x) {
+    const TileEmit *e = k->e;
+    if (!k->p->padded)
+        return active(e, x);
+    return dim_scale(e->c->ctx, dim_sub(e->c->ctx, e->c->out[e->s->u].hi, row_value(k, r)),
+                     e->s->lanes);
+}
+
 /* Lanes of vector x of row r. */
 static LoopStmt *load_vector(const Kernel *k, const LoopStmt *l, int r, int x) {
     DimBinding b[3];
@@ -56,7 +65,7 @@ static LoopStmt *load_vector(const Kernel *k, const LoopStmt *l, int r, int x) {
     const Dim *subs = tile_subs(e, l, b, bind(k, r, x, b));
     int64_t coef = 1;
     int axis = tile_axis(e->c, l, e->c->out[e->s->v].sym, &coef);
-    LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, e->s->lanes, active(e, x));
+    LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, e->s->lanes, active_cells(k, r, x));
     s->lane_axis = axis < 0 ? l->rank - 1 : axis;
     s->lane_step = axis < 0 ? 0 : coef;
     return s;
@@ -298,7 +307,7 @@ static void finish(Kernel *k, int r, int x) {
     int n = bind(k, r, x, b);
     LoopStmt *s =
         loop_store(&e->cur, e->c->store->buf, tile_subs(e, e->c->store, b, n), k->acc[r][x]);
-    s->active = active(e, x);
+    s->active = active_cells(k, r, x);
 }
 
 void tile_kernel(TileEmit *e, const TilePiece *p) {

@@ -153,9 +153,19 @@ static bool find_pieces(const Contraction *c, Scheme *s) {
     for (int k = 0; k < s->n_inner; k++)
         if (loop_bounds_mention(c->red[s->inner[k]].loop, u->sym))
             return false;
-    Dim blocks = dim_floordiv(c->ctx, u->extent, dim_const(c->ctx, s->rows));
+    const TileLoop *v = &c->out[s->v];
+    Dim rows = dim_const(c->ctx, s->rows);
+    /* stores are masked by row or by lane, not by both */
+    bool padded = s->pack_a && s->direct_out && v->n > 0 && v->n % (s->vectors * s->lanes) == 0;
+    Dim blocks =
+        padded ? dim_ceildiv(c->ctx, u->extent, rows) : dim_floordiv(c->ctx, u->extent, rows);
     if (!blocks)
         return false;
+    if (padded) {
+        s->pieces[s->n_pieces++] = (TilePiece){
+            .lo = dim_const(c->ctx, 0), .hi = blocks, .rows = s->rows, .fixed = -1, .padded = true};
+        return true;
+    }
     s->pieces[s->n_pieces++] =
         (TilePiece){.lo = dim_const(c->ctx, 0), .hi = blocks, .rows = s->rows, .fixed = -1};
     Dim left = dim_sub(c->ctx, u->extent, dim_scale(c->ctx, blocks, s->rows));

@@ -75,6 +75,7 @@ typedef struct TilePiece {
     int rows;      /* rows of a block */
     int64_t fixed; /* the number of the only block, or -1 */
     bool single;   /* one row at a time, from row lo*U on, hi rows in all */
+    bool padded;   /* the last block may have fewer rows; they are 0 in the packed factor */
 } TilePiece;
 
 typedef enum TileKind { TILE_OUT, TILE_RED, TILE_V_GROUPS, TILE_U_BLOCKS } TileKind;
@@ -101,7 +102,7 @@ typedef struct Scheme {
     int inner[TILE_LOOPS]; /* reductions inside the tile */
     int job;               /* item whose blocks are divided into jobs, or -1 */
     int jobs;
-    bool partial;          /* the first item is a reduction: each job has sums of its own */
+    bool partial; /* the first item is a reduction: each job has sums of its own */
     int n_pieces;
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
@@ -111,8 +112,8 @@ typedef struct Scheme {
 } Scheme;
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
-/* The extent of the outermost loop, if its rows are divided into jobs and their number is not known;
- * else NULL. */
+/* The extent of the outermost loop, if its rows are divided into jobs and their number is not
+ * known; else NULL. */
 Dim tile_rows(const Contraction *c, const Scheme *s);
 /* Bounds of an inner reduction where u is the constant `at` (or as it stands: at < 0), constants
  * folded into one. */
