@@ -5,6 +5,11 @@
 #include "ir/loop.h"
 #include "ir/target.h"
 
+/* Tiles whose innermost loops move vectors to and from the stack. */
+typedef struct CodeSpills {
+    VEC(LoopTile) tiles;
+} CodeSpills;
+
 typedef struct CodegenOptions {
     int level;        /* LLVM code generation level 0..3; 2 */
     bool debug_lines; /* line entries of the .cnn source (default on) */
@@ -13,6 +18,7 @@ typedef struct CodegenOptions {
     bool trampolines; /* NAME__call beside every entry, for jit_call */
     const char *base;     /* "lenet5": emits lenet5_strerror and, with manifest, lenet5_manifest; NULL: neither */
     const char *manifest; /* JSON text, or NULL */
+    CodeSpills *spills;   /* codegen_objects adds what it sees in the code, for m->tiles; or NULL: does not look */
     uint64_t *counters;   /* JIT only: calls of kernel k and its ticks are added to counters[2k], [2k + 1]; or NULL */
 } CodegenOptions;
 

@@ -34,7 +34,7 @@ LLVMValueRef emit_intrinsic(FnEmit *f, const char *name, LLVMTypeRef *overloads,
     return LLVMBuildCall2(f->b, type, fn, args, (unsigned)n_args, "");
 }
 
-static void string_attribute(Emit *e, LLVMValueRef fn, const char *key, const char *value) {
+void emit_function_attribute(Emit *e, LLVMValueRef fn, const char *key, const char *value) {
     LLVMAttributeRef a = LLVMCreateStringAttribute(e->c, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
 }
@@ -48,13 +48,13 @@ static void enum_attribute(Emit *e, LLVMValueRef fn, const char *key) {
 void emit_function_attributes(Emit *e, LLVMValueRef fn) {
     const char *bits = str_fmt(e->ctx, "%d", 8 * e->m->target->vector_bytes);
     enum_attribute(e, fn, "nounwind");
-    string_attribute(e, fn, "target-cpu", e->m->target->cpu);
+    emit_function_attribute(e, fn, "target-cpu", e->m->target->cpu);
     if (e->m->target->features && *e->m->target->features)
-        string_attribute(e, fn, "target-features", e->m->target->features);
-    string_attribute(e, fn, "prefer-vector-width", bits);
-    string_attribute(e, fn, "min-legal-vector-width", bits);
+        emit_function_attribute(e, fn, "target-features", e->m->target->features);
+    emit_function_attribute(e, fn, "prefer-vector-width", bits);
+    emit_function_attribute(e, fn, "min-legal-vector-width", bits);
     if (e->o->debug_lines)
-        string_attribute(e, fn, "frame-pointer", "all");
+        emit_function_attribute(e, fn, "frame-pointer", "all");
 }
 
 LLVMValueRef emit_text(Emit *e, const char *text, const char *name) {

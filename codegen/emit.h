@@ -109,6 +109,8 @@ LLVMTypeRef emit_ltype(const Emit *e, LType t);
 LLVMValueRef emit_i64(const Emit *e, int64_t v);
 LLVMValueRef emit_intrinsic(FnEmit *f, const char *name, LLVMTypeRef *overloads, int n, LLVMValueRef *args, int n_args);
 void emit_function_attributes(Emit *e, LLVMValueRef fn);
+void emit_function_attribute(Emit *e, LLVMValueRef fn, const char *key, const char *value);
+void emit_function_attribute(Emit *e, LLVMValueRef fn, const char *key, const char *value);
 LLVMValueRef emit_text(Emit *e, const char *text, const char *name); /* private constant */
 LLVMBasicBlockRef emit_block(FnEmit *f, const char *name);
 /* Opens a function of this type with `leave` and level 0 prepared; the builder stands in its body. */
@@ -169,6 +171,12 @@ int kernel_cost(const LoopModule *m); /* statements */
 int *kernel_deal_entries(Ctx *ctx, const LoopModule *m, long *load, int n_parts);
 int *kernel_deal(Ctx *ctx, const Kernels *all, long *load, int n_parts);
 
+/* spills.c: kernels that have tiles say so while they are compiled if their frame has room for a vector; these alone are looked
+ * at as assembly. */
+bool spills_watched(const Emit *e, const Kernel *k);
+void spills_watch(Emit *e, LLVMValueRef fn);
+void spills_note(const Emit *e, const char *what); /* what LLVM said: of a kernel of e */
+
 /* debuginfo.c */
 void debug_begin(Emit *e);
 void debug_function(FnEmit *f, Str name, Span span);
@@ -178,6 +186,8 @@ void debug_end(Emit *e);
 /* object.c */
 /* Assembly with LLVM's comments; kernels: filled. NULL: diagnostic. */
 const char *codegen_assembly(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, Kernels *kernels, size_t *len);
+/* That of one kernel of e alone, likewise. */
+const char *object_kernel_assembly(const Emit *e, const Kernel *k);
 LLVMTargetMachineRef object_machine(Ctx *ctx, const Target *t, int level, bool jit); /* NULL: diagnostic */
 
 #endif

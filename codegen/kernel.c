@@ -329,6 +329,8 @@ static bool is_dim(const LoopFunc *f, DimSym s, int *number) {
 void kernel_emit(Emit *e, const Kernel *k) {
     LLVMValueRef fn = kernel_function(e, k);
     FnEmit f = emit_open(e, k->f, fn, k->s->span);
+    if (spills_watched(e, k))
+        spills_watch(e, fn);
     f.in_kernel = true;
     f.waits = false; /* others share it; its caller passes no exec */
     debug_function(&f, k->name, k->s->span);

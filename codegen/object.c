@@ -152,6 +152,23 @@ static const char *emit_whole(Ctx *ctx, Arena *arena, const LoopModule *m, const
     return text;
 }
 
+const char *object_kernel_assembly(const Emit *from, const Kernel *k) {
+    LLVMTargetMachineRef tm = object_machine(from->ctx, from->m->target, from->o->level, false);
+    if (!tm)
+        return NULL;
+    CodegenOptions o = *from->o;
+    Emit e = {.ctx = from->ctx, .arena = from->arena, .m = from->m, .o = &o, .kernels = from->kernels};
+    size_t len;
+    o.spills = NULL;
+    LLVMSetTargetMachineAsmVerbosity(tm, 1);
+    emit_begin(&e, tm);
+    kernel_emit(&e, k);
+    emit_end(&e);
+    const char *text = emit_as(&e, tm, EMIT_ASM, &len);
+    dispose(&e, tm);
+    return text;
+}
+
 const char *codegen_emit(Ctx *ctx, Arena *arena, const LoopModule *m, const CodegenOptions *o, EmitKind kind, size_t *len) {
     Kernels kernels = {.apart = false};
     return emit_whole(ctx, arena, m, o, &kernels, kind, false, len);
@@ -164,11 +181,14 @@ const char *codegen_assembly(Ctx *ctx, Arena *arena, const LoopModule *m, const 
 /* ---- several modules. They are built here, one after the other; threads verify and compile them: LLVM shares nothing
  * between contexts, and nothing of ours is touched. */
 
+enum { MOST_LARGE = 16 };
 typedef struct Part {
     Emit e;
     LLVMTargetMachineRef tm;
     char *invalid, *why; /* of the verifier; of the code generator */
     LLVMMemoryBufferRef object;
+    char *large[MOST_LARGE]; /* what was said of frames */
+    int n_large;
 } Part;
 
 typedef struct Work {
@@ -176,6 +196,19 @@ typedef struct Work {
     int n;
     atomic_int next;
 } Work;
+
+/* Called by the thread that compiles the part. */
+static void said(LLVMDiagnosticInfoRef d, void *part) {
+    Part *p = part;
+    LLVMDiagnosticSeverity severity = LLVMGetDiagInfoSeverity(d);
+    char *text = LLVMGetDiagInfoDescription(d);
+    if (severity == LLVMDSError && !p->why)
+        p->why = text;
+    else if (severity == LLVMDSWarning && p->n_large < MOST_LARGE)
+        p->large[p->n_large++] = text;
+    else
+        LLVMDisposeMessage(text);
+}
 
 static void *compile_parts(void *arg) {
     Work *w = arg;
@@ -214,6 +247,8 @@ static bool begin_parts(Ctx *ctx, const LoopModule *m, const CodegenOptions *o, 
         if (!parts[p].tm)
             return false; /* the first, or none */
         emit_begin(&parts[p].e, parts[p].tm);
+        if (o->spills)
+            LLVMContextSetDiagnosticHandler(parts[p].e.c, said, &parts[p]);
     }
     return true;
 }
@@ -251,7 +286,11 @@ const CodeObject *codegen_objects(Ctx *ctx, Arena *arena, const LoopModule *m, c
     for (int k = 0; k < *n; k++) {
         Part *p = &parts[k];
         invalid = p->invalid && !invalid ? str_fmt(ctx, "%.400s", p->invalid) : invalid;
-        why = p->why && !p->object && !why ? str_fmt(ctx, "%.400s", p->why) : why;
+        for (int j = 0; j < p->n_large; j++) {
+            spills_note(&p->e, p->large[j]);
+            LLVMDisposeMessage(p->large[j]);
+        }
+        why = p->why && !why ? str_fmt(ctx, "%.400s", p->why) : why;
         if (p->object)
             all[k].bytes = copy_buffer(arena, p->object, &all[k].len);
         if (p->invalid)

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "driver/fit.h"
+#include "driver/output.h"
 #include "runtime/rt.h"
 
 typedef struct Bench {
@@ -350,6 +351,7 @@ void command_bench(Session *s) {
     b.p.m = session_compile(s, s->args.p[1], NULL);
     if (!b.p.m)
         return;
+    b.p.m = output_settled(s, b.p.m);
     CodegenOptions o = session_codegen(s);
     b.kernels = codegen_kernels(s->ctx, s->arena, b.p.m, &o, &b.n_kernels);
     bench_run(&b, o);

@@ -136,8 +136,8 @@ const CodeObject *cache_objects(Session *s, const LoopModule *m, const CodegenOp
     if (all)
         return all;
     all = codegen_objects(s->ctx, s->arena, m, o, n);
-    if (!all)
-        return NULL;
+    if (!all || (o->spills && o->spills->tiles.n)) /* what will not be used is not kept */
+        return all;
     mkdir(s->o.cache,
           0700); /* where it cannot be made, the file cannot be written: the error names it */
     return save_entry(s, path, key, all, *n) ? all : NULL;

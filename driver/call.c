@@ -17,11 +17,18 @@ bool program_open_module(Session *s, Program *p, Module *m, const volatile int *
         return false;
     CodegenOptions o = session_codegen(s);
     o.poll_stop = true;
-    p->m = u.loops;
     o.trampolines = true;
     int n;
-    const CodeObject *objects = cache_objects(s, u.loops, &o, &n);
-    p->jit = objects ? jit_open_objects(s->ctx, u.loops, &o, objects, n) : NULL;
+    const CodeObject *objects = NULL;
+    for (LoopModule *next = u.loops; next;) {
+        CodeSpills spills = {0};
+        p->m = next;
+        o.spills = session_sees_spills(next, &o) ? &spills : NULL;
+        objects = cache_objects(s, next, &o, &n);
+        next = objects ? session_next_tiles(s, &spills) : NULL;
+    }
+    o.spills = NULL;
+    p->jit = objects ? jit_open_objects(s->ctx, p->m, &o, objects, n) : NULL;
     p->pool = p->jit ? pool_new((int)s->o.threads, stop) : NULL;
     if (!p->jit)
         session_fail(s, EXIT_PROGRAM);

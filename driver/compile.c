@@ -162,6 +162,7 @@ void command_compile(Session *s) {
         return;
     Compiled c = compiled_of(s, m, base, library_name(s, &all, base));
     c.dot = dot;
+    m = s->unit.loops;
     for (int k = 0; k < all.n; k++) {
         bool library = strcmp(all.p[k].kind, "so") == 0 || strcmp(all.p[k].kind, "a") == 0;
         const char *beside = library ? header_beside(s, &all, all.p[k].path) : NULL;

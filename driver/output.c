@@ -14,7 +14,7 @@ bool output_known(const char *kind) {
     return false;
 }
 
-Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *library) {
+static Compiled described(Session *s, LoopModule *m, const char *base, const char *library) {
     char sha[65];
     const SourceFile *source = &s->ctx->files[1];
     sha256_hex(source->text, source->len, sha);
@@ -26,6 +26,27 @@ Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *li
     c.o.base = base;
     c.o.manifest = c.manifest;
     return c;
+}
+
+/* Memory, and so the header, depend on the tiles: they are settled here. */
+Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *library) {
+    for (;;) {
+        CodeSpills spills = {0};
+        Compiled c = described(s, m, base, library);
+        if (!session_sees_spills(m, &c.o))
+            return c;
+        c.o.spills = &spills;
+        c.objects = cache_objects(s, m, &c.o, &c.n_objects);
+        c.o.spills = NULL;
+        m = c.objects ? session_next_tiles(s, &spills) : NULL;
+        if (!m)
+            return c;
+    }
+}
+
+LoopModule *output_settled(Session *s, LoopModule *m) {
+    compiled_of(s, m, "m", "m.so");
+    return s->unit.loops;
 }
 
 static const char *text_of(const Compiled *c, const char *kind) {
@@ -50,9 +71,9 @@ const char *output_bytes(Session *s, const Compiled *c, const char *kind, size_t
 }
 
 static bool write_so(Session *s, const Compiled *c, const char *path) {
-    int n;
+    int n = c->n_objects;
     session_say(s, "linking %s", path);
-    const CodeObject *objects = cache_objects(s, c->m, &c->o, &n);
+    const CodeObject *objects = c->objects ? c->objects : cache_objects(s, c->m, &c->o, &n);
     return objects && codegen_link_so(s->ctx, c->m, c->base, objects, n, path);
 }
 

@@ -8,11 +8,16 @@ typedef struct Compiled {
     const LoopModule *m;
     CodegenOptions o;
     const char *base, *header, *manifest, *python;
+    const CodeObject *objects; /* made already where tiles might spill, or NULL */
+    int n_objects;
     const char *dot; /* drawn before the passes by those who want it, or NULL */
 } Compiled;
 
 /* m was made of the context's first file; library: the name of the .so that the Python module loads. */
 Compiled compiled_of(Session *s, LoopModule *m, const char *base, const char *library);
+
+/* The loops that would be compiled: with tiles that do not spill. */
+LoopModule *output_settled(Session *s, LoopModule *m);
 
 bool output_known(const char *kind); /* so o a s ll bc h py dot manifest */
 /* The bytes of any kind but `so` and `a`, which are made by linking. NULL after an error. */

@@ -389,12 +389,17 @@ Unit session_unit(Session *s, Module *m) {
     return u;
 }
 
+static PassOptions pass_options(const Session *s, StrBuf *dumps) {
+    const Options *o = &s->o;
+    return (PassOptions){.only = o->only.n ? o->only.p : NULL, .n_only = o->only.n, .stop_after = o->stop_after, .disabled = o->disabled.p, .n_disabled = o->disabled.n,
+                     .print_before = o->before.p, .n_print_before = o->before.n, .print_after = o->after.p, .n_print_after = o->after.n, .time_passes = o->time_passes, .dumps = dumps};
+}
+
 bool session_passes(Session *s, Unit *u) {
     StrBuf dumps = sb_new(s->arena);
-    const Options *o = &s->o;
-    PassOptions p = {.only = o->only.n ? o->only.p : NULL, .n_only = o->only.n, .stop_after = o->stop_after, .disabled = o->disabled.p, .n_disabled = o->disabled.n,
-                     .print_before = o->before.p, .n_print_before = o->before.n, .print_after = o->after.p, .n_print_after = o->after.n, .time_passes = o->time_passes, .dumps = &dumps};
+    PassOptions p = pass_options(s, &dumps);
     const char *why = NULL;
+    u->keep_before_tile = true;
     if (s->status || !u->target)
         return false;
     session_say(s, "%s compiled for %s by the passes of cnnc " CNNC_VERSION " and %s", u->graph->source, u->target->name, codegen_version(s->ctx));
@@ -404,7 +409,30 @@ bool session_passes(Session *s, Unit *u) {
         session_usage(s, "%s", why);
     else if (diag_any_error(s->ctx))
         session_fail(s, EXIT_PROGRAM);
+    s->unit = *u;
+    s->tilings = 0;
     return s->status == 0;
+}
+
+bool session_sees_spills(const LoopModule *m, const CodegenOptions *o) { return m->tiles.n && o->level >= 2; }
+
+LoopModule *session_next_tiles(Session *s, const CodeSpills *spills) {
+    enum { MOST = 8 };
+    Unit *u = &s->unit;
+    int n = u->n_spilled + spills->tiles.n;
+    if (!spills->tiles.n || !u->before_tile || s->tilings++ == MOST)
+        return NULL;
+    LoopTile *all = ARENA_ARRAY(s->arena, LoopTile, n);
+    for (int k = 0; k < n; k++)
+        all[k] = k < u->n_spilled ? u->spilled[k] : spills->tiles.p[k - u->n_spilled];
+    u->spilled = all;
+    u->n_spilled = n;
+    StrBuf dumps = sb_new(s->arena);
+    PassOptions p = pass_options(s, &dumps);
+    session_say(s, "%d loops with tiles spill: others are taken", spills->tiles.n);
+    pass_again(u, &p);
+    fwrite(dumps.text, 1, dumps.len, stderr);
+    return u->loops;
 }
 
 LoopModule *session_compile(Session *s, const char *path, const char *only) { return session_compile_file(s, session_parse(s, path), only); }

@@ -35,6 +35,8 @@ typedef struct Session {
     Define *defines;
     int n_defines;
     unsigned skip_entries; /* Unit.skip_entries: what the verb does not call */
+    Unit unit;             /* as the passes left it; session_next_tiles goes on from it */
+    int tilings;
     struct Table *tables;  /* csv files that were read (data/array.c) */
 } Session;
 
@@ -66,6 +68,9 @@ Module *session_lower_with(Session *s, const AstFile *file, const LowerOptions *
 /* Runs the pipeline with the command line's pass options; dumps go to standard error. */
 bool session_passes(Session *s, Unit *u);
 Unit session_unit(Session *s, Module *m);
+/* Tiles that spilled are left for the next ones: the loops with those, or NULL where there is nothing to mend. */
+LoopModule *session_next_tiles(Session *s, const CodeSpills *spills);
+bool session_sees_spills(const LoopModule *m, const CodegenOptions *o); /* is it to be asked of the code? */
 LoopModule *session_compile(Session *s, const char *path, const char *only);
 LoopModule *session_compile_file(Session *s, const AstFile *file, const char *only); /* file may be NULL */
 /* The verb calls no entries of these kinds: none are compiled. */

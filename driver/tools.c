@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "driver/explain.h"
+#include "driver/output.h"
 #include "driver/repl.h"
 #include "driver/session.h"
 #include "frontend/format.h"
@@ -93,7 +94,7 @@ void command_ir(Session *s) {
     if (s->o.print_kernels && !u.loops)
         session_usage(s, "--print-kernels is of loops: run the passes up to one of those (--stop-after=plan)");
     else if (s->o.print_kernels)
-        session_print_kernels(s, u.loops, !text);
+        session_print_kernels(s, text || s->o.stop_after || s->o.only.n ? u.loops : output_settled(s, u.loops), !text);
     else if (u.loops)
         loop_print(&s->out, u.loops);
     else

@@ -151,6 +151,12 @@ typedef struct LoopFunc {
     int status_null, status_dim, status_stop, status_overflow;
 } LoopFunc;
 
+/* A tile of registers that the pass `tile` made: the name of its loops, and how many sums it has. */
+typedef struct LoopTile {
+    Str name;
+    int sums;
+} LoopTile;
+
 typedef struct LoopModule {
     Ctx *ctx;
     Arena *arena;
@@ -159,6 +165,7 @@ typedef struct LoopModule {
     VEC(AbiBlock *) blocks;
     VEC(LoopStatus) statuses;
     const struct Target *target;
+    VEC(LoopTile) tiles; /* of this process: not part of the text */
 } LoopModule;
 
 LoopModule *loop_module_new(Ctx *ctx, Arena *arena, Str source);

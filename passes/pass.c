@@ -177,3 +177,19 @@ bool pass_run(Unit *u, const PassOptions *o, const char **why) {
         time_table(o, times, done);
     return true;
 }
+
+void pass_again(Unit *u, const PassOptions *o) {
+    Ctx *ctx = u->ctx;
+    Times time;
+    const char *name = u->loops->source;
+    u->loops =
+        loop_read(ctx, u->arena, ctx_add_file(ctx, name, u->before_tile, strlen(u->before_tile)));
+    CTX_ASSERT(ctx, u->loops);
+    u->loops->target = u->target;
+    bool from_here = false;
+    for (int k = 0; k < n_passes; k++) {
+        from_here = from_here || pass_table[k].run == pass_tile;
+        if (from_here && !listed(o->disabled, o->n_disabled, pass_table[k].name))
+            run_one(u, o, &pass_table[k], &time);
+    }
+}

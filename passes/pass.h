@@ -27,6 +27,10 @@ typedef struct Unit {
     int rows;   /* rows of a slice, 16 */
     FitWay fit_way; /* --method= */
     unsigned skip_entries; /* bits by AbiEntryKind: entries of which no loops are made */
+    bool keep_before_tile;
+    const char *before_tile; /* the loops as they were, if asked for */
+    const LoopTile *spilled; /* nests of these names take fewer sums than that */
+    int n_spilled;
 } Unit;
 
 typedef enum PassLevel { LEVEL_GRAPH, LEVEL_TO_LOOPS, LEVEL_LOOP } PassLevel;
@@ -74,6 +78,9 @@ typedef struct PassOptions {
  * names the pass). False with a text in *why: a bad option (unknown pass; a disabled pass that
  * later ones need: exit status 2). */
 bool pass_run(Unit *u, const PassOptions *o, const char **why);
+
+/* From before_tile on once more, with what has been added to `spilled`: u->loops is a new module. */
+void pass_again(Unit *u, const PassOptions *o);
 
 #define PASS(name, level, needs, sets, clears, optional, help) void pass_##name(Unit *u);
 #include "passes/passes.def"

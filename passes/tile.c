@@ -20,8 +20,8 @@
  * reduction depend on the row (padding), every stretch of rows has the loops that it needs, and no
  * product is computed in vain. Nests inside batches have their rows innermost and are left alone.
  *
- * A long sum goes by chunks that fit into the first cache: a tile takes its sums from the result and
- * puts them back there, still in the order of the nest.
+ * A long sum goes by chunks that fit into the first cache: a tile takes its sums from the result
+ * and puts them back there, still in the order of the nest.
  *
  * The choice is in tile_plan.c, dense copies in tile_dense.c, packing in tile_pack.c, the tile in
  * tile_kernel.c. It does not fuse the epilogue into the registers. */
@@ -66,12 +66,30 @@ static const DenseCopy *copy_in(const LoopFunc *f, const DenseCopies *copies, co
     return found;
 }
 
+static Str name_of(const Contraction *c) { return c->root->name ? c->root->name : c->f->name; }
+
+/* Tiles with as many sums have spilled: the next ones have fewer. */
+static int most_sums(const Unit *u, const Contraction *c) {
+    int most = 0;
+    for (int k = 0; k < u->n_spilled; k++)
+        if (u->spilled[k].name == name_of(c) && (!most || u->spilled[k].sums <= most))
+            most = u->spilled[k].sums - 1;
+    return most;
+}
+
+static void emit(Unit *u, const Contraction *c, const Scheme *s, LoopBody *to) {
+    LoopTile made = {name_of(c), s->vectors * s->rows};
+    vec_push(u->arena, &u->loops->tiles, made);
+    tile_emit(c, s, to);
+}
+
 /* Few images and many have tiles of their own: with few, a factor that all images share is used
  * little.
  */
 static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     enum { LIKELY = 16 };
     Scheme many, few;
+    c->most = most_sums(u, c);
     c->rows = LIKELY;
     c->outside = -1;
     c->few = NULL;
@@ -81,7 +99,7 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     c->rows = 1;
     c->outside = many.partial ? -1 : many.items[0].at;
     if (!rows || !tile_choose(c, u->target, &few)) {
-        tile_emit(c, &many, to);
+        emit(u, c, &many, to);
         return true;
     }
     LoopCursor cur = {.m = c->m, .f = c->f, .at = to, .span = c->root->span};
@@ -89,9 +107,9 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
                                          (LVal[]){loop_int(&cur, (LType){DT_I64, 1}, c->f->groups),
                                                   loop_index(&cur, rows, 1, 0)},
                                          2, DT_NONE));
-    tile_emit(c, &many, &s->body);
+    emit(u, c, &many, &s->body);
     c->few = rows;
-    tile_emit(c, &few, &s->orelse);
+    emit(u, c, &few, &s->orelse);
     loop_end(&cur, s, to, NULL);
     return true;
 }
@@ -136,7 +154,39 @@ static void tile_func(Unit *u, LoopFunc *f) {
     tile_body(u, f, &copies, &f->body);
 }
 
+static bool sums_up(const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++)
+        if (b->stmts.p[k]->n_carried || sums_up(&b->stmts.p[k]->body))
+            return true;
+    return false;
+}
+
+/* Is there a nest that might be tiled? */
+static bool any_nest(const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        if (s->kind == LOOP_IF && (any_nest(&s->body) || any_nest(&s->orelse)))
+            return true;
+        if (s->kind == LOOP_FOR && !s->parallel && sums_up(&s->body))
+            return true;
+    }
+    return false;
+}
+
+static void keep_text(Unit *u) {
+    bool any = false;
+    for (int k = 0; k < u->loops->funcs.n; k++)
+        any = any || any_nest(&u->loops->funcs.p[k]->body);
+    if (!any)
+        return;
+    StrBuf sb = sb_new(u->arena);
+    loop_print(&sb, u->loops);
+    u->before_tile = sb.text;
+}
+
 void pass_tile(Unit *u) {
+    if (u->keep_before_tile)
+        keep_text(u);
     for (int k = 0; k < u->loops->funcs.n; k++)
         tile_func(u, u->loops->funcs.p[k]);
 }

@@ -561,6 +561,8 @@ static double tile_cost(const Contraction *c, const Scheme *s) {
  * because a tile that fills all registers spills now and then. */
 static bool registers_suffice(const Contraction *c, const Target *t, int vectors, int rows) {
     int held = vectors < rows ? vectors : rows;
+    if (c->most && vectors * rows > c->most)
+        return false;
     return vectors * rows + held + (c->fma ? 1 : 3) < t->registers - 1;
 }
 

@@ -49,6 +49,7 @@ typedef struct Contraction {
     bool fma;
     double rows; /* as many values has an index whose extent is a symbol, likely */
     Dim few;     /* fewer values than f->groups has the index of this extent; or NULL */
+    int most;    /* sums of a tile, at most; 0: as many as there are registers for */
     int outside; /* an output that has few values and stays outside the tile, or -1 */
     const DenseCopy *copy[2], *spread; /* of the factors and of the result, or NULL */
 } Contraction;
