@@ -16,6 +16,19 @@ static void pad_to(StrBuf *sb, size_t start, size_t column) {
     sb_printf(sb, "%*s", (int)(width + 4 > column ? 4 : column - width), "");
 }
 
+/* Fits of many rows leave out the evaluation after their last step (FIT_THRIFTY of
+ * runtime/rt_fit.h): the number is then a bound, and said to be one, rounded up. */
+static void put_gradient(StrBuf *sb, const FitResult *r) {
+    enum { MANY = 1 << 15 };
+    double g = r->info.grad_norm, unit = pow(10, floor(log10(g)));
+    if (g == 0)
+        sb_put(sb, ", |grad| 0");
+    else if (r->info.method == BY_NEWTON && r->info.observations >= MANY)
+        sb_printf(sb, ", |grad| < %.0e", ceil(g / unit * (1 + 1e-9)) * unit);
+    else
+        sb_printf(sb, ", |grad| %.0e", g);
+}
+
 static void put_method(StrBuf *sb, const FitResult *r) {
     int m = r->info.method;
     sb_put(sb, methods[m >= BY_NONE && m <= BY_LBFGS ? m : BY_NONE]);
@@ -23,7 +36,7 @@ static void put_method(StrBuf *sb, const FitResult *r) {
         sb_printf(sb, " (%s)", r->closed);
     sb_printf(sb, ", %d iteration%s", r->info.iterations, r->info.iterations == 1 ? "" : "s");
     if (m != BY_CLOSED && isfinite(r->info.grad_norm))
-        sb_printf(sb, r->info.grad_norm == 0 ? ", |grad| 0" : ", |grad| %.0e", r->info.grad_norm);
+        put_gradient(sb, r);
     if (r->status != FIT_CONVERGED)
         sb_put(sb, r->status == FIT_STOPPED ? ", STOPPED" : ", NOT CONVERGED");
 }

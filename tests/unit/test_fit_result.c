@@ -273,6 +273,28 @@ static void tables_hold_large_small_and_missing_numbers(void **state) {
     ctx_free(w.ctx);
 }
 
+/* The gradient after a step that was not evaluated is a bound: it is said to be one, rounded up. */
+static void a_bound_of_the_gradient_is_no_gradient(void **state) {
+    World w;
+    (void)state;
+    set_up(&w);
+    static const double grad[] = {2.1e-11, 9.7e-11, 3e-10};
+    static const char *const want[] = {"|grad| < 3e-11\n", "|grad| < 1e-10\n", "|grad| < 4e-10\n"};
+    for (int k = 0; k < 3; k++) {
+        FitResult r = {.estimator = "m", .features = -1};
+        r.info = (FitInfo){.method = BY_NEWTON, .observations = 1 << 15, .grad_norm = grad[k]};
+        r.info.loglik = NAN;
+        StrBuf sb = sb_new(w.s.arena);
+        fit_table(&sb, &r);
+        assert_non_null(strstr(sb.text, want[k]));
+        r.info.observations--;
+        sb = sb_new(w.s.arena);
+        fit_table(&sb, &r);
+        assert_null(strchr(sb.text, '<'));
+    }
+    ctx_free(w.ctx);
+}
+
 /* interfaces.md's coin: 7 of 10 heads under Beta(2, 2). */
 static void both_modes_stand_below_each_other(void **state) {
     World w;
@@ -395,6 +417,7 @@ int main(void) {
         cmocka_unit_test(json_has_nulls_and_17_digits),
         cmocka_unit_test(csv_quotes_names_and_leaves_out_what_does_not_exist),
         cmocka_unit_test(tables_hold_large_small_and_missing_numbers),
+        cmocka_unit_test(a_bound_of_the_gradient_is_no_gradient),
         cmocka_unit_test(both_modes_stand_below_each_other),
         cmocka_unit_test(why_a_fit_ended_early),
         cmocka_unit_test(posteriors_are_named_where_there_are_several),
