@@ -47,10 +47,10 @@ typedef struct Load {
 typedef struct Kernel {
     BlockNest nest;
     bool may[MOST_LEVELS];
-    int64_t extent[MOST_LEVELS];           /* of output loops that may be blocked */
-    bool open[MOST_LEVELS];                /* of these: the extent is known at run time only */
-    bool half[MOST_LEVELS]; /* output loops that decide together which cells are needed */
-    int64_t trip[MOST_LEVELS];             /* of sums' loops, the most; 0: not constant */
+    int64_t extent[MOST_LEVELS]; /* of output loops that may be blocked */
+    bool open[MOST_LEVELS];      /* of these: the extent is known at run time only */
+    bool half[MOST_LEVELS];      /* output loops that decide together which cells are needed */
+    int64_t trip[MOST_LEVELS];   /* of sums' loops, the most; 0: not constant */
     bool ragged[MOST_LEVELS][MOST_LEVELS]; /* [output][sum]: its bounds depend on that */
     Load loads[MOST_LOADS];
     int n_loads, n_carried, n_ops, n_after;
@@ -157,8 +157,8 @@ static int64_t trip_of(Ctx *ctx, const Kernel *n, int sum) {
 
 /* A sum over an extent that is known at run time only. */
 static bool is_open(const LoopStmt *s) {
-    return s->step == 1 && !s->n_args && s->n_lo == 1 && s->n_hi == 1 && dim_is_const(s->lo[0], NULL) &&
-           !dim_is_const(s->hi[0], NULL);
+    return s->step == 1 && !s->n_args && s->n_lo == 1 && s->n_hi == 1 &&
+           dim_is_const(s->lo[0], NULL) && !dim_is_const(s->hi[0], NULL);
 }
 
 static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
@@ -226,6 +226,17 @@ static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *
     return count;
 }
 
+/* Rows that a load walks along: values of all its subscripts but the last that changes. */
+static int64_t rows_of(const Load *l, const Kernel *n, const Choice *c) {
+    int64_t rows = 1, last = 1;
+    for (int a = 0; a < l->n_axes && l->linear; a++) {
+        int64_t d = distinct(l, a, n, c);
+        rows *= d > 1 ? last : 1;
+        last = d > 1 ? d : last;
+    }
+    return rows;
+}
+
 static int64_t times_loaded(const Load *l, const Kernel *n, const Choice *c, int64_t terms) {
     int64_t times = 1;
     for (int a = 0; a < l->n_axes && l->linear; a++)
@@ -233,7 +244,8 @@ static int64_t times_loaded(const Load *l, const Kernel *n, const Choice *c, int
     return l->linear && times < terms ? times : terms;
 }
 
-/* Of a triangle, blocks that its edge goes through are computed whole: all work by that which is needed. */
+/* Of a triangle, blocks that its edge goes through are computed whole: all work by that which is
+ * needed. */
 static double edge_of(const Kernel *n, const Choice *c) {
     enum { EXTENT = 64 }; /* a guess */
     double over = 1;
@@ -257,9 +269,12 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
     if (terms * n->n_carried > MOST_TERMS || points > MOST_POINTS || sums >= t->registers - 2 ||
         (heavy && terms > 2))
         return false;
-    double loads = 0, held = 0, most = 0;
+    double loads = 0, held = 0, most = 0, rows = 0;
     for (int k = 0; k < n->n_loads; k++) {
         double times = (double)times_loaded(&n->loads[k], n, c, terms);
+        if (n->n_loads == 1 &&
+            times >= (double)terms) /* memory is the limit, and reads few rows best */
+            rows = (double)rows_of(&n->loads[k], n, c);
         int lanes = n->loads[k].s->type.lanes;
         bool strided = lanes > 1 && (n->loads[k].s->lane_step != 1 ||
                                      n->loads[k].s->lane_axis != n->loads[k].s->rank - 1);
@@ -272,7 +287,8 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
     double ops = (double)(n->n_ops * terms) / 2, wait = LATENCY * (double)points;
     double best = ops > loads ? ops : loads;
     best = best > wait ? best : wait;
-    c->cost = edge_of(n, c) * (best + 0.3 * loads + 0.7) / (double)(terms * n->n_carried);
+    c->cost =
+        edge_of(n, c) * (best + 0.3 * loads + 0.7) / (double)(terms * n->n_carried) + 0.002 * rows;
     return true;
 }
 
@@ -288,7 +304,8 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
         int level = k ? c->b : c->a, by = k ? c->by_b : c->by_a;
         if (level < 0)
             continue;
-        int64_t lo, hi, many = 1 + (n->open[level] || n->extent[level] % by != 0), first[2], other[2];
+        int64_t lo, hi, many = 1 + (n->open[level] || n->extent[level] % by != 0), first[2],
+                        other[2];
         for (int j = 0; j <= last; j++) {
             if (!n->ragged[level][j])
                 continue;

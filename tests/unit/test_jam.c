@@ -100,6 +100,18 @@ static void convolution(void **state) {
     check_pass(jam_all, conv_bufs, conv, PARTS("step"), NULL);
 }
 
+/* Sums of elements that are read once go by few rows: those of neighbouring cells. */
+static void pooling_reads_few_rows(void **state) {
+    (void)state;
+    check_pass(jam_all,
+               "buf in f32[6, 28, 28] = arg 2 at 0\nbuf out f32[6, 14, 14] = arg 4 at 0 written",
+               "for k in 0..6 {\n for y in 0..14 {\n  for x in 0..14 {\n   %1 = f32 0.0\n   %2 = for r in "
+               "0..2 with %3 = %1 {\n    %4 = for s in 0..2 with %5 = %3 {\n     %6 = load f32 in[k, "
+               "2*y + r, 2*x + s]\n     %7 = add(%5, %6)\n     yield %7\n    }\n    yield %4\n   }\n"
+               "   store out[k, y, x] = %2\n  }\n }\n}",
+               PARTS("store out[k, y, 13] = "), "store out[k + 1");
+}
+
 static void unrolled_taps_share_their_loads(void **state) {
     (void)state;
     check_pass(x_and_taps, conv_bufs, conv,
@@ -200,6 +212,7 @@ static void what_may_not_be_jammed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution),
+        cmocka_unit_test(pooling_reads_few_rows),
         cmocka_unit_test(unrolled_taps_share_their_loads),
         cmocka_unit_test(remainders_are_pieces_of_their_own),
         cmocka_unit_test(borders_are_clipped),
