@@ -1,8 +1,8 @@
 /* What a saved estimate knows beside its tensors: values of J and the label texts of index(J), as
  * metadata
  *
- *     "dim.J": "3"    "labels.J": ["blue","green","red"]    "labels.data.c": [...] of an index with
- * a constant bound
+ *     "dim.J": "3"    "labels.J": ["blue","green","red"]
+ *     "labels.data.c": [...]    of an index with a constant bound
  *
  * so that later data are numbered as those of the fit were. */
 #include <errno.h>

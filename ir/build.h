@@ -3,8 +3,8 @@
  *     NestMaker n = nest_maker(m, f, NEST_SUM);
  *     Dim i = maker_index(&n, "i", rows), k = maker_index(&n, "k", depth);
  *     int a = maker_read(&n, x, (Dim[]){i, k}), b = maker_read(&n, y, (Dim[]){k});
- *     Val v = maker_done(&n, body_op2(&n.b, SC_mul, a, b), 1, (Dim[]){i}, (Dim[]){rows}, span,
- * name); */
+ *     int product = body_op2(&n.b, SC_mul, a, b);
+ *     Val v = maker_done(&n, product, 1, (Dim[]){i}, (Dim[]){rows}, span, name); */
 #ifndef CNNC_IR_BUILD_H
 #define CNNC_IR_BUILD_H
 

@@ -1,10 +1,12 @@
 /* The text of nests. Instructions of a body that are used more than once are named by `let $0 =
  * ...;`; leaves stand in place.
  *
- *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "needs" dim ] [ "then" body ] [ "from"
- * value ] body = { "let" "$" INT "=" expr ";" } expr expr = sum [ ("<" | "<=" | "==" | "!=") sum ]
- * the infix forms of scalar.def prim = value [ "?" const ] "[" dims "]" | row "(" expr {"," expr}
- * ")" | const | "{" dim "}" | "$" INT | "acc" | "(" expr ")"
+ *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "needs" dim ]
+ *            [ "then" body ] [ "from" value ]
+ *     body = { "let" "$" INT "=" expr ";" } expr
+ *     expr = sum [ ("<" | "<=" | "==" | "!=") sum ]      the infix forms of scalar.def
+ *     prim = value [ "?" const ] "[" dims "]" | row "(" expr { "," expr } ")" | const
+ *          | "{" dim "}" | "$" INT | "acc" | "(" expr ")"
  *
  * A constant without a type is i64 if whole, of the function's real otherwise; `f64(e)` is a cast.
  */

@@ -8,8 +8,8 @@
  *       check H - 2 "the extent H - 2 is negative" @12:3-12:8
  *       %1: f32[N, 784] = input "x" @11:20-11:30
  *       %2: f32[784, 10] = param "w" tensor 0 @12:3-12:9
- *       %3: f32[N, 10] = nest [n, o] += %1[n, i] * %2[i, o] over n<N, o<10, i<784 "LeNet5.y"
- * @13:7-13:12 out "out" %3
+ *       %3: f32[N, 10] = nest [n, o] += %1[n, i] * %2[i, o] over n<N, o<10, i<784 "y" @13:7-13:12
+ *       out "out" %3
  *     } */
 #include <inttypes.h>
 

@@ -1,10 +1,13 @@
 /* Reads the text of the graph IR.
  *
  *     module = "graph" STRING { block } { func }
- *     func   = "func" STRING dtype [ "block" INT ] span "{" [ "dims" dims ] [ entry ] { check } {
- * line } "}" check  = "check" dim STRING span line   = value ":" type "=" role [ STRING ] [ "bound"
- * dim ] [ "tensor" INT ] span | [ value ":" type { "," value ":" type } "=" ] op [ "{" attribute
- * "}" ] [ "(" values ")" ] [ STRING ] span | result [ STRING ] value [ "of" INT ]
+ *     func   = "func" STRING dtype [ "block" INT ] span
+ *              "{" [ "dims" dims ] [ entry ] { check } { line } "}"
+ *     check  = "check" dim STRING span
+ *     line   = value ":" type "=" role [ STRING ] [ "bound" dim ] [ "tensor" INT ] span
+ *            | [ value ":" type { "," value ":" type } "=" ]
+ *              op [ "{" attribute "}" ] [ "(" values ")" ] [ STRING ] span
+ *            | result [ STRING ] value [ "of" INT ]
  *
  * Blocks and entries are those of abi_text.h, nests those of graph_body.c. */
 #include <inttypes.h>

@@ -21,8 +21,8 @@ FuncId graph_read_func(IrReader *r);
 void graph_print_func_name(StrBuf *sb, const Module *m, FuncId id);
 
 /* All of a nest after its name, graph_body.c:
- *     [n, o] += %1?0.0[n, i - 1] * %2[i, o] over n<N, o<6, i<3 where 0 <= i - n < 2 then max(acc,
- * 0.0) from %3 */
+ *     [n, o] += %1?0.0[n, i - 1] * %2[i, o] over n<N, o<6, i<3 where 0 <= i - n < 2
+ *       then max(acc, 0.0) from %3 */
 void graph_print_nest(StrBuf *sb, const Inst *i, DType real);
 const Nest *graph_read_nest(IrReader *r);
 

@@ -5,9 +5,11 @@
  * single row; there the row axis is gone, and other axes take the vectors. Calls with fewer than
  * `below` rows run it row by row, each row a job; the others run the slices.
  *
- *   %y: f32[6, 28, 28, 16] = nest += %x[c, i + a - 2, j + b - 2, n] * %w[o, c, a, b] where 0 <= i +
- * a - 2 < 28, .. has, beside it, %p: f32[1, 32, 32] = nest [c, i + 2, j + 2] = %x[c, i, j] %y:
- * f32[6, 28, 28] = nest += %p[c, i + a, j + b] * %w[o, c, a, b]
+ *   %y: f32[6, 28, 28, 16] = nest += %x[c, i + a - 2, j + b - 2, n] * %w[o, c, a, b]
+ *       where 0 <= i + a - 2 < 28, ..
+ * has, beside it,
+ *   %p: f32[1, 32, 32] = nest [c, i + 2, j + 2] = %x[c, i, j]
+ *   %y: f32[6, 28, 28] = nest += %p[c, i + a, j + b] * %w[o, c, a, b]
  *
  * Borders are copied with their zeros, because bounds that depend on the vector's index would keep
  * it from being one. Where another axis of a convolution fills the vectors better than the last (16

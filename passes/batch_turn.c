@@ -1,10 +1,12 @@
 /* Other axes for the vectors of one row.
  *
  *   %y: f32[16, 10, 10] = nest [o, i, j] += %x[c, i + a, j + b] * %w[o, c, a, b]
- * has vectors of 10 pixels, unaligned; with the axis o last, in the result and in a copy of the
- * factor, %t = nest [c, a, b, o] = %w[o, c, a, b] %y: f32[10, 10, 16] = nest [i, j, o] += %x[c, i +
- * a, j + b] * %t[c, a, b, o] they are full. What follows reads %y in this order; where the order
- * matters, it is put back. */
+ * has vectors of 10 pixels, unaligned. With the axis o last, in the result and in a copy of the
+ * factor, they are full:
+ *   %t = nest [c, a, b, o] = %w[o, c, a, b]
+ *   %y: f32[10, 10, 16] = nest [i, j, o] += %x[c, i + a, j + b] * %t[c, a, b, o]
+ *
+ * What follows reads %y in this order; where the order matters, it is put back. */
 #include "ir/build.h"
 #include "passes/batch_priv.h"
 

@@ -1,12 +1,15 @@
 /* canon: guards out of selects (lift), and work out of windows.
  *
- *   += select({j} < {i}, m[i, j], 0) over i<N j<M          ->  += m[i, j] over i<N j<M where 0 <= i
- * - j - 1 < N
- *   += x?0[i + a - 1] * w[a]                               ->  += x[i + a - 1] * w[a] where 0 <= i
- * + a - 1 < N max= tanh(x[2*i + a]) over i<N a<3                     ->  t = tanh(x[i]);  max=
- * t[2*i + a] t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M      ->  += t[i,
- * j]
- *   += x[c, a + i] * w[c, a] over i<1 c<C a<A              ->  += x[c, a] * w[c, a] over c<C a<A
+ *   += select({j} < {i}, m[i, j], 0) over i<N j<M
+ *     ->   += m[i, j] over i<N j<M where 0 <= i - j - 1 < N
+ *   += x?0[i + a - 1] * w[a]
+ *     ->   += x[i + a - 1] * w[a] where 0 <= i + a - 1 < N
+ *   max= tanh(x[2*i + a]) over i<N a<3
+ *     ->   t = tanh(x[i]);  max= t[2*i + a]
+ *   t[i, j] = g[i, j] * f(y[i, j]);  += g[i, j] * f(y[i, j]) over i<N j<M
+ *     ->   t[i, j] = ..;  += t[i, j]
+ *   += x[c, a + i] * w[c, a] over i<1 c<C a<A
+ *     ->   += x[c, a] * w[c, a] over c<C a<A
  *
  * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box
  * has more points than x. */

@@ -1,16 +1,16 @@
 /* delta: sums over a unit matrix are solved.
  *
  *   %e = nest [i, j] = select({i} == {j}, 1, 0) over i<D, j<D
- *   %t = nest [n, j] += %e[r, j] * %x[n, r] over n<N, j<D, r<D    ->    %t = nest [n, j] += %x[n,
- * j]
+ *   %t = nest [n, j] += %e[r, j] * %x[n, r] over n<N, j<D, r<D
+ *     ->   %t = nest [n, j] += %x[n, j] over n<N, j<D
  *
  * Cotangents of many lanes are unit matrices: their sums are reads, which fuse. Also for indices
  * with an offset (blocks of a vector of parameters); a part that no index reaches becomes a guard.
- * So are sums of a choice, as a transposed convolution is written. An index of the result that it determines leaves a
- * scatter, which `invert` divides into gathers:
+ * So are sums of a choice, as a transposed convolution is written. An index of the result that it
+ * determines leaves a scatter, which `invert` divides into gathers:
  *
- *   nest [i] += select({i} == {2*h + p}, %x[h] * %w[p], 0) over i<2*H, h<H, p<2    ->
- *   nest [2*h + p] += %x[h] * %w[p] over h<H, p<2
+ *   nest [i] += select({i} == {2*h + p}, %x[h] * %w[p], 0) over i<2*H, h<H, p<2
+ *     ->   nest [2*h + p] += %x[h] * %w[p] over h<H, p<2
  *
  * It is exact: what is left out is 0, or 0 times what is not finite. */
 #include "passes/rewrite.h"

@@ -1,7 +1,7 @@
 /* density: each log density is expanded by its distribution.
  *
- *   %l = density{Normal}(%x, %m, %s)   ->   %l = nest = -0.5*((x[i] - m[i])/s[])^2 - log(s[]) - ...
- * over i<N
+ *   %l = density{Normal}(%x, %m, %s)
+ *     ->   %l = nest = -0.5*((x[i] - m[i])/s[])^2 - log(s[]) - ... over i<N
  *
  * It knows no distribution: the stanza builds. */
 #include "ir/dist.h"

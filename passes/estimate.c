@@ -1,7 +1,7 @@
 /* estimate: the densities of an estimator become the entries that fit it.
  *
- *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step     (with `using`: training by
- * mini-batches) E.loglik, E.logprior             ->   E.logp, E.grad, E.fit (exact estimators)
+ *   E.loglik, E.logprior, E.update   ->   E.loss_grad, E.step       with `using`: mini-batches
+ *   E.loglik, E.logprior             ->   E.logp, E.grad, E.fit     exact estimators
  *
  * A `minimize` has E.objective in the place of E.loglik, which counts as minus a log likelihood per
  * row. Training minimises -(1/b) log likelihood - (prior/n) log prior; b rows of this batch, n of

@@ -1,8 +1,9 @@
 /* estimate: the entry that fits, E.fit.
  *
- *   E.loglik, E.logprior   ->   E.fit: u0 = inverse(start);  u = fit{newton E.fit.body}(u0, ends,
- * data..) params = forward(u), covariance J C J', figures, code E.fit.body(u, data..) -> log
- * density, gradient, Hessian at forward(u)
+ *   E.loglik, E.logprior   ->
+ *     E.fit: u0 = inverse(start);  u = fit{newton E.fit.body}(u0, ends, data..)
+ *            params = forward(u), covariance J C J', figures, code
+ *     E.fit.body(u, data..) -> log density, gradient, Hessian at forward(u)
  *
  * u is the vector of all free reals, block after block (ir/transform.h). What is maximised is
  * the density of the parameters as declared: no Jacobian is added. */

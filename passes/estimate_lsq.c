@@ -1,10 +1,10 @@
 /* estimate: least squares.
  *
  *   y ~ Normal(mean(u), sigma r),  prior x(u) ~ Normal(m, sigma q)   ->
- *   E.fit.body(u): f64[n, p + 1], a row [d mean / du, left side - mean] / r of each residual, those
- *   of the first density apart from all others; prior rows times sqrt(prior);  u = fit{lsq} (an
- * affine mean) or fit{lm} s2 = RSS / (n - p), covariance s2 (J'J)^-1, sigma = sqrt(RSS / n) with
- * variance sigma^2 / (2 n)
+ *     E.fit.body(u): f64[n, p + 1], a row [d mean / du, left side - mean] / r of each residual,
+ *       those of the first density apart from all others; prior rows times sqrt(prior)
+ *     E.fit: u = fit{lsq} (an affine mean) or fit{lm};  s2 = RSS / (n - p),
+ *       covariance s2 (J'J)^-1, sigma = sqrt(RSS / n) with variance sigma^2 / (2 n)
  *
  * n counts prior rows, p what is in u. A known scale is used as it is: covariance (J'J)^-1. */
 #include <math.h>

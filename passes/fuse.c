@@ -1,7 +1,9 @@
 /* fuse: elementwise nests go into the nests that read them, and into the sums they follow.
  *
- *   %z += x[..] * w[..];  %y = sigmoid(%z[n, o] + b[o])     ->   %y += x[..] * w[..] then
- * sigmoid(acc + b[o]) %e = exp(%x[i]);      %s += %e[i]                       ->   %s += exp(%x[i])
+ *   %z += x[..] * w[..];  %y = sigmoid(%z[n, o] + b[o])
+ *     ->   %y += x[..] * w[..] then sigmoid(acc + b[o])
+ *   %e = exp(%x[i]);  %s += %e[i]
+ *     ->   %s += exp(%x[i])
  *
  * A producer is substituted where nothing is computed more often than before (same number of
  * points, one reader or a cheap body of one tensor) or where it computes nothing (conversions).

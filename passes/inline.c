@@ -2,8 +2,8 @@
  * broadcasts: nests whose body is a plain read) are substituted into their readers, before anything
  * is differentiated.
  *
- *   %p = nest = %x?0[i - 1] over i<N + 2                 %y = nest += %x?0[i + a - 1] * %w[a] over
- * i<N a<3 %y = nest += %p[i + a] * %w[a] over i<N a<3    ->
+ *   %p = nest = %x?0[i - 1] over i<N + 2;  %y = nest += %p[i + a] * %w[a] over i<N a<3
+ *     ->   %y = nest += %x?0[i + a - 1] * %w[a] over i<N a<3
  *
  * A read with a fill keeps its view unless the view takes the fill over. A view by which something is
  * differentiated stays: its readers must go on depending on it. Functions that nothing calls any

@@ -7,8 +7,8 @@
 
 /* Sums of lanes that go to neighbouring cells:
  *
- *   %9 = add(%p, lane_sum(%1))  %10 = add(%q, lane_sum(%2)) ..   store w[k, 0] = %9  store w[k, 1]
- * = %10 ..
+ *   %9 = add(%p, lane_sum(%1))  %10 = add(%q, lane_sum(%2)) ..
+ *   store w[k, 0] = %9  store w[k, 1] = %10 ..
  *
  * become one vector, added to one that is loaded and stored whole. zip(a, b) has lanes of a and b
  * in turn, so zip_low + zip_high adds the upper half of each to its lower one, as lane_sum does:

@@ -1,8 +1,10 @@
 /* symmetric: of a sum that equals its own transpose, one triangle is computed.
  *
- *   %h: f64[D, D] = nest [a, b] += %t[n, b] * %x[n, a] over n<N, a<D, b<D      %t[n, b] = %x[n, b]
- * * %w[n] becomes %l: f64[D, D] = nest [a, b] += .. over n<N, a<D, b<D needs a - b %h: f64[D, D] =
- * nest [a, b] = select({b} <= {a}, %l[a, b], %l[b, a]) over a<D, b<D
+ *   %t: f64[N, D] = nest [n, b] = %x[n, b] * %w[n] over n<N, b<D
+ *   %h: f64[D, D] = nest [a, b] += %t[n, b] * %x[n, a] over n<N, a<D, b<D
+ * becomes, %t staying as it is,
+ *   %l: f64[D, D] = nest [a, b] += %t[n, b] * %x[n, a] over n<N, a<D, b<D needs a - b
+ *   %h: f64[D, D] = nest [a, b] = select({b} <= {a}, %l[a, b], %l[b, a]) over a<D, b<D
  *
  * The terms are products, seen through the elementwise nests that compute their factors. A factor
  * that depends on neither of two indices is of no interest; the reads that are left must be the

@@ -9,8 +9,8 @@
  *
  *   for jb in 0..2 { for ib in 0..M // 14 {
  *     %1, ... (28) = for k in 0..K with ... {
- *       f32x16 b.p[jb, k, 0], f32x16 b.p[jb, k, 16], and for each of 14 rows a.p[ib, k, row]: two
- * fma } 28 stores } }  and the rows that are left
+ *       f32x16 b.p[jb, k, 0], f32x16 b.p[jb, k, 16], for each of 14 rows a.p[ib, k, row]: 2 fma }
+ *     28 stores } }  and the rows that are left
  *
  * A nest is a contraction if its body is a product of two reads and it has an output that only one
  * of them depends on, and another that only the other one depends on: matrix products in any

@@ -12,8 +12,9 @@
  *
  *     rt_newton, rt_lbfgs   maximise f; evaluate: f, its gradient g and (newton) its Hessian h at u
  *     rt_lm                 least squares; evaluate: r = 0, then rt_qr_rows(r, block) for each
- * block of rows at u rt_lsq                the same for an affine mean; blocks are always those of
- * the start, u is written when done
+ *                           block of rows at u
+ *     rt_lsq                the same for an affine mean; blocks are always those of the start, u is
+ *                           written when done
  *
  * Blocks may be fed by groups, at the same time: each group has a triangle of its own, which is
  * then a block for rt_qr_rows; or, in a pass of refinement, a part of 64 + 5 p doubles that
