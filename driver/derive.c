@@ -297,6 +297,13 @@ static void derive_block(Derive *d) {
     for (int k = 0; e && k < d->notes.n; k++)
         derive_words(d, str_fmt(d->ctx, "where %s is %s (line %u)", d->notes.p[k].name->name,
                                 d->notes.p[k].text, d->notes.p[k].span.line));
+    for (int k = 0; k < d->block->params.n; k++)
+        if (d->block->params.p[k].mask)
+            derive_words(d, str_fmt(d->ctx,
+                                    "elements of %s that `when` (line %u) holds are constants: "
+                                    "prior and equations are of the others",
+                                    sym_print_name(&d->print, d->block->params.p[k].path),
+                                    d->block->params.p[k].span.line));
     if (d->closed)
         derive_closed(d);
     else if (!derive_lsq(d, e))

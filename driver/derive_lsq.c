@@ -315,6 +315,9 @@ bool derive_lsq(Derive *d, Sym e) {
     Lsq q = {.d = d, .scale = -1, .real = -1};
     if (!e || !d->affine || d->block->using_.present || !find_params(&q))
         return false;
+    for (int k = 0; k < d->block->params.n; k++)
+        if (d->block->params.p[k].mask) /* the equations would be those of all elements */
+            return false;
     Sym subs[MAX_RANK];
     if (q.scale >= 0)
         q.sigma = derive_element(d, q.scale, subs);

@@ -122,6 +122,8 @@ typedef struct SymBody {
     SymCtx *c;
     const BodyInst *insts;
     Sym (*read)(struct SymBody *b, const BodyInst *i);
+    /* Is the select one between a parameter and what `when` holds of it? Then it is the parameter. NULL: none is. */
+    bool (*held)(const struct SymBody *b, const BodyInst *select);
     void *at;
     const DimSym *indices; /* what their symbols stand for */
     const Sym *values;

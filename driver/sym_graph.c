@@ -97,6 +97,8 @@ Sym sym_of_body(SymBody *b, int k) {
     case BODY_OP:
         break;
     }
+    if (i->op == SC_select && b->held && b->held(b, i))
+        return sym_of_body(b, i->args[1]);
     int n = scalar_def(i->op)->arity;
     for (int j = 0; j < n; j++)
         args[j] = sym_of_body(b, i->args[j]);
@@ -126,6 +128,30 @@ static Sym read_operand(SymBody *b, const BodyInst *i) {
         e = sym_select(b->c, inside(b->c, at[k], graph_type(r->g->f, v).shape[k]), e,
                        sym_num(b->c, dtype_is_real(i->dt) ? i->k.f : (double)i->k.i));
     return e;
+}
+
+static bool has_mask(const SymGraph *g, Val v) {
+    for (int k = 0; g->block && k < g->f->params.n; k++) {
+        const Param *p = &g->f->params.p[k];
+        if (p->val.id == v.id)
+            return p->role == ROLE_PARAM && g->block->params.p[p->tensor].mask;
+    }
+    return false;
+}
+
+/* select(mask, w, stop(w)), as each mention of w is; or select(mask, density of w, 0), its prior.
+ */
+static bool is_held(const SymBody *b, const BodyInst *select) {
+    const Reader *r = b->at;
+    const BodyInst *x = &b->insts[select->args[1]], *y = &b->insts[select->args[2]];
+    if (x->kind != BODY_READ)
+        return false;
+    Val v = r->i->args[x->operand];
+    const Inst *of = graph_def(r->g->f, v);
+    if (y->kind == BODY_CONST)
+        return y->k.f == 0 && of && of->op == &op_density && has_mask(r->g, of->args[0]);
+    const Inst *held = y->kind == BODY_READ ? graph_def(r->g->f, r->i->args[y->operand]) : NULL;
+    return held && held->op == &op_stop && held->args[0].id == v.id && has_mask(r->g, v);
 }
 
 /* ---- nests */
@@ -182,6 +208,7 @@ static Sym of_nest(SymGraph *g, const Inst *i, const Sym *at) {
     SymBody b = {.c = c,
                  .insts = n->body.insts,
                  .read = read_operand,
+                 .held = is_held,
                  .at = &r,
                  .indices = p.sym,
                  .values = p.value,
