@@ -3,12 +3,30 @@
  * A slice of 16 rows reads all weights: 32 operations for the 4 bytes of one. Where they do not fit into
  * the second-level cache and a region only writes rows (inference), it gets another body: its
  * instructions as they were, which `tile` computes with the weights packed once. That pays from some
- * slices on; calls with fewer rows run the slices. */
+ * slices on; calls with fewer rows run the slices, except where all is dense layers. */
 #include "passes/batch_priv.h"
 
 /* Slices that take as long as packing and tiles do: a perceptron 784-512-256-10 needs about the same
  * time both ways for 64 rows, and for 256 rows 0.6 of it without slices. */
-enum { SLICES = 5 };
+enum { SLICES = 5, FEW = 2 };
+
+/* Does the region multiply rows by matrices alone? Tiles then compute few rows, too, without packing
+ * (tile_few.c), and slices have no use. */
+static bool all_dense(const Batch *b, int region) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        const Nest *n = i->op == &op_nest ? i->attr : NULL;
+        if (!n || b->place[k] == OUTSIDE || b->region[k] != region ||
+            !nest_is_contraction(b->r.u->ctx, n))
+            continue;
+        if (n->n_box != 3 || n->rank != 2 || n->n_guards)
+            return false;
+        for (int j = 0; j < n->body.n; j++)
+            if (n->body.insts[j].kind == BODY_READ && n->body.insts[j].rank != 2)
+                return false;
+    }
+    return true;
+}
 
 /* Every result is what an instruction of the region computes, each another one: the body writes it in place. */
 static bool results_apart(const Batch *b, const BatchAttr *a, const Val *results) {
@@ -49,5 +67,5 @@ void batch_all(Batch *b, int region, BatchAttr *a, const Val *args, const Val *r
         graph_result(m, f, r);
     }
     a->all = f->id;
-    a->above = SLICES * a->rows;
+    a->above = all_dense(b, region) ? FEW : SLICES * a->rows;
 }

@@ -83,6 +83,12 @@ static void emit(Unit *u, const Contraction *c, const Scheme *s, LoopBody *to) {
     tile_emit(c, s, to);
 }
 
+/* if least <= extent { to be filled } else { } */
+static LoopStmt *open_choice(LoopCursor *cur, int64_t least, Dim extent) {
+    LVal args[2] = {loop_int(cur, (LType){DT_I64, 1}, least), loop_index(cur, extent, 1, 0)};
+    return loop_if(cur, loop_let(cur, SC_le, args, 2, DT_NONE));
+}
+
 /* Few images and many have tiles of their own: with few, a factor that all images share is used
  * little.
  */
@@ -96,19 +102,24 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     if (!tile_choose(c, u->target, &many))
         return false;
     Dim rows = tile_rows(c, &many);
-    c->rows = 1;
-    c->outside = many.partial ? -1 : many.items[0].at;
-    if (!rows || !tile_choose(c, u->target, &few)) {
+    int64_t least = c->f->groups;
+    bool both = false;
+    if (rows) {
+        c->rows = 1;
+        c->outside = many.partial ? -1 : many.items[0].at;
+        both = tile_choose(c, u->target, &few);
+    } else if (tile_choose_few(c, u->target, &many, &few, &least)) {
+        both = true;
+        rows = c->out[many.u].extent;
+    }
+    if (!both) {
         emit(u, c, &many, to);
         return true;
     }
     LoopCursor cur = {.m = c->m, .f = c->f, .at = to, .span = c->root->span};
-    LoopStmt *s = loop_if(&cur, loop_let(&cur, SC_le,
-                                         (LVal[]){loop_int(&cur, (LType){DT_I64, 1}, c->f->groups),
-                                                  loop_index(&cur, rows, 1, 0)},
-                                         2, DT_NONE));
+    LoopStmt *s = open_choice(&cur, least, rows);
     emit(u, c, &many, &s->body);
-    c->few = rows;
+    c->few = few.in_place ? NULL : rows;
     emit(u, c, &few, &s->orelse);
     loop_end(&cur, s, to, NULL);
     return true;

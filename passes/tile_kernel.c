@@ -71,38 +71,57 @@ static LoopStmt *load_vector(const Kernel *k, const LoopStmt *l, int r, int x) {
     return s;
 }
 
-/* The element of row r. Where a factor is read where it is, each step from a row of memory of its
- * own, the first and the last one of a step to come are fetched. */
-static LVal load_row(const Kernel *k, const LoopStmt *l, int r) {
-    enum { STEPS = 16 };
-    const TileEmit *e = k->e;
+/* So many elements further a factor is read some steps later, if each step reads a row of memory of
+ * its own; else NULL. */
+static Dim steps_ahead(const TileEmit *e, const LoopStmt *l) {
     const Contraction *c = e->c;
-    DimBinding b[3];
-    const Dim *subs = tile_subs(e, l, b, bind(k, r, 0, b));
-    LVal v = loop_load(&k->e->cur, l->buf, subs);
-    int64_t by = STEPS, coef, n;
+    int64_t by = 16, coef, n;
     int axis = tile_axis(c, l, c->red[e->s->inner[e->s->n_inner - 1]].sym, &coef);
-    if (!e->s->split || axis < 0 || axis == l->rank - 1 || (r > 0 && r < k->p->rows - 1))
-        return v;
+    if (axis < 0 || axis == l->rank - 1)
+        return NULL;
     for (int a = axis + 1; a < l->rank; a++)
         by *= dim_is_const(loop_bufp(c->f, l->buf)->shape[a], &n) ? n : 0;
-    if (by)
-        e->cur.at->stmts.p[e->cur.at->stmts.n - 1]->ahead = dim_const(c->ctx, by * coef);
+    return by ? dim_const(c->ctx, by * coef) : NULL;
+}
+
+/* The element of row r. Where a long factor is read where it is, the first and the last one of a
+ * step to come are fetched. */
+static LVal load_row(const Kernel *k, const LoopStmt *l, int r) {
+    TileEmit *e = k->e;
+    DimBinding b[3];
+    const Dim *subs = tile_subs(e, l, b, bind(k, r, 0, b));
+    LVal v = loop_load(&e->cur, l->buf, subs);
+    if (e->s->split && (r == 0 || r == k->p->rows - 1))
+        e->cur.at->stmts.p[e->cur.at->stmts.n - 1]->ahead = steps_ahead(e, l);
     return v;
+}
+
+/* Vector x of the vectors' factor. */
+static LVal load_b(const Kernel *k, int x) {
+    TileEmit *e = k->e;
+    Dim vb = dim_of(e->c->ctx, e->vb);
+    int64_t at = (int64_t)x * e->s->lanes;
+    if (e->s->in_place) {
+        const LoopStmt *l = e->c->load[e->s->b];
+        DimBinding b[3];
+        const Dim *subs = tile_subs(e, l, b, bind(k, 0, x, b));
+        LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, e->s->lanes, NULL);
+        s->ahead = steps_ahead(e, l);
+        return s->result;
+    }
+    LoopStmt *s =
+        loop_load_lanes(&e->cur, e->b.buf, packed_subs(k, &e->b, vb, at), e->s->lanes, NULL);
+    s->ahead = e->s->ahead ? dim_const(e->c->ctx, e->s->ahead) : NULL;
+    s->again = x == 0 && k->at.sym; /* neighbouring rounds read the same elements */
+    return s->result;
 }
 
 static void step(Kernel *k, Rows rows) {
     TileEmit *e = k->e;
     const LoopStmt *la = e->c->load[1 - e->s->b];
     LVal b[TILE_V];
-    for (int x = 0; x < e->s->vectors; x++) {
-        int64_t at = (int64_t)x * e->s->lanes;
-        const Dim *subs = packed_subs(k, &e->b, dim_of(e->c->ctx, e->vb), at);
-        LoopStmt *load = loop_load_lanes(&e->cur, e->b.buf, subs, e->s->lanes, NULL);
-        load->ahead = e->s->ahead ? dim_const(e->c->ctx, e->s->ahead) : NULL;
-        load->again = x == 0 && k->at.sym; /* neighbouring rounds read the same elements */
-        b[x] = load->result;
-    }
+    for (int x = 0; x < e->s->vectors; x++)
+        b[x] = load_b(k, x);
     for (int r = 0; r < k->p->rows; r++) {
         if (!(rows >> r & 1))
             continue;

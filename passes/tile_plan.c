@@ -534,7 +534,7 @@ static void divide_images(const Contraction *c, const Target *t, Scheme *s) {
 
 /* ---- candidates */
 
-static double step_cost(const Contraction *c, int vectors, int rows) {
+double tile_step_cost(const Contraction *c, int vectors, int rows) {
     double ops = vectors * rows * (c->fma ? 0.5 : 1.0), loads = (vectors + rows) / 2.0;
     double most = ops > loads ? ops : loads;
     return (most > LATENCY ? most : LATENCY) + 0.5;
@@ -547,19 +547,19 @@ static double tile_cost(const Contraction *c, const Scheme *s) {
     double blocks = (double)(((int64_t)guess_long(&c->out[s->v]) + w - 1) / w);
     double rows = 0;
     if (u->n > 0) {
-        rows = (double)(u->n / s->rows) * step_cost(c, s->vectors, s->rows);
+        rows = (double)(u->n / s->rows) * tile_step_cost(c, s->vectors, s->rows);
         if (u->n % s->rows)
-            rows += step_cost(c, s->vectors, (int)(u->n % s->rows));
+            rows += tile_step_cost(c, s->vectors, (int)(u->n % s->rows));
     } else {
-        rows =
-            guess_long(u) / s->rows * step_cost(c, s->vectors, s->rows) + LATENCY * s->rows / 4.0;
+        rows = guess_long(u) / s->rows * tile_step_cost(c, s->vectors, s->rows) +
+               LATENCY * s->rows / 4.0;
     }
     return blocks * rows;
 }
 
 /* Sums, the operand that is held, one that streams, a product without fma; and one to spare,
  * because a tile that fills all registers spills now and then. */
-static bool registers_suffice(const Contraction *c, const Target *t, int vectors, int rows) {
+bool tile_fits(const Contraction *c, const Target *t, int vectors, int rows) {
     int held = vectors < rows ? vectors : rows;
     if (c->most && vectors * rows > c->most)
         return false;
@@ -618,7 +618,7 @@ static void consider_a(const Contraction *c, Scheme *s) {
 static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *best) {
     for (s.vectors = 1; s.vectors <= 6; s.vectors++)
         for (s.rows = 1; s.rows < TILE_U; s.rows++) {
-            if (!registers_suffice(c, t, s.vectors, s.rows) ||
+            if (!tile_fits(c, t, s.vectors, s.rows) ||
                 (c->out[s.u].n > 0 && s.rows > c->out[s.u].n))
                 continue;
             order(c, t, &s);

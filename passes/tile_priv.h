@@ -108,6 +108,7 @@ typedef struct Scheme {
     TilePiece pieces[TILE_PIECES];
     int place_b, place_a, place_out; /* number of items around a packed operand */
     bool a_in_job;                   /* the other factor is packed by each job */
+    bool in_place;                   /* vectors are loaded from the factor, which is not packed */
     int64_t ahead; /* vectors are fetched so many elements before they are loaded, or 0 */
     double cost;   /* cycles for a product */
 } Scheme;
@@ -116,6 +117,13 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
 /* The extent of the outermost loop, if its rows are divided into jobs and their number is not
  * known; else NULL. */
 Dim tile_rows(const Contraction *c, const Scheme *s);
+/* tile_few.c: how the rows of `many`, fewer than *below, are computed without packing the factor
+ * that all of them share. False: there is no such way. */
+bool tile_choose_few(const Contraction *c, const Target *t, const Scheme *many, Scheme *few,
+                     int64_t *below);
+/* Cycles of a step of a tile; do its sums and operands fit into the registers? */
+double tile_step_cost(const Contraction *c, int vectors, int rows);
+bool tile_fits(const Contraction *c, const Target *t, int vectors, int rows);
 /* Bounds of an inner reduction where u is the constant `at` (or as it stands: at < 0), constants
  * folded into one. */
 typedef struct TileBounds {

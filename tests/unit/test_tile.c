@@ -178,6 +178,19 @@ static void long_reductions(void **state) {
                sums, PARTS("part f32[8, 48, 48] = work", "ordered", "64*M - ", "ahead 768"));
 }
 
+/* Few rows take the factor that they share from where it is; the last block of rows is padded. */
+static void few_rows_of_a_large_matrix(void **state) {
+    (void)state;
+    check_with((How){.second = 16384},
+               "buf a f32[M, 60] = arg 2 at 0\nbuf b f32[60, 128] = arg 3 at 0\n"
+               "buf out f32[M, 128] = arg 4 at 0 written",
+               "for i in 0..M {\nfor j in 0..128 {\n%1 = f32 0.0\n%2 = for k in 0..60 with %3 = %1 "
+               "{\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield "
+               "%6\n}\n%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n}\n}",
+               PARTS("i64 80", "b.p[", "load f32x16 b[k, 32*jb] ahead 2048", "in 0..(M + 7) // 8",
+                     "active 16*M - 128*ib"));
+}
+
 #define POINT(out_at, a_at, b_at)                                                                  \
     "%8 = load f32 a[" a_at "]\n%9 = load f32 b[" b_at                                             \
     "]\n%10 = fma(%8, %9, %7)\nyield %10\n}\nyield %6\n}\nyield %4\n}\nstore out[" out_at          \
@@ -312,6 +325,7 @@ int main(void) {
         cmocka_unit_test(products_of_matrices),
         cmocka_unit_test(starts_and_epilogues),
         cmocka_unit_test(long_reductions),
+        cmocka_unit_test(few_rows_of_a_large_matrix),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
         cmocka_unit_test(copies_read_what_the_nest_reads),
