@@ -111,7 +111,7 @@ Array *npy_read(Session *s, const char *path, char *b, size_t len) {
         return a;
     }
     int shown = *descr == '\'' ? 2 + (int)strcspn(descr + 1, "'") : 20;
-    return bad(s, path, str_fmt(s->ctx, "the element type %.*s is not a little-endian integer, bool or real", shown < 20 ? shown : 20, descr));
+    return bad(s, path, str_fmt(s->ctx, "the element type %.*s is none of little-endian integers, bools and reals of 4 or 8 bytes", shown < 20 ? shown : 20, descr));
 }
 
 void npy_write(StrBuf *sb, const Array *a) {

@@ -129,7 +129,9 @@ static const Entry *choose(const Zip *z, const Entries *all, const char *name) {
             sb_printf(&names, "%s`%s`", k ? ", " : "", all->p[k].name);
     }
     const char *more = all->n > 8 ? ", ..." : "";
-    if (name)
+    if (!all->n)
+        session_file_error(z->s, (Span){0}, "`%s` holds no array", z->path);
+    else if (name)
         session_file_error(z->s, (Span){0}, "`%s` holds no array `%s`; it has %s%s", z->path, name,
                            names.text, more);
     else
