@@ -159,7 +159,7 @@ static int by_size(const void *a, const void *b) {
     return x->buf->id.id < y->buf->id.id ? -1 : 1;
 }
 
-/* Buffers of a kind, those of constant size or the others, largest first. */
+/* Buffers of a kind that are used, those of constant size or the others, largest first. */
 static Life **sorted(const Plan *p, BufKind kind, bool constant, int *n) {
     Life **list = ARENA_ARRAY(p->arena, Life *, p->f->bufs.n + 1);
     *n = 0;
@@ -167,6 +167,10 @@ static Life **sorted(const Plan *p, BufKind kind, bool constant, int *n) {
         Life *l = &p->lives[k];
         if (l->buf->kind != kind || dim_is_const(l->bytes, NULL) != constant)
             continue;
+        if (!l->used) { /* its nest was rewritten: it needs no memory */
+            l->buf->offset = dim_const(p->ctx, 0);
+            continue;
+        }
         l->size = size_at(p, l->bytes, 1000);
         list[(*n)++] = l;
     }
