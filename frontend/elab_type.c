@@ -261,7 +261,7 @@ Declared elab_type(Elab *e, const TypeExpr *t) {
 Declared elab_type_of(Elab *e, const TypeExpr *t, const Value *v) {
     if (!t->rest)
         return elab_type(e, t);
-    const Node *n = v->kind == V_NODE ? v->node : NULL;
+    const Node *n = v->kind == V_NODE ? v->node : v->kind == V_LIST ? node_of(e, v, DT_NONE) : NULL;
     bool more = n && n->rank > t->rank;
     return declared(e, t, more ? n->axes : NULL, more ? n->rank - t->rank : 0);
 }

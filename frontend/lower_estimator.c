@@ -58,48 +58,42 @@ static void est_data(Est *t, const Stmt *s) {
     }
 }
 
-static bool formal_default(Est *t, const Formal *f, const Declared *d, double *out) {
+static Value formal_default(Est *t, const Formal *f, const Declared *d) {
     Elab *e = t->e;
     const Define *def = lower_define(e, t->item->name.text, f->name.text);
     Value v = def           ? def->is_int ? value_int(e, (int64_t)def->value, f->span)
                                           : value_real(def->value, f->span)
-                        : f->default_ ? elab_expr(e, f->default_)
+              : f->default_ ? elab_expr(e, f->default_)
                             : value_error();
-    if (!def && !f->default_) {
+    if (!def && !f->default_)
         elab_error(e, "E0512", f->span, "the formal `%s` of an estimator needs a default",
                    f->name.text);
-        return false;
-    }
-    v = elab_convert(e, v, d, f->default_ ? f->default_->span : f->span,
-                     str_fmt(e->ctx, "`%s`", f->name.text));
-    if (v.kind == V_ERROR)
-        return false;
-    if (value_const(&v, out))
-        return true;
-    elab_error(e, "E0513", f->span, "the default of `%s` is not a constant", f->name.text);
-    return false;
+    return elab_convert(e, v, d, f->default_ ? f->default_->span : f->span,
+                        str_fmt(e->ctx, "`%s`", f->name.text));
 }
 
 static void est_formal(Est *t, const Formal *f) {
     Elab *e = t->e;
     Declared d = f->type ? elab_type(e, f->type)
                          : (Declared){.kind = KIND_REAL, .dt = e->real, .span = f->span};
-    double x = 0;
     if (d.bad || d.has_shape) {
         if (!d.bad)
             elab_error(e, "E0514", f->span, "the formals of an estimator are scalars");
         elab_bind(e, f->name, B_FORMAL, value_error());
         return;
     }
-    if (!formal_default(t, f, &d, &x)) {
-        elab_bind(e, f->name, B_FORMAL, value_error());
+    Value given = formal_default(t, f, &d);
+    double x = 0;
+    if (given.kind != V_ERROR && d.kind != KIND_INT && !value_const(&given, &x)) {
+        elab_error(e, "E0513", f->span, "the default of `%s` is not a constant", f->name.text);
+        given = value_error();
+    }
+    if (given.kind == V_ERROR || d.kind == KIND_INT ||
+        d.kind == KIND_BOOL) { /* known when compiling */
+        elab_bind(e, f->name, B_FORMAL, given);
         return;
     }
-    bool is_int = d.kind == KIND_INT || d.kind == KIND_INDEX;
-    if (d.kind == KIND_BOOL) {
-        elab_bind(e, f->name, B_FORMAL, value_bool(x != 0, f->span));
-        return;
-    }
+    bool is_int = d.kind == KIND_INDEX;
     Param p = {.name = f->name.text, .role = ROLE_HYPER, .span = f->span, .tensor = t->n_hyper++};
     Val v = graph_param(e->m, e->f, p, type_scalar(is_int ? DT_I64 : d.dt));
     elab_bind(e, f->name, B_FORMAL, value_node(node_leaf(e, v, NULL, f->span)))->leaf = v;
