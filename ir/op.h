@@ -209,8 +209,11 @@ typedef enum BatchRes { BATCH_CAT, BATCH_SUM, BATCH_SLICES } BatchRes;
  * SLICES results [..., rows], which are 0 in rows past the end, are stacked to [ceil(n / rows), ...,
  * rows], and a SLICE operand is one of that stack. The body's last two dims are row0
  * (first row) and rows (valid rows of this slice). Where there is a body `one` for a single row, in which the axis of
- * rows is missing, calls with n < below run that, row by row; all its results are CAT. Where there is a body `all`, calls with
+ * rows is missing, calls with n < below run that, row by row (BATCH_ALWAYS: all calls do); all its results are CAT. Where there
+ * is a body `all`, calls with
  * above <= n run that, once, on whole operands. */
+#define BATCH_ALWAYS INT64_MAX
+
 typedef struct BatchAttr {
     FuncId body, one, all;
     int64_t below, above;

@@ -505,18 +505,36 @@ static void move_row(LowerBuilder *lb, BufId row, BufId whole, Dim at, bool out)
 /* 1 where n >= below, else 0: n // below is 0 for fewer, and a bound of a loop is the least of several. */
 static Dim enough(Ctx *ctx, Dim n, int64_t below) { return dim_floordiv(ctx, n, dim_const(ctx, below)); }
 
-/* for row in 0..n where n < below, as jobs: the body for one row. */
+/* Opens `for row in 0..n where n < below`: each of `groups` jobs computes every so many rows. */
+static LoopStmt *open_rows(BatchEmit *e, Dim *row) {
+    LowerBuilder *lb = e->lb;
+    Ctx *ctx = ctx_of(e);
+    int64_t most = e->attr->below;
+    DimSym job = nest_index(ctx, "row"), turn = nest_index(ctx, "turn");
+    Dim n = lower_dim(lb, e->attr->n), at = dim_of(ctx, job), groups = dim_const(ctx, e->attr->groups), zero = dim_const(ctx, 0);
+    Dim hi[3] = {n, most < e->attr->groups ? dim_const(ctx, most) : groups, NULL};
+    if (most != BATCH_ALWAYS)
+        hi[2] = dim_sub(ctx, dim_const(ctx, most), dim_mul(ctx, dim_const(ctx, most), enough(ctx, n, most)));
+    LoopStmt *s = loop_for(&lb->c, job, &zero, 1, hi, hi[2] ? 3 : 2, 1, NULL, 0);
+    s->parallel = true;
+    s->name = str_fmt(ctx, "%s.row", e->inst->name ? e->inst->name : lb->func->name);
+    *row = at;
+    if (most <= e->attr->groups) /* a job has one */
+        return s;
+    Dim turns = dim_ceildiv(ctx, dim_sub(ctx, n, at), groups);
+    loop_for(&lb->c, turn, &zero, 1, &turns, 1, 1, NULL, 0);
+    *row = dim_add(ctx, at, dim_mul(ctx, groups, dim_of(ctx, turn)));
+    return s;
+}
+
+/* The body for one row, row after row. */
 static void rows_alone(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     LowerBuilder *lb = e->lb;
     const Func *one = graph_func(lb->graph, e->attr->one);
-    DimSym row = nest_index(ctx, "row");
-    Dim n = lower_dim(lb, e->attr->n), at = dim_of(ctx, row), below = dim_const(ctx, e->attr->below), zero = dim_const(ctx, 0);
-    Dim none = dim_sub(ctx, below, dim_mul(ctx, below, enough(ctx, n, e->attr->below))), hi[3] = {n, none, below};
     LoopBody *outer = lb->c.at;
-    LoopStmt *s = loop_for(&lb->c, row, &zero, 1, hi, 3, 1, NULL, 0);
-    s->parallel = true;
-    s->name = str_fmt(ctx, "%s.row", e->inst->name ? e->inst->name : lb->func->name);
+    Dim at;
+    LoopStmt *s = open_rows(e, &at);
     ToLoops t = *e->t;
     t.group_of = NULL;
     DimBinding bind[2] = {{one->dims.p[one->dims.n - 2], at}, {one->dims.p[one->dims.n - 1], dim_const(ctx, 1)}};
@@ -609,6 +627,11 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     LoopStmt *few = open_all(&e);
     if (e.attr->one.id && e.fold < 0)
         rows_alone(&e);
+    if (e.attr->one.id && e.fold < 0 && e.attr->below == BATCH_ALWAYS) { /* no slices */
+        if (few)
+            loop_end(&lb->c, few, around, NULL);
+        return;
+    }
     LoopBody *outer = lb->c.at;
     LoopStmt *s = open_groups(&e);
     s->name = i->name ? i->name : lb->func->name;

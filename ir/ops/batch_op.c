@@ -33,7 +33,7 @@ static const char *one_type(Module *m, const Func *f, const Val *args, const Bat
     const Func *one = graph_func(m, a->one);
     if (!a->one.id)
         return NULL;
-    if (!one || one->params.n != a->n_args || one->results.n != a->n_results || one->dims.n < 2 || a->below < 1 || a->below > a->groups)
+    if (!one || one->params.n != a->n_args || one->results.n != a->n_results || one->dims.n < 2 || a->below < 1)
         return type_error(m, "the body for one row does not match");
     for (int k = 0; k < a->n_args; k++)
         if (!is_row_of(m, graph_type(one, one->params.p[k].val), graph_type(f, args[k]), a->args[k] == BATCH_CUT))
@@ -272,7 +272,10 @@ static void batch_print(StrBuf *sb, const Module *m, const Func *f, const Inst *
     dim_print(sb, a->n);
     sb_printf(sb, " rows %lld groups %lld", (long long)a->rows, (long long)a->groups);
     if (a->one.id) {
-        sb_printf(sb, " below %lld ", (long long)a->below);
+        if (a->below == BATCH_ALWAYS)
+            sb_put(sb, " always ");
+        else
+            sb_printf(sb, " below %lld ", (long long)a->below);
         graph_print_func_name(sb, m, a->one);
     }
     if (a->all.id) {
@@ -301,9 +304,10 @@ static const void *batch_read(IrReader *r) {
     a.rows = text_int(&r->t, "the rows of a slice");
     text_expect(&r->t, "groups");
     a.groups = text_int(&r->t, "a number of groups");
-    if (text_is(&r->t, "below")) {
+    bool always = text_is(&r->t, "always");
+    if (always || text_is(&r->t, "below")) {
         text_next(&r->t);
-        a.below = text_int(&r->t, "a number of rows");
+        a.below = always ? BATCH_ALWAYS : text_int(&r->t, "a number of rows");
         a.one = graph_read_func(r);
     }
     if (text_is(&r->t, "above")) {

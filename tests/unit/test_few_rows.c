@@ -118,6 +118,40 @@ static void channels_take_the_lanes(void **state) {
     ctx_free(ctx);
 }
 
+/* Rows of which a slice lies far behind a target's second-level cache: no call has slices, and a
+ * job computes several rows. */
+static void rows_of_large_images_have_no_slices(void **state) {
+    (void)state;
+    enum { PIXELS = 3 * 4 * 80 };
+    static const char text[] =
+        "def f[N](x: [N, 3, 4, 80], w: [2, 3, 3, 3], v: [640, 7]) -> [N, 7] =\n"
+        "  flatten(conv2d(x, w, [1, 1], [1, 1, 1, 1], [1, 1])) @ v\n";
+    static float x[MOST * PIXELS], w[2 * 3 * 3 * 3], v[640 * OUT], all[MOST * OUT], one[MOST * OUT];
+    Ctx *ctx = ctx_new(0);
+    Target small = *codegen_host(ctx);
+    small.l2_bytes = 64;
+    LoopModule *m = compile_text(ctx, text, DT_F32, codegen_host(ctx), NULL),
+               *far = compile_text(ctx, text, DT_F32, &small, NULL);
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o), *k = jit_open(ctx, far, &o);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, far, far->funcs.p[0]);
+    assert_non_null(strstr(sb.text, "f.row"));
+    assert_null(strstr(sb.text, "for slice"));
+    fill(x, MOST * PIXELS, 1);
+    fill(w, 2 * 3 * 3 * 3, 2);
+    fill(v, 640 * OUT, 3);
+    call(j, m->funcs.p[0]->entry, MOST, x, w, v, all);
+    for (int n = 1; n <= MOST; n++) {
+        memset(one, 0xff, sizeof one);
+        call(k, far->funcs.p[0]->entry, n, x, w, v, one);
+        assert_memory_equal(one, all, (size_t)(n * OUT) * sizeof *one);
+    }
+    jit_close(j);
+    jit_close(k);
+    ctx_free(ctx);
+}
+
 /* Weights that a target's second-level cache does not hold: many rows are computed without slices
  * (passes/batch_all.c). */
 static void many_rows_are_the_same_without_slices(void **state) {
@@ -163,6 +197,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
                                        cmocka_unit_test(strides),
                                        cmocka_unit_test(channels_take_the_lanes),
+                                       cmocka_unit_test(rows_of_large_images_have_no_slices),
                                        cmocka_unit_test(many_rows_are_the_same_without_slices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
