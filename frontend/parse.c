@@ -73,9 +73,8 @@ void parse_close(Parser *p, TokKind k, uint32_t open) {
     parse_unwind(p);
 }
 
-/* The word of an item on the next line is no name: `import "f.cnn" as` lacks its own. */
 Name parse_name(Parser *p, const char *what) {
-    if (!is_kind(p, TOK_NAME) || (p->t->tok[p->at].first && parse_begins_item(p, p->at))) {
+    if (!is_kind(p, TOK_NAME)) {
         if (!parse_is_silent(p) && tok_is_reserved(kind(p)))
             diag_error(p->ctx, "E0204", here(p), "`%s` is a reserved word, it cannot be %s",
                        tok_kind_text(kind(p)), what);

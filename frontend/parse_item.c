@@ -51,7 +51,9 @@ static const char *body_help(const Parser *p, const Item *it) {
     bool def = it->kind == ITEM_DEF;
     switch (kind(p)) {
     case TOK_COLON:
-        if (it->has_formals && !it->type && (kind_at(p, 1) == TOK_LBRACKET || (kind_at(p, 1) == TOK_NAME && kind_at(p, 2) == TOK_ASSIGN)))
+        if (it->has_formals && !it->type &&
+            (kind_at(p, 1) == TOK_LBRACKET ||
+             (kind_at(p, 1) == TOK_NAME && kind_at(p, 2) == TOK_ASSIGN)))
             return "the type of the result stands after `->`";
         return def ? "a body is `= VALUE`, or statements in braces: `{ ... return VALUE }`"
                    : "a block stands in braces: `{ ... }`";
@@ -65,8 +67,9 @@ static const char *body_help(const Parser *p, const Item *it) {
     case TOK_LBRACKET:
         return it->has_formals && !it->type && !p->t->tok[p->at].first
                    ? "the type of the result stands after `->`"
-               : def && it->type && !p->t->tok[p->at].first ? "a body is `= VALUE`: write `=` before it"
-                                                            : NULL;
+               : def && it->type && !p->t->tok[p->at].first
+                   ? "a body is `= VALUE`: write `=` before it"
+                   : NULL;
     default:
         return NULL;
     }
@@ -106,12 +109,24 @@ static void parse_text(Parser *p, Item *it, const char *what, const char *help) 
     parse_skip(p);
 }
 
+/* Behind the name of an import an item begins, or the text ends: in `import "f.cnn" as def g(..)`
+ * the word is the next item's, wherever lines end. */
+static bool is_next_item(const Parser *p) {
+    bool word =
+        is_kind(p, TOK_NAME) && parse_find_word(p, p->at, parse_item_words, N_ITEM_WORDS) >= 0;
+    return word && p->t->tok[p->at + 1].kind != TOK_EOF &&
+           parse_find_word(p, p->at + 1, parse_item_words, N_ITEM_WORDS) < 0;
+}
+
 /* "import" STRING [ "as" NAME ] */
 static void parse_import(Parser *p, Item *it) {
-    parse_text(p, it, "a string with the name of a file",
-               "write the name of a file in quotes: `import \"layers.cnn\"`; the library needs no import");
+    parse_text(
+        p, it, "a string with the name of a file",
+        "write the name of a file in quotes: `import \"layers.cnn\"`; the library needs no import");
     if (is_kind(p, TOK_NAME) && parse_is_word(p, p->at, "as") && !p->t->tok[p->at].first) {
         parse_skip(p);
+        if (is_next_item(p))
+            parse_expected(p, "the name of an import", "write a name, or leave out `as`");
         it->name = parse_name(p, "the name of an import");
     }
 }
@@ -124,7 +139,8 @@ static void parse_const(Parser *p, Item *it) {
     if (!is_kind(p, TOK_ASSIGN))
         parse_expected(p, str_fmt(p->ctx, "`=` and the value of `%s`", it->name.text),
                        is_kind(p, TOK_NAME) && !p->t->tok[p->at].first
-                           ? str_fmt(p->ctx, "a type stands after the name: `const %s: %s = ...`", tok_text(p->ctx, p->t, p->at), it->name.text)
+                           ? str_fmt(p->ctx, "a type stands after the name: `const %s: %s = ...`",
+                                     tok_text(p->ctx, p->t, p->at), it->name.text)
                            : NULL);
     parse_skip(p);
     it->value = parse_expr(p);
