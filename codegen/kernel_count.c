@@ -46,7 +46,8 @@ static double most(double a, double b) { return a > b ? a : b; }
 /* ---- values that decide: conditions of loops and branches */
 
 /* What a dim is here; an index of a loop around the kernel, which runs for many, counts as 0. */
-static bool dim_here(const Counter *c, Dim d, int64_t *out) {
+static bool dim_here(void *counter, Dim d, int64_t *out) {
+    Counter *c = counter;
     enum { MOST = 64 };
     DimSym syms[MOST];
     DimValue here[MOST];
@@ -62,10 +63,10 @@ static bool dim_here(const Counter *c, Dim d, int64_t *out) {
     return n <= MOST && dim_eval(d, here, n, out);
 }
 
-static bool value_of(const Counter *c, LVal x, int64_t *out);
+static bool value_of(Counter *c, LVal x, int64_t *out);
 
 /* An element of a table that the program holds. */
-static bool loaded(const Counter *c, const LoopStmt *s, int64_t *out) {
+static bool loaded(Counter *c, const LoopStmt *s, int64_t *out) {
     const LoopBuf *b = loop_bufp(c->f, s->buf);
     int64_t at = 0;
     while (b->kind == BUF_ALIAS && b->rank == 0)
@@ -83,7 +84,7 @@ static bool loaded(const Counter *c, const LoopStmt *s, int64_t *out) {
     return true;
 }
 
-static bool computed(const Counter *c, const LoopStmt *s, int64_t *out) {
+static bool computed(Counter *c, const LoopStmt *s, int64_t *out) {
     ScalarValue v[3];
     memset(v, 0, sizeof v);
     LType t = loop_type(c->f, s->args[0]);
@@ -98,7 +99,7 @@ static bool computed(const Counter *c, const LoopStmt *s, int64_t *out) {
 }
 
 /* Of whole numbers and truth values that the dims and indices here decide. */
-static bool value_of(const Counter *c, LVal x, int64_t *out) {
+static bool value_of(Counter *c, LVal x, int64_t *out) {
     const LoopStmt *s = c->def[x.id];
     if (!s || s->type.lanes != 1)
         return false;
@@ -117,7 +118,7 @@ static bool value_of(const Counter *c, LVal x, int64_t *out) {
     }
 }
 
-static bool value_mentions(const Counter *c, LVal x, DimSym i) {
+static bool value_mentions(Counter *c, LVal x, DimSym i) {
     const LoopStmt *s = c->def[x.id];
     if (!s)
         return false;
@@ -133,15 +134,11 @@ static bool value_mentions(const Counter *c, LVal x, DimSym i) {
 }
 
 /* Does how often anything in the body runs depend on the index? */
-static bool mentions(const Counter *c, const LoopBody *b, DimSym i) {
+static bool mentions(Counter *c, const LoopBody *b, DimSym i) {
     for (int k = 0; k < b->stmts.n; k++) {
         const LoopStmt *x = b->stmts.p[k];
-        for (int j = 0; j < x->n_lo; j++)
-            if (dim_mentions(x->lo[j], i))
-                return true;
-        for (int j = 0; j < x->n_hi; j++)
-            if (dim_mentions(x->hi[j], i))
-                return true;
+        if (loop_bounds_mention(x, i))
+            return true;
         if ((x->kind == LOOP_FOR || x->kind == LOOP_IF) && x->n_args &&
             value_mentions(c, x->args[0], i))
             return true;
@@ -158,7 +155,7 @@ static int lanes_of(const LoopFunc *f, const LoopStmt *s) {
 }
 
 /* Operations of a value; *cycles: half of those that it keeps a port busy on its own. */
-static int let_flops(const Counter *c, const LoopStmt *s, double *cycles) {
+static int let_flops(Counter *c, const LoopStmt *s, double *cycles) {
     int lanes = lanes_of(c->f, s), per = 0, wide = c->target->vector_bytes >= 64 ? 16 : 8;
     *cycles = 0.5;
     switch (s->op) {
@@ -226,20 +223,10 @@ static double waiting(const LoopStmt *s) {
 }
 
 /* The range of a loop here; false: it is not a number. */
-static bool range_here(const Counter *c, const LoopStmt *s, int64_t *lo, int64_t *hi) {
-    int64_t v;
-    for (int k = 0; k < s->n_lo; k++) {
-        if (!dim_here(c, s->lo[k], &v))
-            return false;
-        *lo = !k || v > *lo ? v : *lo;
-    }
-    for (int k = 0; k < s->n_hi; k++) {
-        if (!dim_here(c, s->hi[k], &v))
-            return false;
-        *hi = !k || v < *hi ? v : *hi;
-    }
-    *hi = *hi < *lo ? *lo : *hi;
-    return true;
+static bool range_here(Counter *c, const LoopStmt *s, int64_t *lo, int64_t *hi) {
+    bool known = loop_range(s, dim_here, c, lo, hi);
+    *hi = known && *hi < *lo ? *lo : *hi;
+    return known;
 }
 
 static void count_loop(Counter *c, const LoopStmt *s, Count *n) {
@@ -318,22 +305,18 @@ static Count count_body(Counter *c, const LoopBody *b) {
 
 static Dim formula_body(Counter *c, const LoopBody *b, bool *at_most);
 
-static bool constant(Counter *c, const Dim *d, int n, bool greatest, int64_t *out) {
-    for (int k = 0; k < n; k++) {
-        int64_t v;
-        Dim at = dim_subst(c->ctx, d[k], c->walked.p, c->walked.n);
-        if (!at || !dim_is_const(at, &v))
-            return false;
-        *out = k == 0 || (greatest ? v > *out : v < *out) ? v : *out;
-    }
-    return n > 0;
+/* Of indices that are gone through, their values are known. */
+static bool constant(void *counter, Dim d, int64_t *out) {
+    Counter *c = counter;
+    Dim at = dim_subst(c->ctx, d, c->walked.p, c->walked.n);
+    return at && dim_is_const(at, out);
 }
 
 static Dim plus(Counter *c, Dim a, Dim b) { return a && b ? dim_add(c->ctx, a, b) : NULL; }
 
 static Dim formula_loop(Counter *c, const LoopStmt *s, bool *at_most) {
     int64_t lo = 0, hi = 0;
-    bool known = constant(c, s->lo, s->n_lo, true, &lo) && constant(c, s->hi, s->n_hi, false, &hi);
+    bool known = loop_range(s, constant, c, &lo, &hi);
     Dim sum = dim_const(c->ctx, 0);
     *at_most |= s->n_args || s->need;
     if (known && mentions(c, &s->body, s->index)) {
@@ -405,7 +388,7 @@ void kernel_count(Ctx *ctx, const Target *t, const Kernel *k, KernelInfo *i) {
     arena_free(&scratch);
 }
 
-static KernelWork *work_of(const Counter *c, const LoopStmt *s) {
+static KernelWork *work_of(Counter *c, const LoopStmt *s) {
     for (int k = 0; k < c->n_kernels; k++)
         for (int j = 0; j < c->kernels[k].n_loops; j++)
             if (c->kernels[k].loops[j] == s)
@@ -413,7 +396,7 @@ static KernelWork *work_of(const Counter *c, const LoopStmt *s) {
     return NULL;
 }
 
-static bool same_everywhere(const Counter *c, const LoopStmt *s) {
+static bool same_everywhere(Counter *c, const LoopStmt *s) {
     LoopStmt *one[1] = {(LoopStmt *)(uintptr_t)s};
     LoopBody body = {.stmts = {one, 1, 1}};
     for (int k = c->f->dims.n; k < c->env.n; k++)

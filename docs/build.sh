@@ -44,7 +44,7 @@ reference Targets ref-targets.md targets 'CPUs that code is generated for (`cnnc
 } >$pages/ref-library.md
 {
     printf '# Messages\n\nEvery message has a code; `cnnc explain CODE` prints its page.\n'
-    for code in $(sed -n 's/^PAGE(\([EW][0-9]*\),.*/\1/p' driver/explain.def); do
+    for code in $(sed -n 's/^PAGE(\([EW][0-9]*\),.*/\1/p' $(sed -n 's/^#include "\(.*\)"$/\1/p' driver/explain.def)); do
         printf '\n## %s\n\n' "$code"
         echo '```text'; "$cnnc" explain "$code"; echo '```'
     done

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "driver/fit_result.h"
+#include "ir/op.h"
 
 enum { RIGHT = 50, RIGHT_OF_CRITERIA = 61, CELL = 40, COLUMNS = 6 };
 
@@ -19,11 +20,10 @@ static void pad_to(StrBuf *sb, size_t start, size_t column) {
 /* Fits of many rows leave out the evaluation after their last step (FIT_THRIFTY of
  * runtime/rt_fit.h): the number is then a bound, and said to be one, rounded up. */
 static void put_gradient(StrBuf *sb, const FitResult *r) {
-    enum { MANY = 1 << 15 };
     double g = r->info.grad_norm, unit = pow(10, floor(log10(g)));
     if (g == 0)
         sb_put(sb, ", |grad| 0");
-    else if (r->info.method == BY_NEWTON && r->info.observations >= MANY)
+    else if (r->info.method == BY_NEWTON && r->info.observations >= FIT_MANY_ROWS)
         sb_printf(sb, ", |grad| < %.0e", ceil(g / unit * (1 + 1e-9)) * unit);
     else
         sb_printf(sb, ", |grad| %.0e", g);

@@ -54,6 +54,21 @@ LoopBuf *loop_bufp(const LoopFunc *f, BufId id) {
     return id.id >= 1 && id.id <= (uint32_t)f->bufs.n ? f->bufs.p[id.id - 1] : NULL;
 }
 
+bool loop_range(const LoopStmt *s, LoopDimValue *value, void *self, int64_t *lo, int64_t *hi) {
+    int64_t v;
+    for (int k = 0; k < s->n_lo; k++) {
+        if (!value(self, s->lo[k], &v))
+            return false;
+        *lo = k == 0 || v > *lo ? v : *lo;
+    }
+    for (int k = 0; k < s->n_hi; k++) {
+        if (!value(self, s->hi[k], &v))
+            return false;
+        *hi = k == 0 || v < *hi ? v : *hi;
+    }
+    return true;
+}
+
 bool loop_bounds_mention(const LoopStmt *loop, DimSym x) {
     for (int k = 0; k < loop->n_lo; k++)
         if (dim_mentions(loop->lo[k], x))

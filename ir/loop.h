@@ -220,11 +220,16 @@ void loop_end(LoopCursor *c, LoopStmt *s, LoopBody *outer, const LVal *yield);
 LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statement */
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
-/* Adds, by value id, how often statements of a body use a value. */
 bool loop_bounds_mention(const LoopStmt *loop, DimSym x);
+
+/* The range of a `for`: its greatest lower bound to its least upper one, as value() gives them; not what
+ * `need` leaves out. False: value() has none. An empty loop may have hi < lo. */
+typedef bool LoopDimValue(void *self, Dim d, int64_t *out);
+bool loop_range(const LoopStmt *s, LoopDimValue *value, void *self, int64_t *lo, int64_t *hi);
 int loop_position(const LoopBody *b, const LoopStmt *s); /* -1: not there */
 /* n statements (0: none) take the place of statement `at`; nothing for at < 0. */
 void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n);
+/* Adds, by value id, how often statements of a body use a value. */
 void loop_count_uses(const LoopBody *b, int *uses);
 /* By buffer: the parallel loop that alone touches it, each job the row of its own number; NULL: none. Native code gives
  * a job any free row until its part in order has run, so that few rows are touched. */

@@ -122,7 +122,8 @@ static const DimCode *code_of(Interp *in, Dim d) {
     return in->codes[k] = compile_dim(in, d);
 }
 
-static bool eval_dim(Interp *in, Dim d, int64_t *out) {
+static bool eval_dim(void *self, Dim d, int64_t *out) {
+    Interp *in = self;
     const DimCode *c = code_of(in, d);
     if (c->linear) {
         int64_t v = c->k, t;
@@ -380,16 +381,8 @@ static const LVal *yielded(const LoopStmt *s) {
 
 static bool bounds(Interp *in, const LoopStmt *s, int64_t *lo, int64_t *hi) {
     int64_t v = 0;
-    for (int k = 0; k < s->n_lo; k++) {
-        if (!eval_dim(in, s->lo[k], &v))
-            return false;
-        *lo = k == 0 || v > *lo ? v : *lo;
-    }
-    for (int k = 0; k < s->n_hi; k++) {
-        if (!eval_dim(in, s->hi[k], &v))
-            return false;
-        *hi = k == 0 || v < *hi ? v : *hi;
-    }
+    if (!loop_range(s, eval_dim, in, lo, hi))
+        return false;
     if (!s->need)
         return true;
     bool known = eval_dim(in, s->need, &v);

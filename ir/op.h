@@ -150,6 +150,10 @@ typedef struct VjpAttr {
  * and after these whatever else is wanted at the point. */
 typedef enum FitMethod { FIT_NEWTON, FIT_LBFGS, FIT_LSQ, FIT_LM, FIT_AT } FitMethod;
 
+/* Rows from which a fit by Newton begins with a part of them, and leaves out the evaluation after its
+ * last step (passes/to_loops_fit.c): |grad| is a bound then. */
+enum { FIT_MANY_ROWS = 1 << 15 };
+
 typedef struct FitAttr {
     FuncId body;
     FitMethod method;

@@ -3,7 +3,7 @@
  * A slice pads to 16 rows, so a call with one row would do the work of 16. Where a region only
  * writes rows (inference: nothing is summed over rows), it gets a second body that computes a
  * single row; there the row axis is gone, and other axes take the vectors. Calls with fewer than
- * `below` rows run it row by row, each row a job; the others run the slices.
+ * `below` rows run it row by row, in jobs; the others run the slices, if any do.
  *
  *   %y: f32[6, 28, 28, 16] = nest += %x[c, i + a - 2, j + b - 2, n] * %w[o, c, a, b]
  *       where 0 <= i + a - 2 < 28, ..

@@ -15,7 +15,6 @@
 
 enum {
     PART = 32,       /* one row of so many is in the part */
-    MANY = 1 << 15,  /* rows from which on this pays */
     EACH = 32 * PART /* rows, for each parameter: fewer in the part say too little */
 };
 
@@ -281,7 +280,7 @@ static void begin_with_part(FitEmit *e, Dim rows) {
     e->start = lower_buf(e->lb, e->inst->args[0]);
     LVal count = loop_index(c, n, 1, 0);
     LVal many =
-        loop_let(c, SC_le, (LVal[]){loop_int(c, (LType){DT_I64, 1}, MANY), count}, 2, DT_NONE);
+        loop_let(c, SC_le, (LVal[]){loop_int(c, (LType){DT_I64, 1}, FIT_MANY_ROWS), count}, 2, DT_NONE);
     LVal enough = loop_let(c, SC_le, (LVal[]){loop_index(c, each, 1, 0), count}, 2, DT_NONE);
     LoopStmt *s = loop_if(c, loop_let(c, SC_and, (LVal[]){many, enough}, 2, DT_NONE));
     store_ctl(e, 13, ROUGH);

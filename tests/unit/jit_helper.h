@@ -12,17 +12,10 @@
 
 #include "base/diag.h"
 #include "codegen/codegen.h"
+#include "driver/pool.h"
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
 #include "passes/pass.h"
-
-/* How an entry runs jobs, as in the generated header. */
-typedef struct Exec {
-    int threads;
-    void *self;
-    const volatile int *stop;
-    void (*run)(void *self, int jobs, void (*job)(void *arg, int k), void *arg);
-} Exec;
 
 /* The whole pipeline on a text that has no error. What `dumps` asks to print is added to it;
  * NULL: nothing is. */

@@ -96,7 +96,7 @@ static void every_code_has_a_page(void **state) {
     int missing = 0;
     for (int i = 0; i < c->n; i++) {
         if (!explain_find(c->code[i])) {
-            print_error("%s has no page in driver/explain.def\n", c->code[i]);
+            print_error("%s has no page in driver/explain/\n", c->code[i]);
             missing++;
         }
     }
