@@ -19,6 +19,12 @@
 
 enum { FAR = 16 }; /* second-level caches */
 
+/* An operand with zeros around it: `first` of them (negative) before its cells. */
+typedef struct Padded {
+    Val of, with;
+    int64_t first[MAX_RANK], extent[MAX_RANK];
+} Padded;
+
 typedef struct OneRow {
     Batch *b;
     Func *f;
@@ -26,6 +32,7 @@ typedef struct OneRow {
     Val *to;    /* by value id of the function */
     Val *back;  /* likewise: the value as the function has it, where to[] is turned */
     int *moved; /* likewise: 1 + the axis that stands last in to[]; 0: none */
+    VEC(Padded) padded;
 } OneRow;
 
 static Ctx *ctx_of(const OneRow *o) { return o->b->r.u->ctx; }
@@ -83,6 +90,37 @@ static int guarded_axis(const OneRow *o, const NestOp *n, const NestGuard *g, in
     return -1;
 }
 
+/* Are all cells of `want` among those of p? */
+static bool holds(const Padded *p, const Padded *want, int rank) {
+    bool all = p->of.id == want->of.id;
+    for (int a = 0; all && a < rank; a++)
+        all = (p->extent[a] < 0 && want->extent[a] < 0) ||
+              (p->extent[a] >= 0 && want->extent[a] >= 0 && p->first[a] <= want->first[a] &&
+               p->first[a] + p->extent[a] >= want->first[a] + want->extent[a]);
+    return all;
+}
+
+/* The copy; one that was made for another nest serves where it has all cells (the four gradients
+ * of a convolution with stride 2 by its image: one copy). */
+static const Padded *with_zeros(OneRow *o, const NestOp *n, Padded *want, int rank) {
+    Ctx *ctx = ctx_of(o);
+    for (int k = 0; k < o->padded.n; k++)
+        if (holds(&o->padded.p[k], want, rank))
+            return &o->padded.p[k];
+    Type t = graph_type(o->f, want->of);
+    NestMaker copy = nest_maker(o->b->r.m, o->f, NEST_STORE);
+    Dim from[MAX_RANK], to[MAX_RANK], shape[MAX_RANK];
+    for (int a = 0; a < rank; a++) {
+        from[a] = maker_index(&copy, "i", t.shape[a]);
+        to[a] = dim_addk(ctx, from[a], -want->first[a]);
+        shape[a] = want->extent[a] < 0 ? t.shape[a] : dim_const(ctx, want->extent[a]);
+    }
+    want->with =
+        maker_done(&copy, maker_read(&copy, want->of, from), rank, to, shape, n->span, n->name);
+    vec_push(o->b->r.u->arena, &o->padded, *want);
+    return &o->padded.p[o->padded.n - 1];
+}
+
 /* A factor's operand with zeros around it, for all guards on its axes; false where there are none.
  */
 static bool pad_one(OneRow *o, NestOp *n) {
@@ -96,8 +134,7 @@ static bool pad_one(OneRow *o, NestOp *n) {
     BodyInst *insts = arena_dup(arena, n->nest.body.insts, sizeof *insts * (size_t)n->nest.body.n),
              *x = &insts[read];
     NestGuard *rest = ARENA_ARRAY(arena, NestGuard, n->nest.n_guards);
-    Dim *map = arena_dup(arena, x->map, sizeof *map * (size_t)x->rank), shape[MAX_RANK],
-        from[MAX_RANK], to[MAX_RANK];
+    Dim *map = arena_dup(arena, x->map, sizeof *map * (size_t)x->rank);
     Type t = graph_type(o->f, n->args[x->operand]);
     bool padded[MAX_RANK] = {false};
     int n_rest = 0;
@@ -108,26 +145,24 @@ static bool pad_one(OneRow *o, NestOp *n) {
         else
             rest[n_rest++] = n->nest.guards[k];
     }
-    NestMaker copy = nest_maker(o->b->r.m, o->f, NEST_STORE);
+    Padded want = {.of = n->args[x->operand]};
     for (int a = 0; a < x->rank; a++) {
         Dim lo, hi;
         int64_t first = 0, last = 0, extent;
-        from[a] = to[a] = maker_index(&copy, "i", t.shape[a]);
-        shape[a] = t.shape[a];
+        want.extent[a] = -1; /* as it is */
         if (!padded[a])
             continue;
         nest_span(ctx, &n->nest, x->map[a], &lo, &hi);
         if (!dim_is_const(lo, &first) || !dim_is_const(hi, &last) ||
             !dim_is_const(t.shape[a], &extent))
             return false;
-        first = first < 0 ? first : 0;
-        last = last < extent ? extent - 1 : last;
-        shape[a] = dim_const(ctx, last - first + 1);
-        to[a] = dim_addk(ctx, from[a], -first);
-        map[a] = dim_addk(ctx, map[a], -first);
+        want.first[a] = first < 0 ? first : 0;
+        want.extent[a] = (last < extent ? extent - 1 : last) - want.first[a] + 1;
     }
-    Val with = maker_done(&copy, maker_read(&copy, n->args[x->operand], from), x->rank, to, shape,
-                          n->span, n->name);
+    const Padded *have = with_zeros(o, n, &want, x->rank);
+    for (int a = 0; a < x->rank; a++)
+        map[a] = dim_addk(ctx, map[a], -have->first[a]);
+    Val with = have->with;
     Val *args = ARENA_ARRAY(arena, Val, n->n_args + 1);
     for (int k = 0; k < n->n_args; k++)
         args[k] = n->args[k];

@@ -21,6 +21,7 @@ typedef struct BatchEmit {
     BufId *outer;   /* by result */
     VEC(StackPart) parts;
     DimSym group, slice;
+    Dim part; /* the first subscript in a stack of what the body computes: slice, or row */
     Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
     Dim first;      /* number of the slice within its group */
     Dim end;        /* of the group's slices */
@@ -182,8 +183,9 @@ static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses)
     return n.nest.op == NEST_SUM && n.nest.init < 0 && !n.nest.post.n && nest_covers(ctx, &n);
 }
 
-/* ---- stacks: a slice of one is no buffer of its own. The body is lowered as if it were; then its
- * accesses get the number of the slice as their first subscript. */
+/* ---- stacks: a slice of one is no buffer of its own, nor is a row that is computed alone. The body
+ * is lowered as if it were; then its accesses get the number of the slice as their first subscript.
+ */
 
 static BufId part_of_stack(BatchEmit *e, LowerBuilder *inner, Type slice, BufId stack, Str name) {
     Type t = lower_type(inner, slice);
@@ -223,7 +225,7 @@ static BufId stack_behind(BatchEmit *e, BufId buf) {
 
 static const Dim *in_stack(BatchEmit *e, const Dim *subs, int rank) {
     Dim *all = ARENA_ARRAY(&ctx_of(e)->perm, Dim, rank + 1);
-    with_group(ctx_of(e), dim_of(ctx_of(e), e->slice), subs, rank, all);
+    with_group(ctx_of(e), e->part, subs, rank, all);
     return all;
 }
 
@@ -475,6 +477,7 @@ static void group(BatchEmit *e) {
     e->lb->c = inner.c;
     slice_results(e, inner.buf_of, t.group_of);
     loop_end(c, s, outer, NULL);
+    e->part = dim_of(ctx, e->slice);
     loop_walk(&s->body, access_stack, e);
     e->lb->in_job = in_job;
 }
@@ -485,21 +488,33 @@ typedef struct RowCell {
     BufId row, whole;
     Dim at;
     int rank; /* of the row */
-    bool out;
 } RowCell;
 
 static void row_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     const RowCell *r = arg;
     Dim whole[MAX_RANK + 1];
     with_group(lb->c.m->ctx, r->at, subs, r->rank, whole);
-    LVal v = loop_load(&lb->c, r->out ? r->row : r->whole, r->out ? subs : whole);
-    loop_store(&lb->c, r->out ? r->whole : r->row, r->out ? whole : subs, v);
+    loop_store(&lb->c, r->whole, whole, loop_load(&lb->c, r->row, subs));
 }
 
-static void move_row(LowerBuilder *lb, BufId row, BufId whole, Dim at, bool out) {
+static void move_row(LowerBuilder *lb, BufId row, BufId whole, Dim at) {
     const LoopBuf *b = loop_bufp(lb->c.f, row);
-    RowCell r = {.row = row, .whole = whole, .at = at, .rank = b->rank, .out = out};
+    RowCell r = {.row = row, .whole = whole, .at = at, .rank = b->rank};
     lower_cells(lb, b->rank, b->shape, row_cell, &r);
+}
+
+/* Results of nests are computed in the rows of the whole ones. */
+static bool *row_results(BatchEmit *e, LowerBuilder *inner, const Func *one) {
+    bool *in_place = ARENA_ARRAY(&ctx_of(e)->perm, bool, e->attr->n_results + 1);
+    for (int k = 0; k < e->attr->n_results; k++) {
+        const Result *r = &one->results.p[k];
+        const Inst *def = graph_def(one, r->val);
+        in_place[k] = def && def->op == &op_nest && !inner->buf_of[r->val.id].id;
+        if (in_place[k])
+            inner->buf_of[r->val.id] =
+                part_of_stack(e, inner, graph_type(one, r->val), e->outer[k], r->name);
+    }
+    return in_place;
 }
 
 /* 1 where n >= below, else 0: n // below is 0 for fewer, and a bound of a loop is the least of several. */
@@ -549,18 +564,22 @@ static void rows_alone(BatchEmit *e) {
         const Param *p = &one->params.p[k];
         BufId whole = lb->buf_of[e->inst->args[k].id];
         bool cut = e->attr->args[k] == BATCH_CUT;
-        inner.buf_of[p->val.id] = cut ? lower_new_buf(lb, lower_type(&inner, graph_type(one, p->val)), p->name, p->span) : whole;
-        if (cut)
-            move_row(lb, inner.buf_of[p->val.id], whole, at, false);
+        inner.buf_of[p->val.id] =
+            cut ? part_of_stack(e, &inner, graph_type(one, p->val), whole, p->name) : whole;
     }
+    bool *in_place = row_results(e, &inner, one);
     inner.same_as = lower_coalesce(&ctx->perm, one, inner.buf_of);
     inner.c = lb->c;
     lower_insts(&inner, one);
     lb->c = inner.c;
     for (int k = 0; k < e->attr->n_results; k++)
-        move_row(lb, inner.buf_of[one->results.p[k].val.id], e->outer[k], at, true);
+        if (!in_place[k])
+            move_row(lb, inner.buf_of[one->results.p[k].val.id], e->outer[k], at);
     lb->in_job = false;
     loop_end(&lb->c, s, outer, NULL);
+    e->part = at;
+    loop_walk(&s->body, access_stack, e);
+    e->parts.n = 0;
 }
 
 /* The slices' loop is empty where rows run alone. */

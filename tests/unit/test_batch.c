@@ -287,6 +287,22 @@ static void test_few_rows_run_alone(void **state) {
     ctx_free(ctx);
 }
 
+/* A copy with zeros around serves all nests that need no more of them. */
+static void test_one_border_for_several_readers(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *two = "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n  entry def \"f\" @- {\n  }\n"
+                      "  %1: f64[N, 2, 20] = input \"x\" @-\n  %2: f64[2, 5] = input \"w\" @-\n"
+                      "  %3: f64[N, 20] = nest [n, i] += %1[n, c, i + a - 2] * %2[c, a] over n<N, i<20, c<2, a<5 where 0 <= i + a - 2 < 20 @-\n"
+                      "  %4: f64[N, 20] = nest [n, i] += %1[n, c, i + a - 1] * %2[c, a + 1] over n<N, i<20, c<2, a<3 where 0 <= i + a - 1 < 20 from %3 @-\n"
+                      "  out \"y\" %4\n}\n";
+    const char *text = check_rows(ctx, two, "f", WHOLE, 0);
+    assert_int_equal(count_of(text, "f64[2, 24] = nest [i, i1 + 2] = "), 1);
+    assert_int_equal(count_of(text, "[c, a + i + 1] * "), 1); /* of that copy */
+    assert_int_equal(count_of(text, " = nest [i, i1 + "), 1);
+    ctx_free(ctx);
+}
+
 /* A dense layer whose weights' gradient does not stay in the cache: every slice would read and write all of it. */
 static int slices_of_dense(Ctx *ctx, int in, int out) {
     const char *text = str_fmt(
@@ -319,6 +335,7 @@ int main(void) {
                                        cmocka_unit_test(test_names_and_defs),
                                        cmocka_unit_test(test_few_rows_run_alone),
                                        cmocka_unit_test(test_other_axis_takes_the_lanes),
+                                       cmocka_unit_test(test_one_border_for_several_readers),
                                        cmocka_unit_test(test_rows_past_the_end),
                                        cmocka_unit_test(weights_past_the_cache_are_not_sliced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
