@@ -14,6 +14,7 @@
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
+#include "here.h"
 #include "ir/interp.h"
 #include "passes/pass.h"
 #include "program.h"
@@ -192,20 +193,6 @@ static const char *one(Run *r, const RandomProgram *p) {
     arena_free(&r->arena);
     ctx_free(r->ctx);
     return failed ? text : NULL;
-}
-
-enum { SKIPPED = 77 }; /* ctest's word for it stands in CMakeLists.txt */
-
-static bool runs_here(const Target *t) {
-#if defined(__x86_64__)
-    if (strcmp(t->name, "x86-64-v4") == 0)
-        return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-    if (strcmp(t->name, "x86-64-v3") == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    return strcmp(t->name, "x86-64") == 0;
-#else
-    return strcmp(t->name, "aarch64") == 0;
-#endif
 }
 
 int main(int argc, char **argv) {
