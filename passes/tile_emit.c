@@ -113,22 +113,35 @@ void tile_item_range(const TileEmit *e, int k, Dim *lo, Dim *hi) {
     }
 }
 
+/* Tiles for blocks lo .. hi of the vectors: the least of the bounds that are not NULL. */
+static void tiles_of(TileEmit *e, const TilePiece *p, int vectors, const Dim lo[2],
+                     const Dim hi[2]) {
+    LoopBody *outer = e->cur.at;
+    LoopStmt *s = loop_for(&e->cur, e->vb, lo, lo[1] ? 2 : 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
+    s->name = e->s->place_a == e->s->n_items ? tile_name(e) : NULL;
+    tile_kernel(e, p, vectors);
+    loop_end(&e->cur, s, outer, NULL);
+}
+
 /* The tiles of a block of rows: one for each block of vectors of the group. */
 static void tiles(TileEmit *e, const TilePiece *p) {
     Ctx *ctx = e->c->ctx;
-    LoopBody *outer = e->cur.at;
-    if (e->s->group == 1) {
-        tile_kernel(e, p);
+    if (e->vb == e->vg) {
+        tile_kernel(e, p, e->s->vectors);
         return;
     }
     const TileLoop *v = &e->c->out[e->s->v];
+    int last = tile_last_vectors(e->c, e->s);
     Dim lo = dim_scale(ctx, dim_of(ctx, e->vg), e->s->group), hi = dim_addk(ctx, lo, e->s->group);
     Dim all = dim_ceildiv(ctx, v->extent, dim_const(ctx, e->width));
+    if (last < e->s->vectors) {
+        Dim whole = dim_addk(ctx, all, -1);
+        tiles_of(e, p, e->s->vectors, (Dim[2]){lo}, (Dim[2]){hi, whole});
+        tiles_of(e, p, last, (Dim[2]){lo, whole}, (Dim[2]){hi, all});
+        return;
+    }
     bool whole = v->n > 0 && (v->n + e->width - 1) / e->width % e->s->group == 0;
-    LoopStmt *s = tile_loop(e, e->vb, lo, hi, whole ? NULL : all);
-    s->name = e->s->place_a == e->s->n_items ? tile_name(e) : NULL;
-    tile_kernel(e, p);
-    loop_end(&e->cur, s, outer, NULL);
+    tiles_of(e, p, last, (Dim[2]){lo}, (Dim[2]){hi, whole ? NULL : all});
 }
 
 /* ---- dense copies */
@@ -388,13 +401,14 @@ void tile_emit(const Contraction *contraction, const Scheme *scheme, LoopBody *t
     e.group_width = e.width * s->group;
     e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
     e.vb = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->v].sym->name));
-    e.vg = s->group > 1 ? tile_fresh(&e, str_fmt(c->ctx, "%sg", c->out[s->v].sym->name)) : e.vb;
+    bool apart = s->group > 1 || tile_last_vectors(c, s) < s->vectors;
+    e.vg = apart ? tile_fresh(&e, str_fmt(c->ctx, "%sg", c->out[s->v].sym->name)) : e.vb;
     e.ub = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->u].sym->name));
     e.v0 = dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vb), e.width));
-    e.first_v =
+    e.group_v =
         dim_add(c->ctx, c->out[s->v].lo, dim_scale(c->ctx, dim_of(c->ctx, e.vg), e.group_width));
-    if (s->partial) /* cells are filled outside the loop over the only group */
-        e.first_v = c->out[s->v].lo;
+    /* cells of partial sums are filled outside the loop over the only group */
+    e.first_v = s->partial ? c->out[s->v].lo : e.group_v;
     for (int k = 0; k < s->n_items && s->chunk > 1; k++)
         if (s->items[k].kind == TILE_RED)
             e.chunk = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->red[s->items[k].at].sym->name));

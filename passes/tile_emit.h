@@ -37,10 +37,12 @@ typedef struct TileEmit {
     const Contraction *c;
     const Scheme *s;
     LoopCursor cur;
-    DimSym vg, vb, ub;    /* group and block numbers; vg is vb where a group is one block */
+    DimSym vg, vb,
+        ub; /* group and block numbers; vg is vb where a group is one block and all are alike */
     DimSym chunk;         /* number of it, or NULL */
     Dim v0, u0;           /* values of v and u at their first element: lo + block * size */
-    Dim first_v;          /* of the group */
+    Dim group_v;          /* value of v at the first element of the group */
+    Dim first_v;          /* where cells of sums begin */
     int width;            /* vectors * lanes */
     int group_width;      /* of a group */
     DimSym job;           /* or NULL */
@@ -105,6 +107,6 @@ void tile_turn(TileEmit *e, const Turn *t, DimSym at, Dim from, Dim end);
 BufId tile_merged(TileEmit *e, BufId buf, int from, int n); /* id 0: too large */
 
 /* tile_kernel.c */
-void tile_kernel(TileEmit *e, const TilePiece *p);
+void tile_kernel(TileEmit *e, const TilePiece *p, int vectors);
 
 #endif

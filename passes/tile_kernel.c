@@ -8,6 +8,7 @@ enum { UNROLLED = 256, SHORT = 16 };
 typedef struct Kernel {
     TileEmit *e;
     const TilePiece *p;
+    int vectors;   /* of the block: the last one may have fewer */
     DimBinding at; /* the innermost reduction where it is written out, else sym is NULL */
     LVal acc[TILE_U][TILE_V];
 } Kernel;
@@ -120,7 +121,7 @@ static void step(Kernel *k, Rows rows) {
     TileEmit *e = k->e;
     const LoopStmt *la = e->c->load[1 - e->s->b];
     LVal b[TILE_V];
-    for (int x = 0; x < e->s->vectors; x++)
+    for (int x = 0; x < k->vectors; x++)
         b[x] = load_b(k, x);
     for (int r = 0; r < k->p->rows; r++) {
         if (!(rows >> r & 1))
@@ -143,7 +144,7 @@ static void step(Kernel *k, Rows rows) {
             a = load_row(k, la, r);
         }
         a = loop_splat(&e->cur, a, e->s->lanes);
-        for (int x = 0; x < e->s->vectors; x++) {
+        for (int x = 0; x < k->vectors; x++) {
             LVal *acc = &k->acc[r][x];
             bool a_first = e->s->b == 1; /* operands keep their order */
             LVal args[3] = {a_first ? a : b[x], a_first ? b[x] : a, *acc};
@@ -168,7 +169,7 @@ static bool written_out(Kernel *k, int level, const TileBounds *b, Rows rows) {
         !dim_is_const(b->lo[0], &lo) || !dim_is_const(b->hi[0], &hi))
         return false;
     for (Rows r = rows; r; r &= r - 1)
-        products += e->s->vectors;
+        products += k->vectors;
     if (hi - lo > SHORT || (hi - lo) * products > UNROLLED)
         return false;
     for (int64_t at = lo; at < hi; at++) {
@@ -187,7 +188,7 @@ static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
     if (written_out(k, level, b, rows))
         return;
     for (int r = 0; r < k->p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 carried[n++] = k->acc[r][x];
     LoopBody *outer = e->cur.at;
@@ -195,19 +196,19 @@ static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
     LoopStmt *s = loop_for(&e->cur, red->sym, b->lo, b->n_lo, b->hi, b->n_hi, 1, carried, n);
     n = 0;
     for (int r = 0; r < k->p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 k->acc[r][x] = s->phi[n++];
     reduce(k, level + 1, rows);
     n = 0;
     for (int r = 0; r < k->p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 carried[n++] = k->acc[r][x];
     loop_end(&e->cur, s, outer, carried);
     n = 0;
     for (int r = 0; r < k->p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 k->acc[r][x] = s->out[n++];
 }
@@ -329,13 +330,13 @@ static void finish(Kernel *k, int r, int x) {
     s->active = active_cells(k, r, x);
 }
 
-void tile_kernel(TileEmit *e, const TilePiece *p) {
-    Kernel k = {.e = e, .p = p};
+void tile_kernel(TileEmit *e, const TilePiece *p, int vectors) {
+    Kernel k = {.e = e, .p = p, .vectors = vectors};
     for (int r = 0; r < p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < vectors; x++)
             k.acc[r][x] = start(&k, r, x);
     reduce(&k, 0, ((Rows)1 << p->rows) - 1);
     for (int r = 0; r < p->rows; r++)
-        for (int x = 0; x < e->s->vectors; x++)
+        for (int x = 0; x < vectors; x++)
             finish(&k, r, x);
 }

@@ -456,7 +456,7 @@ void tile_pack(TileEmit *e, Packed *p, int place, bool of_b) {
     const DenseCopy *d = e->c->copy[of_b ? e->s->b : 1 - e->s->b];
     layout(e, p, place, of_b);
     make_buffer(e, p, place);
-    Copy y = {.e = e, .p = p, .first = of_b ? e->v0 : e->u0};
+    Copy y = {.e = e, .p = p, .first = of_b ? e->group_v : e->u0};
     int64_t coef = 0;
     y.rows = tile_axis(e->c, p->load, p->along, &coef) == p->load->rank - 1 && coef == 1;
     if (d) {
@@ -681,7 +681,7 @@ static bool turn_sums(TileEmit *e) {
     }
     DimSym part = tile_fresh(e, "part"), at = tile_fresh(e, "at");
     Dim left = v->n % e->width
-                   ? dim_floordiv(ctx, dim_sub(ctx, v->hi, e->v0), dim_const(ctx, lanes))
+                   ? dim_floordiv(ctx, dim_sub(ctx, v->hi, e->group_v), dim_const(ctx, lanes))
                    : NULL;
     bodies[opened] = e->cur.at;
     loops[opened++] = tile_loop(e, part, zero, dim_const(ctx, e->s->vectors), left);
@@ -693,7 +693,7 @@ static bool turn_sums(TileEmit *e) {
     Dim lane = dim_scale(ctx, dim_of(ctx, part), lanes);
     subs[n] = dim_of(ctx, at);
     subs[n + 1] = lane;
-    DimBinding b = {v->sym, dim_add(ctx, e->v0, lane)};
+    DimBinding b = {v->sym, dim_add(ctx, e->group_v, lane)};
     Dim *to =
         arena_dup(c->arena, tile_subs(e, c->store, &b, 1), sizeof *to * (size_t)c->store->rank);
     to[c->store->rank - tail] = dim_of(ctx, at);

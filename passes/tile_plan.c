@@ -540,21 +540,30 @@ double tile_step_cost(const Contraction *c, int vectors, int rows) {
     return (most > LATENCY ? most : LATENCY) + 0.5;
 }
 
+int tile_last_vectors(const Contraction *c, const Scheme *s) {
+    const TileLoop *v = &c->out[s->v];
+    int64_t rest = v->n > 0 ? v->n % (s->vectors * s->lanes) : 0;
+    return rest ? (int)((rest + s->lanes - 1) / s->lanes) : s->vectors;
+}
+
+/* Cycles of the tiles of a block of vectors for one step of the sum. */
+static double column_cost(const Contraction *c, const Scheme *s, int vectors) {
+    const TileLoop *u = &c->out[s->u];
+    if (u->n <= 0)
+        return guess_long(u) / s->rows * tile_step_cost(c, vectors, s->rows) +
+               LATENCY * s->rows / 4.0;
+    double cost = (double)(u->n / s->rows) * tile_step_cost(c, vectors, s->rows);
+    int left = (int)(u->n % s->rows);
+    return left ? cost + tile_step_cost(c, vectors, left) : cost;
+}
+
 /* Cycles of all tiles for one step of the sum. */
 static double tile_cost(const Contraction *c, const Scheme *s) {
-    const TileLoop *u = &c->out[s->u];
-    int w = s->vectors * s->lanes;
+    int w = s->vectors * s->lanes, last = tile_last_vectors(c, s);
     double blocks = (double)(((int64_t)guess_long(&c->out[s->v]) + w - 1) / w);
-    double rows = 0;
-    if (u->n > 0) {
-        rows = (double)(u->n / s->rows) * tile_step_cost(c, s->vectors, s->rows);
-        if (u->n % s->rows)
-            rows += tile_step_cost(c, s->vectors, (int)(u->n % s->rows));
-    } else {
-        rows = guess_long(u) / s->rows * tile_step_cost(c, s->vectors, s->rows) +
-               LATENCY * s->rows / 4.0;
-    }
-    return blocks * rows;
+    if (last == s->vectors)
+        return blocks * column_cost(c, s, last);
+    return (blocks - 1) * column_cost(c, s, s->vectors) + column_cost(c, s, last);
 }
 
 /* Sums, the operand that is held, one that streams, a product without fma; and one to spare,

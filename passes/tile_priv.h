@@ -114,6 +114,8 @@ typedef struct Scheme {
 } Scheme;
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
+/* Vectors that the last block has, if its range is constant: at most those of the others. */
+int tile_last_vectors(const Contraction *c, const Scheme *s);
 /* The extent of the outermost loop, if its rows are divided into jobs and their number is not
  * known; else NULL. */
 Dim tile_rows(const Contraction *c, const Scheme *s);

@@ -106,6 +106,11 @@ static void products_of_matrices(void **state) {
           "buf out f32[37, 50] = arg 4 at 0 written",
           "for i in 0..37 {\nfor j in 0..50 {\n" SUM("i, j", "i, k", "k, j") "}\n}",
           PARTS("active 50 - "));
+    /* the last block of three vectors has one */
+    check("buf a f32[40, 20] = arg 2 at 0\nbuf b f32[20, 196] = arg 3 at 0\n"
+          "buf out f32[40, 196] = arg 4 at 0 written",
+          "for i in 0..40 {\nfor j in 0..196 {\n" SUM("i, j", "i, k", "k, j") "}\n}",
+          PARTS(", 4) {", ", 4)..min(", "active 196 - "));
     /* a batch of products, from 1 on */
     check("buf a f32[4, 17, 20] = arg 2 at 0\nbuf b f32[4, 20, 33] = arg 3 at 0\n"
           "buf out f32[4, 17, 33] = arg 4 at 0 written",
