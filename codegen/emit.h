@@ -92,6 +92,8 @@ typedef struct FnEmit {
     const LoopStmt *job; /* whose iteration a job or its part in order is, or NULL */
     LLVMValueRef number, row; /* of that; of the row of its buffers that it has been given */
     const LoopStmt **rows_of; /* loop_rows_of_jobs */
+    const BufId *totals;      /* loop_totals_of_rows, where the job may work on these, or NULL */
+    LLVMValueRef on_totals;   /* i1, in such a job: it does */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
     bool in_loop, in_kernel;

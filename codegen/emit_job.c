@@ -92,6 +92,46 @@ static void give_back(FnEmit *f, int slot, LLVMValueRef number) {
     LLVMBuildAtomicRMW(f->b, LLVMAtomicRMWBinOpOr, emit_frame_slot(f, slot), bit, LLVMAtomicOrderingRelease, 0);
 }
 
+static LLVMValueRef atomic_load(FnEmit *f, LLVMValueRef p) {
+    LLVMValueRef v = LLVMBuildLoad2(f->b, f->e->i64, p, "");
+    LLVMSetAlignment(v, 8);
+    LLVMSetOrdering(v, LLVMAtomicOrderingSequentiallyConsistent);
+    return v;
+}
+
+static void atomic_store(FnEmit *f, LLVMValueRef v, LLVMValueRef p) {
+    LLVMValueRef s = LLVMBuildStore(f->b, v, p);
+    LLVMSetAlignment(s, 8);
+    LLVMSetOrdering(s, LLVMAtomicOrderingSequentiallyConsistent);
+}
+
+/* What stands for the row of a job that works on the totals: no row has this number. */
+static LLVMValueRef on_totals(const FnEmit *f) { return emit_i64(f->e, MOST_ARENAS + 1); }
+
+/* The totals that jobs may work on, or NULL. */
+static const BufId *totals_of(const FnEmit *f, const LoopStmt *s, const LoopStmt **rows_of) {
+    return s->onto && shares_arenas(f->f) ? loop_totals_of_rows(&f->e->ctx->perm, f->e->ctx, f->f, s, rows_of) : NULL;
+}
+
+/* A row for job k: the totals where its turn has come and it may work on them. */
+static LLVMValueRef take_row(FnEmit *j, const LoopStmt *s, LLVMValueRef k) {
+    if (!totals_of(j, s, loop_rows_of_jobs(&j->e->ctx->perm, j->f)))
+        return take_first(j, j->layout.rows);
+    LLVMBuilderRef b = j->b;
+    LLVMValueRef zero = emit_i64(j->e, 0), turn = LLVMBuildICmp(b, LLVMIntEQ, atomic_load(j, emit_frame_slot(j, j->layout.next)), k, "");
+    LLVMValueRef may = LLVMBuildOr(b, LLVMBuildICmp(b, LLVMIntEQ, k, zero, ""), LLVMBuildICmp(b, LLVMIntEQ, emit_dim(j, s->onto_if), zero, ""), "");
+    LLVMBasicBlockRef from[2] = {LLVMGetInsertBlock(b), emit_block(j, "own")}, end = emit_block(j, "row");
+    LLVMBuildCondBr(b, LLVMBuildAnd(b, turn, may, ""), end, from[1]);
+    LLVMPositionBuilderAtEnd(b, from[1]);
+    LLVMValueRef in[2] = {on_totals(j), take_first(j, j->layout.rows)};
+    from[1] = LLVMGetInsertBlock(b);
+    LLVMBuildBr(b, end);
+    LLVMPositionBuilderAtEnd(b, end);
+    LLVMValueRef row = LLVMBuildPhi(b, j->e->i64, "");
+    LLVMAddIncoming(row, in, from, 2);
+    return row;
+}
+
 /* i32 (frame, number, arena, row): what an iteration does, or its part in order. */
 static LLVMTypeRef part_type(const Emit *e) {
     LLVMTypeRef types[4] = {e->ptr, e->i64, e->i64, e->i64};
@@ -99,6 +139,8 @@ static LLVMTypeRef part_type(const Emit *e) {
 }
 
 static LLVMValueRef part_function(FnEmit *f, const LoopStmt *s, const LoopBody *what, const char *name) {
+    const LoopStmt **rows_of = loop_rows_of_jobs(&f->e->ctx->perm, f->f);
+    const BufId *totals = what == &s->body ? totals_of(f, s, rows_of) : NULL;
     Emit *e = f->e;
     LLVMValueRef body = LLVMAddFunction(e->mod, name, part_type(e));
     LLVMSetLinkage(body, LLVMInternalLinkage);
@@ -108,12 +150,20 @@ static LLVMValueRef part_function(FnEmit *f, const LoopStmt *s, const LoopBody *
     b.arena = LLVMGetParam(body, 2);
     b.row = LLVMGetParam(body, 3);
     b.job = s;
-    b.rows_of = loop_rows_of_jobs(&e->ctx->perm, f->f);
+    b.rows_of = rows_of;
+    b.totals = totals;
     debug_function(&b, name, s->span);
     emit_poll(&b);
     LLVMValueRef index = LLVMBuildAdd(b.b, LLVMBuildMul(b.b, LLVMGetParam(body, 1), emit_i64(e, s->step), ""), emit_dim(&b, s->lo[0]), "");
     LLVMBasicBlockRef inside = emit_block(&b, "iteration");
     Level level = {.at = LLVMBuildBr(b.b, inside), .index = s->index, .value = index};
+    LLVMPositionBuilderBefore(b.b, b.levels.p[0].at);
+    if (s->onto) {
+        LLVMValueRef is = LLVMBuildICmp(b.b, LLVMIntEQ, b.row, on_totals(f), ""), later = LLVMBuildICmp(b.b, LLVMIntNE, b.number, emit_i64(e, 0), "");
+        b.on_totals = is;
+        Level onto = {.at = b.levels.p[0].at, .index = s->onto, .value = LLVMBuildZExt(b.b, LLVMBuildAnd(b.b, is, later, ""), e->i64, "onto")};
+        vec_push(&e->ctx->perm, &b.levels, onto);
+    }
     LLVMPositionBuilderAtEnd(b.b, inside);
     vec_push(&e->ctx->perm, &b.levels, level);
     emit_body(&b, what);
@@ -128,20 +178,7 @@ static LLVMValueRef status_of(FnEmit *f, LLVMValueRef k) {
     return LLVMBuildInBoundsGEP2(f->b, f->e->i32, statuses, &k, 1, "");
 }
 
-static LLVMValueRef atomic_load(FnEmit *f, LLVMValueRef p) {
-    LLVMValueRef v = LLVMBuildLoad2(f->b, f->e->i64, p, "");
-    LLVMSetAlignment(v, 8);
-    LLVMSetOrdering(v, LLVMAtomicOrderingSequentiallyConsistent);
-    return v;
-}
-
-static void atomic_store(FnEmit *f, LLVMValueRef v, LLVMValueRef p) {
-    LLVMValueRef s = LLVMBuildStore(f->b, v, p);
-    LLVMSetAlignment(s, 8);
-    LLVMSetOrdering(s, LLVMAtomicOrderingSequentiallyConsistent);
-}
-
-/* The slot where job k says that it waits: its row + 1. One behind the last job stays 0. */
+/* The slot where job k says that it waits: its row + 1. Where that is the totals, nothing is left to do. One behind the last job stays 0. */
 static LLVMValueRef waiting(FnEmit *f, LLVMValueRef k) {
     return LLVMBuildInBoundsGEP2(f->b, f->e->i64, emit_frame_load(f, f->layout.waiting, f->e->ptr), &k, 1, "");
 }
@@ -157,8 +194,8 @@ static LLVMValueRef turns_function(FnEmit *f, const LoopStmt *s, LLVMValueRef pa
     t.frame = LLVMGetParam(fn, 0);
     debug_function(&t, name, s->span);
     LLVMBuilderRef b = t.b;
-    LLVMBasicBlockRef enter = emit_block(&t, "enter"), look = emit_block(&t, "look"), run = emit_block(&t, "run"), failed = emit_block(&t, "failed"),
-                      ran = emit_block(&t, "ran"), leave = emit_block(&t, "done"), out = emit_block(&t, "out");
+    LLVMBasicBlockRef enter = emit_block(&t, "enter"), look = emit_block(&t, "look"), run = emit_block(&t, "run"), add = emit_block(&t, "add"), failed = emit_block(&t, "failed"),
+                      ran = emit_block(&t, "ran"), done = emit_block(&t, "next"), leave = emit_block(&t, "done"), out = emit_block(&t, "out");
     LLVMValueRef zero = emit_i64(e, 0), one = emit_i64(e, 1), busy = emit_frame_slot(&t, t.layout.busy), next = emit_frame_slot(&t, t.layout.next);
     LLVMBuildBr(b, enter);
     LLVMPositionBuilderAtEnd(b, enter);
@@ -169,6 +206,8 @@ static LLVMValueRef turns_function(FnEmit *f, const LoopStmt *s, LLVMValueRef pa
     LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, row, zero, ""), run, leave);
     LLVMPositionBuilderAtEnd(b, run);
     row = LLVMBuildSub(b, row, one, "");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, row, on_totals(&t), ""), done, add);
+    LLVMPositionBuilderAtEnd(b, add);
     LLVMValueRef args[4] = {t.frame, k, k, row}, status = LLVMBuildCall2(b, part_type(e), part, args, 4, "");
     LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, status, LLVMConstInt(e->i32, 0, 0), ""), failed, ran);
     LLVMPositionBuilderAtEnd(b, failed);
@@ -176,7 +215,9 @@ static LLVMValueRef turns_function(FnEmit *f, const LoopStmt *s, LLVMValueRef pa
     LLVMBuildBr(b, ran);
     LLVMPositionBuilderAtEnd(b, ran);
     give_back(&t, t.layout.rows, row);
-    LLVMBuildStore(b, LLVMBuildAdd(b, k, one, ""), next);
+    LLVMBuildBr(b, done);
+    LLVMPositionBuilderAtEnd(b, done);
+    atomic_store(&t, LLVMBuildAdd(b, k, one, ""), next);
     LLVMBuildBr(b, look);
     LLVMPositionBuilderAtEnd(b, leave);
     atomic_store(&t, zero, busy);
@@ -212,7 +253,7 @@ static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     debug_function(&j, str_fmt(e->ctx, "%s.run", name), s->span);
     LLVMValueRef mode = emit_set_mode(&j), k = LLVMBuildSExt(j.b, LLVMGetParam(job, 1), e->i64, "");
     bool shares = shares_arenas(f->f);
-    LLVMValueRef arena = shares ? take_first(&j, j.layout.arenas) : k, row = shares && ordered ? take_first(&j, j.layout.rows) : k;
+    LLVMValueRef arena = shares ? take_first(&j, j.layout.arenas) : k, row = shares && ordered ? take_row(&j, s, k) : k;
     LLVMValueRef args[4] = {j.frame, k, arena, row};
     LLVMBuildStore(j.b, LLVMBuildCall2(j.b, part_type(e), body, args, 4, ""), status_of(&j, k));
     if (shares)

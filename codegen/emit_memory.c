@@ -55,12 +55,18 @@ static LLVMValueRef argument(FnEmit *f, const LoopBuf *b, LLVMValueRef offset) {
     return emit_frame_slot(f, slot);
 }
 
-/* Where subscript `number` of the first axis means the row that the job has been given. */
+/* Where subscript `number` of the first axis means the row that the job has been given, or the total. */
 static LLVMValueRef at_own_row(FnEmit *f, const LoopBuf *b, LLVMValueRef base) {
     LLVMValueRef bytes = emit_dim(f, dim_scale(f->e->ctx, stride_of(f, b, 0), (int64_t)dtype_size(b->dt)));
     LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
     LLVMValueRef by = LLVMBuildMul(f->b, LLVMBuildSub(f->b, f->row, f->number, ""), bytes, "");
-    return LLVMBuildGEP2(f->b, f->e->i8, base, &by, 1, "");
+    LLVMValueRef own = LLVMBuildGEP2(f->b, f->e->i8, base, &by, 1, "");
+    if (!f->totals)
+        return own;
+    LLVMValueRef total = emit_base(f, f->totals[b->id.id]);
+    LLVMPositionBuilderBefore(f->b, f->levels.p[0].at);
+    by = LLVMBuildNeg(f->b, LLVMBuildMul(f->b, f->number, bytes, ""), "");
+    return LLVMBuildSelect(f->b, f->on_totals, LLVMBuildGEP2(f->b, f->e->i8, total, &by, 1, ""), own, "");
 }
 
 LLVMValueRef emit_base(FnEmit *f, BufId id) {

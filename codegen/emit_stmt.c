@@ -225,7 +225,8 @@ static bool has_named_loop(const LoopBody *b) {
 static bool is_kernel(FnEmit *f, const LoopStmt *s) {
     enum { SMALL = 4, DEEP = 8 };
     bool named = s->name || (s->body.stmts.n >= SMALL && !has_named_loop(&s->body));
-    return named && !f->in_kernel && f->levels.n <= (s->name ? DEEP : 3) && !s->n_carried && is_closed(f, s);
+    int level = f->levels.n - (f->totals != NULL); /* a job that may work on totals has one more */
+    return named && !f->in_kernel && level <= (s->name ? DEEP : 3) && !s->n_carried && is_closed(f, s);
 }
 
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {

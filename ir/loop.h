@@ -110,6 +110,11 @@ struct LoopStmt {
     bool parallel; /* iterations are independent jobs; inside nothing but `while` and `if`; no
                       carried values, no outer SSA values. `orelse` is run once behind the body of
                       each, one at a time, in the order of the iterations */
+    DimSym onto; /* parallel, with a part in order; NULL: none. 1 in a job that works on the totals themselves: it
+                    starts when its turn has come, its rows (loop_rows_of_jobs) are what the part adds them to, and
+                    it has no part; else 0. Where onto_if is not 0, only the first job may. What a job stores
+                    to its rows where it is 0, it adds to them where it is 1 */
+    Dim onto_if;
     int unroll;    /* hint for `tile`: 0 none */
     /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
     int n_carried;
@@ -234,6 +239,10 @@ void loop_count_uses(const LoopBody *b, int *uses);
 /* By buffer: the parallel loop that alone touches it, each job the row of its own number; NULL: none. Native code gives
  * a job any free row until its part in order has run, so that few rows are touched. */
 const LoopStmt **loop_rows_of_jobs(Arena *arena, const LoopFunc *f);
+/* By buffer of which jobs of this loop have rows: what its part in order copies or adds them to. NULL: the part does more
+ * than that, or a job touches one of these. */
+const BufId *loop_totals_of_rows(Arena *arena, Ctx *ctx, const LoopFunc *f, const LoopStmt *loop,
+                                 const LoopStmt **rows_of);
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 

@@ -394,7 +394,9 @@ static bool place_jobs(Interp *in, int64_t job);
 
 /* Every job runs, also after one has failed; the first failure in their order is the call's. */
 static bool exec_jobs(Interp *in, const LoopStmt *s, int64_t lo, int64_t hi) {
-    int slot = slot_of(in, s->index), first = 0;
+    int first = 0, onto = s->onto ? slot_of(in, s->onto) : -1, slot = slot_of(in, s->index);
+    if (onto >= 0)
+        in->env.p[onto].value = 0;
     for (int64_t i = lo, job = 0; i < hi; i += s->step, job++) {
         in->env.p[slot].value = i;
         if (!place_jobs(in, job))

@@ -12,7 +12,7 @@
  *            | "load" ltype element access | "store" element "=" value access
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
- *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel"]
+ *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel" ["onto" NAME "if" dim]]
  *              ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["ahead" DIM] ["else" INT] */
 #include <stdlib.h>
@@ -317,6 +317,12 @@ static void read_loop(Reader *r, bool is_for, const Numbers *outs, Span outer) {
         s = loop_while(&r->c, init.p, init.n);
     }
     s->parallel = text_accept(&r->t, "parallel");
+    if (s->parallel && text_accept(&r->t, "onto")) {
+        Str onto = text_word(&r->t, "a name");
+        text_expect(&r->t, "if");
+        s->onto_if = text_dim(&r->t);
+        s->onto = text_index_symbol(&r->t, onto, 0);
+    }
     s->unroll = text_accept(&r->t, "unroll") ? (int)text_int(&r->t, "a number") : 0;
     if (r->t.kind == TEXT_STRING)
         s->name = text_string(&r->t, "a name");

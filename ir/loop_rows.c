@@ -53,3 +53,95 @@ const LoopStmt **loop_rows_of_jobs(Arena *arena, const LoopFunc *f) {
             r.owner[k] = NULL;
     return r.owner;
 }
+
+/* ---- where rows go */
+
+typedef struct Totals {
+    Ctx *ctx;
+    const LoopFunc *f;
+    const LoopStmt *loop, **rows_of;
+    const LoopStmt **defs; /* by value id */
+    BufId *of;             /* by buffer id */
+    bool no;
+} Totals;
+
+/* The element among those of its buffer, in the first row where the buffer has rows. */
+static Dim element(const Totals *t, const LoopStmt *s) {
+    const LoopBuf *b = loop_bufp(t->f, s->buf);
+    DimBinding first = {t->loop->index, dim_const(t->ctx, 0)};
+    Dim at = dim_const(t->ctx, 0);
+    for (int a = 0; a < s->rank && at; a++) {
+        at = dim_mul(t->ctx, at, b->shape[a]);
+        at = at ? dim_add(t->ctx, at, dim_subst(t->ctx, s->subs[a], &first, 1)) : NULL;
+    }
+    return at;
+}
+
+static bool is_load(const LoopStmt *s) { return s && s->kind == LOOP_LOAD && !s->sub_vals; }
+
+static bool same_element(const Totals *t, const LoopStmt *a, const LoopStmt *b) {
+    bool rows = a->rank && b->rank && a->type.lanes > 1;
+    return (a->type.lanes == 1 || (rows && a->lane_axis == a->rank - 1 && b->lane_axis == b->rank - 1)) &&
+           a->lane_step == b->lane_step && a->type.lanes == b->type.lanes && a->active == b->active && element(t, a) &&
+           element(t, a) == element(t, b);
+}
+
+/* total = row, or total = total + row. */
+static void note_total(Totals *t, const LoopStmt *s) {
+    const LoopStmt *v = t->defs[s->args[0].id], *row = v;
+    if (v && v->kind == LOOP_LET && v->op == SC_add) {
+        const LoopStmt *held = t->defs[v->args[0].id];
+        row = t->defs[v->args[1].id];
+        t->no |= !is_load(held) || loop_storage(t->f, held->buf) != loop_storage(t->f, s->buf) || !same_element(t, held, s);
+    }
+    uint32_t from = is_load(row) ? loop_storage(t->f, row->buf)->id.id : 0;
+    BufId to = loop_storage(t->f, s->buf)->id;
+    if (!from || s->sub_vals || t->rows_of[from] != t->loop || (t->of[from].id && t->of[from].id != to.id) || !same_element(t, row, s))
+        t->no = true;
+    else
+        t->of[from] = to;
+}
+
+static void visit_part(Totals *t, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        t->defs[s->result.id] = s;
+        if (s->kind == LOOP_STORE)
+            note_total(t, s);
+        else
+            t->no |= s->n_carried || (s->kind != LOOP_FOR && s->kind != LOOP_IF && s->kind != LOOP_LET && s->kind != LOOP_CONST &&
+                                      s->kind != LOOP_INDEX && s->kind != LOOP_LOAD);
+        visit_part(t, &s->body);
+        visit_part(t, &s->orelse);
+    }
+}
+
+static bool is_total(const Totals *t, BufId id) {
+    uint32_t b = loop_storage(t->f, id)->id.id;
+    for (int k = 0; k <= t->f->bufs.n; k++)
+        if (t->of[k].id == b)
+            return true;
+    return false;
+}
+
+static void visit_job(Totals *t, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        t->no |= (s->kind == LOOP_LOAD || s->kind == LOOP_STORE) && is_total(t, s->buf);
+        for (int j = 0; j < s->n_bufs; j++)
+            t->no |= is_total(t, s->bufs[j]);
+        visit_job(t, &s->body);
+        visit_job(t, &s->orelse);
+    }
+}
+
+const BufId *loop_totals_of_rows(Arena *arena, Ctx *ctx, const LoopFunc *f, const LoopStmt *loop, const LoopStmt **rows_of) {
+    Totals t = {.ctx = ctx, .f = f, .loop = loop, .rows_of = rows_of};
+    t.defs = ARENA_ARRAY(arena, const LoopStmt *, f->vals.n + 1);
+    t.of = ARENA_ARRAY(arena, BufId, f->bufs.n + 1);
+    visit_part(&t, &loop->orelse);
+    visit_job(&t, &loop->body);
+    for (int k = 0; k <= f->bufs.n; k++)
+        t.no |= rows_of[k] == loop && !t.of[k].id;
+    return t.no ? NULL : t.of;
+}

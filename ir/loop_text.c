@@ -180,6 +180,10 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
     }
     if (s->parallel)
         sb_put(p->sb, " parallel");
+    if (s->onto) {
+        sb_printf(p->sb, " onto %s if ", s->onto->name);
+        dim_print(p->sb, s->onto_if);
+    }
     if (s->unroll)
         sb_printf(p->sb, " unroll %d", s->unroll);
     if (s->name) {

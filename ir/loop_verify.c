@@ -248,6 +248,10 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->hi[k]);
     if (s->need)
         check_dim(v, s, s->need);
+    if (s->onto_if)
+        check_dim(v, s, s->onto_if);
+    if (s->onto && (!s->parallel || !s->onto_if))
+        fail(v, s, "only a parallel loop has jobs that work on totals");
     if (s->parallel && (v->in_for || s->n_carried || s->n_args))
         fail(v, s, "a parallel loop stands in no other `for` and carries nothing");
     for (int k = 0; k < v->syms.n; k++)
@@ -274,6 +278,8 @@ static void check_loop(Verifier *v, const LoopStmt *s) {
     }
     if (s->kind == LOOP_FOR)
         vec_push(&v->m->ctx->perm, &v->syms, s->index);
+    if (s->onto)
+        vec_push(&v->m->ctx->perm, &v->syms, s->onto);
     for (int k = 0; k < s->n_carried; k++)
         define(v, s, s->phi[k], s->carried[k]);
     check_body(v, &s->body, s);

@@ -31,10 +31,10 @@ LVal lower_body(const BodyEmit *e, const Body *b);
 /* The factors of the body's last product if it is one of reals: they make an fma with the sum. */
 bool lower_body_product(const BodyEmit *e, const Body *b, LVal *x, LVal *y);
 
-/* The start of a sum: what buf holds there, or 0 where `first` is 0. */
-LVal lower_start(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first);
-/* Loops of one nest into out. group: out has a leading axis, subscripted by it, and cells start
- * from what out holds (lower_start); NULL: none. */
+/* What a partial sum holds once v is added to it: v alone where `first` is 0. */
+LVal lower_added(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first, LVal v);
+/* Loops of one nest into out. group: out has a leading axis, subscripted by it, and the nest's sums
+ * are added to what out holds (lower_added); NULL: none. */
 void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId out, BufId init,
                 Dim group);
 void lower_batch(LowerBuilder *lb, const Inst *i);

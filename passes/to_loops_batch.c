@@ -22,6 +22,7 @@ typedef struct BatchEmit {
     VEC(StackPart) parts;
     DimSym group, slice;
     Dim part; /* the first subscript in a stack of what the body computes: slice, or row */
+    DimSym onto; /* LoopStmt.onto of the groups' loop, or NULL */
     Dim row0, left; /* first row of the slice; rows from there to the end (may exceed the slice) */
     Dim first;      /* number of the slice within its group */
     Dim end;        /* of the group's slices */
@@ -158,8 +159,7 @@ static void add_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     const SumCell *s = arg;
     Dim at[MAX_RANK + 1];
     with_group(lb->c.m->ctx, s->group, subs, s->rank, at);
-    LVal args[2] = {lower_start(lb, s->to, at, s->first), loop_load(&lb->c, s->from, subs)};
-    loop_store(&lb->c, s->to, at, loop_let(&lb->c, SC_add, args, 2, DT_NONE));
+    loop_store(&lb->c, s->to, at, lower_added(lb, s->to, at, s->first, loop_load(&lb->c, s->from, subs)));
 }
 
 /* A partial sum to the whole one. */
@@ -173,9 +173,8 @@ static void total_cell(LowerBuilder *lb, const Dim *subs, void *arg) {
     loop_store(&lb->c, s->to, subs, v);
 }
 
-/* Is the value a plain sum whose loops can start from the partial result? (body order: same sums,
- * no temporary) */
-static bool starts_from_partial(Ctx *ctx, const Func *f, Val v, const int *uses) {
+/* Is the value a plain sum whose loops can add it to the partial result? (no temporary) */
+static bool adds_to_partial(Ctx *ctx, const Func *f, Val v, const int *uses) {
     const Inst *i = graph_def(f, v);
     if (!i || i->op != &op_nest || uses[v.id] != 1)
         return false;
@@ -294,7 +293,7 @@ static const Dim *bind_results(BatchEmit *e, LowerBuilder *inner) {
         Val v = e->body->results.p[k].val;
         if (e->attr->results[k] == BATCH_SLICES)
             inner->buf_of[v.id] = part_of_stack(e, inner, graph_type(e->body, v), e->outer[k], e->body->results.p[k].name);
-        if (e->attr->results[k] != BATCH_SUM || !starts_from_partial(ctx, e->body, v, uses))
+        if (e->attr->results[k] != BATCH_SUM || !adds_to_partial(ctx, e->body, v, uses))
             continue;
         inner->buf_of[v.id] = e->partial[k];
         group_of[v.id] = dim_of(ctx, e->group);
@@ -381,7 +380,7 @@ static Dim slices_each(BatchEmit *e) {
     return dim_ceildiv(ctx_of(e), slices_of(e), dim_const(ctx_of(e), e->attr->groups));
 }
 
-/* The first group is 0 where there are no rows at all; others without slices add nothing. */
+/* Groups are 0 where there are no rows at all; else those without slices add nothing. */
 static void zero_partials(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
     LoopCursor *c = &e->lb->c;
@@ -390,7 +389,7 @@ static void zero_partials(BatchEmit *e) {
     Dim n = lower_dim(e->lb, e->attr->n);
     if (e->attr->groups == 1 || !has_sums(e) || dim_prove_nonneg(ctx, &none, dim_addk(ctx, n, -1)))
         return;
-    LVal some = has_slices(e, dim_of(ctx, e->group));
+    LVal some = has_slices(e, dim_const(ctx, 0));
     LoopStmt *s = loop_if(c, loop_let(c, SC_not, &some, 1, DT_NONE));
     for (int k = 0; k < e->attr->n_results; k++) {
         if (e->attr->results[k] != BATCH_SUM)
@@ -442,6 +441,8 @@ static void group(BatchEmit *e) {
     Dim lo = dim_mul(ctx, g, each), some = e->t->part ? dim_ceildiv(ctx, each, dim_const(ctx, e->t->part)) : each;
     Dim hi[2] = {dim_add(ctx, lo, some), slices};
     e->first = dim_sub(ctx, dim_of(ctx, e->slice), lo);
+    if (e->onto)
+        e->first = dim_add(ctx, e->first, dim_of(ctx, e->onto));
     e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
     e->left = dim_sub(ctx, n, e->row0);
     ToLoops t = *e->t;
@@ -653,6 +654,10 @@ void lower_batch(LowerBuilder *lb, const Inst *i) {
     }
     LoopBody *outer = lb->c.at;
     LoopStmt *s = open_groups(&e);
+    if (s->parallel && e.attr->groups > 1 && e.fold < 0 && has_sums(&e)) {
+        e.onto = s->onto = nest_index(ctx, "onto");
+        s->onto_if = dim_addk(ctx, slices_each(&e), -1);
+    }
     s->name = i->name ? i->name : lb->func->name;
     group(&e);
     e.t = t;

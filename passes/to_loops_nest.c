@@ -108,21 +108,17 @@ static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *ou
 
 static DType body_result_type(const Body *b) { return b->insts[b->n - 1].dt; }
 
-LVal lower_start(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first) {
+LVal lower_added(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first, LVal v) {
     LoopCursor *c = &lb->c;
-    LVal held = loop_load(c, buf, subs);
     LVal at = loop_index(c, first, 1, 0), none = loop_int(c, (LType){DT_I64, 1}, 0);
     LVal starts = loop_let(c, SC_eq, (LVal[]){at, none}, 2, DT_NONE);
-    LVal zero = loop_const(c, loop_type(c->f, held), (ScalarValue){0});
-    return loop_let(c, SC_select, (LVal[]){starts, zero, held}, 3, DT_NONE);
+    LVal sum = loop_let(c, SC_add, (LVal[]){loop_load(c, buf, subs), v}, 2, DT_NONE);
+    return loop_let(c, SC_select, (LVal[]){starts, v, sum}, 3, DT_NONE);
 }
 
 static LVal start_of_cell(const NestEmit *e) {
     LoopCursor *c = cursor(e);
-    const ToLoops *t = e->body.lb->pass;
-    if (e->grouped)
-        return lower_start(e->body.lb, e->out, e->at, t->first);
-    if (e->accumulate)
+    if (e->accumulate && !e->grouped)
         return loop_load(c, e->out, e->at);
     if (e->init.id)
         return loop_load(c, e->init, e->n->map);
@@ -150,6 +146,9 @@ static void cell(NestEmit *e) {
         e->body.acc = out[0];
         out[0] = lower_body(&e->body, &e->post);
     }
+    const ToLoops *t = e->body.lb->pass;
+    if (e->grouped)
+        out[0] = lower_added(e->body.lb, e->out, e->at, t->first, out[0]);
     loop_store(c, e->out, e->at, out[0]);
 }
 

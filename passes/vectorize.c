@@ -23,7 +23,6 @@
 #include "passes/abreast.h"
 #include "passes/ahead.h"
 #include "passes/collapse.h"
-#include "passes/held.h"
 #include "passes/jam.h"
 #include "passes/lane_sums.h"
 #include "passes/merge.h"
@@ -244,7 +243,6 @@ void pass_vectorize(Unit *u) {
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
         lane_sums(u->ctx, u->arena, u->loops, f, u->target);
-        held_loads(u->ctx, u->arena, u->loops, f);
         merge_loops(u->ctx, u->arena, u->loops, f);
         abreast_loops(u->ctx, u->arena, u->loops, f, u->target);
         ahead_of_stores(u->ctx, f);

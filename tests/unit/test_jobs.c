@@ -53,7 +53,8 @@ enum { X = 20, Y = 9, MOST_ROWS = 400 };
 static const char text[] = "def f[N](x: [N, 20], y: [N, 9]) -> [20, 9] =\n"
                            "  for i < 20, j < 9 => sum(for n < N => x[n, i] * y[n, j])\n";
 
-static void call(Jit *j, const AbiEntry *e, const Exec *exec, int rows, float *out) {
+/* The bytes of the work memory that were written. */
+static size_t call(Jit *j, const AbiEntry *e, const Exec *exec, int rows, float *out) {
     static float x[MOST_ROWS * X], y[MOST_ROWS * Y];
     srand(1);
     for (int k = 0; k < MOST_ROWS * X; k++)
@@ -61,12 +62,15 @@ static void call(Jit *j, const AbiEntry *e, const Exec *exec, int rows, float *o
     for (int k = 0; k < MOST_ROWS * Y; k++)
         y[k] = (float)rand() / (float)RAND_MAX - 0.4f;
     DimValue dims[1] = {{e->args.p[1].dim, rows}};
-    size_t bytes = (size_t)codegen_work_bytes(e, dims, 1) + 1;
-    void *work = malloc(bytes);
+    size_t bytes = (size_t)codegen_work_bytes(e, dims, 1) + 1, written = 0;
+    unsigned char *work = malloc(bytes);
     memset(work, 0xff, bytes); /* NaN: what is read was written */
     CnncArg args[] = {{.p = exec}, {.i = rows}, {.p = x}, {.p = y}, {.p = out}, {.p = work}};
     assert_int_equal(jit_call(j, e->cname, args), 0);
+    for (size_t k = 0; k < bytes; k++)
+        written += work[k] != 0xff;
     free(work);
+    return written;
 }
 
 static void sums_do_not_depend_on_who_ends_first(void **state) {
@@ -94,7 +98,25 @@ static void sums_do_not_depend_on_who_ends_first(void **state) {
     ctx_free(ctx);
 }
 
+/* A job whose turn has come when it starts adds its only slice to the whole sums. */
+static void jobs_in_order_need_no_partial_sums(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const AbiEntry *e;
+    Jit *j = open_text(ctx, text, DT_F32, &e);
+    const Exec last_first = {1, NULL, NULL, backwards};
+    float out[X * Y];
+    size_t sums = sizeof out * 3 / 4, order = call(j, e, NULL, 128, out), all = call(j, e, &last_first, 128, out);
+    assert_true(all >= order + 7 * sums); /* all but the first job add to their own */
+    order = call(j, e, NULL, 144, out); /* groups of two slices */
+    all = call(j, e, NULL, 128, out);
+    assert_true(order >= all + sums);
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sums_do_not_depend_on_who_ends_first)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sums_do_not_depend_on_who_ends_first),
+                                       cmocka_unit_test(jobs_in_order_need_no_partial_sums)};
     return cmocka_run_group_tests_name("jobs", tests, NULL, NULL);
 }

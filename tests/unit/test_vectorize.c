@@ -139,21 +139,6 @@ static void rows_of_a_slice(void **state) {
           PARTS("active 10"), "for row");
 }
 
-/* The first slice of a group starts from 0 whatever memory holds. */
-static void held_loads_are_conditional(void **state) {
-    (void)state;
-    const char *body =
-        "for g in 0..2 {\n for j in 0..8 {\n  for k in 0..32 {\n   %1 = load f32 out[j, k]\n   %2 "
-        "= "
-        "index i64 g\n   %3 = i64 0\n   %4 = eq(%2, %3)\n   %5 = f32 0.0\n"
-        "   %6 = select(%4, %5, %1)\n   %7 = for n in 0..4 with %8 = %6 {\n    %9 = load f32 d[n, "
-        "j]\n    %10 = load f32 x[n, k]\n    %11 = fma(%9, %10, %8)\n    yield %11\n   }\n"
-        "   store out[j, k] = %7\n  }\n }\n}";
-    check("buf d f32[4, 8] = arg 2 at 0\nbuf x f32[4, 32] = arg 3 at 0\nbuf out f32[8, 32] = arg 4 "
-          "at 0 written",
-          body, PARTS("for held in 0..1 when", "= not("), "= select(");
-}
-
 /* Copies between two orders of axes: squares in registers, the rest as it was. */
 static void copies_turn_by_squares(void **state) {
     (void)state;
@@ -195,7 +180,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise_loops),          cmocka_unit_test(dependent_loops_stay),
         cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_whole_numbers),
-        cmocka_unit_test(held_loads_are_conditional), cmocka_unit_test(rows_of_a_slice),
+        cmocka_unit_test(rows_of_a_slice),
         cmocka_unit_test(copies_turn_by_squares),
     };
     return cmocka_run_group_tests_name("vectorize", tests, NULL, NULL);
