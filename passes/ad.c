@@ -11,6 +11,7 @@
 
 #include "base/diag.h"
 #include "ir/build.h"
+#include "passes/centred.h"
 #include "passes/rewrite.h"
 
 typedef struct Sweep {
@@ -21,6 +22,7 @@ typedef struct Sweep {
     bool *free;          /* by value id: is a w */
     bool *live;          /* by value id: depends on a w */
     Val *adj;            /* by value id; id 0: none so far */
+    Centred centred;
 } Sweep;
 
 static void mark_live(Sweep *s, const Val *w, int n_w) {
@@ -94,6 +96,9 @@ static void backward(Sweep *s, const Inst *i) {
         acc[j] = s->adj[i->args[j].id];
     int begin = s->f->insts.n;
     i->op->vjp(s->m, s->f, i, g, acc, d);
+    for (int j = 0; j < i->n_args; j++)
+        if (s->live[i->args[j].id])
+            d[j] = centred_rest(&s->centred, d[j], acc[j], begin);
     name_backward(s, i, d, begin);
     for (int j = 0; j < i->n_args; j++)
         if (d[j].id && s->live[i->args[j].id])
@@ -169,6 +174,17 @@ static void spread(Sweep *s, int begin, Val from, Val g, Dim lanes) {
     }
 }
 
+/* By value id of r->to: some vjp of the function is by it. */
+static const bool *differentiated_by(const Rewrite *r) {
+    bool *held = ARENA_ARRAY(r->u->arena, bool, r->to->vals.n + 1);
+    for (int k = 0; k < r->from->insts.n; k++) {
+        const Inst *i = r->from->insts.p[k];
+        for (int j = 2; i->op == &op_vjp && j < i->n_args; j++)
+            held[r->map.to[i->args[j].id].id] = true; /* id 0: it comes later */
+    }
+    return held;
+}
+
 /* Results of one vjp instruction of r->from, computed in r->to. */
 static void expand(Rewrite *r, const Inst *i) {
     const VjpAttr *attr = i->attr;
@@ -180,6 +196,7 @@ static void expand(Rewrite *r, const Inst *i) {
     s.free = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
     s.live = ARENA_ARRAY(u->arena, bool, s.n_vals + 1);
     s.adj = ARENA_ARRAY(u->arena, Val, s.n_vals + 1);
+    s.centred = (Centred){r->m, r->to, u->arena, differentiated_by(r), s.n_vals};
     mark_live(&s, w, attr->n_wrt);
     Val g = rewrite_val(r, i->args[1]), one = g;
     if (attr->lanes)
