@@ -10,6 +10,7 @@
 #include "passes/to_loops.h"
 
 #include "ir/signature.h"
+#include "passes/bands.h"
 
 /* ---- loops over cells */
 
@@ -413,6 +414,7 @@ static void lower_func(Unit *u, Func *f) {
     e.lb.same_as = lower_coalesce(&ctx->perm, f, buf_of);
     lower_insts(&e.lb, f);
     copy_results(&e);
+    band_loops(ctx, u->arena, u->loops, lf, u->target);
 }
 
 void pass_to_loops(Unit *u) {
