@@ -214,22 +214,26 @@ static bool packed_before(const Scheme *s, bool of_b) {
     return of_b ? s->place_b == 0 : s->pack_a && !s->a_in_job;
 }
 
-/* A factor that jobs pack is copied on its way, a value of the next index at a time: as many of the
- * outermost items know the first indices. 0: it cannot be. */
-static int packed_through(const TileEmit *e, const Contraction *c, int k) {
-    bool of_b = k == e->s->b;
-    if (!of_b && (!e->s->pack_a || !e->s->a_in_job))
-        return 0;
+/* May the factor be copied on its way into packing, a value of index n of the access at a time? That is not one which the
+ * packed blocks go along: a block needs several of its values. */
+static bool copied_on_the_way(const TileEmit *e, const Contraction *c, int k, int n) {
     int64_t coef;
-    int n = apart_place(e, c->copy[k], c->load[k]),
-        along = tile_axis(c, c->load[k], c->out[of_b ? e->s->v : e->s->u].sym, &coef);
-    return n && along > n && tile_dense_apart(c, c->copy[k], c->load[k]) > n ? n : 0;
+    DimSym along = c->out[k == e->s->b ? e->s->v : e->s->u].sym;
+    return tile_dense_apart(c, c->copy[k], c->load[k]) > n && tile_axis(c, c->load[k], along, &coef) > n;
+}
+
+/* A factor that jobs pack is copied on its way: as many of the outermost items know the first indices. 0: it cannot be. */
+static int packed_through(const TileEmit *e, const Contraction *c, int k) {
+    if (k != e->s->b && (!e->s->pack_a || !e->s->a_in_job))
+        return 0;
+    int n = apart_place(e, c->copy[k], c->load[k]);
+    return n && copied_on_the_way(e, c, k, n) ? n : 0;
 }
 
 static void use_dense(TileEmit *e, Contraction *c, Scheme *s) {
     for (int k = 0; k < 2; k++) {
         bool of_b = k == s->b;
-        if (!c->copy[k] || (packed_before(s, of_b) && tile_dense_apart(c, c->copy[k], c->load[k])))
+        if (!c->copy[k] || (packed_before(s, of_b) && copied_on_the_way(e, c, k, 0)))
             continue;
         int place = packed_through(e, c, k);
         if (place) {

@@ -431,6 +431,25 @@ static void add_group(BatchEmit *e) {
     loop_end(c, s, outer, NULL);
 }
 
+/* For a body of rows: its last two dims are the first row and how many there are. */
+static LowerBuilder builder_of(const BatchEmit *e, const Func *body, ToLoops *pass, Dim row0, Dim rows) {
+    Arena *arena = &ctx_of(e)->perm;
+    LowerBuilder inner = *e->lb;
+    int outside = e->lb->n_bindings; /* a batch inside a row of another one */
+    DimBinding *bind = ARENA_ARRAY(arena, DimBinding, outside + 2);
+    for (int k = 0; k < outside; k++)
+        bind[k] = e->lb->bindings[k];
+    bind[outside] = (DimBinding){body->dims.p[body->dims.n - 2], row0};
+    bind[outside + 1] = (DimBinding){body->dims.p[body->dims.n - 1], rows};
+    inner.bindings = bind;
+    inner.n_bindings = outside + 2;
+    inner.func = body;
+    inner.pass = pass;
+    inner.in_job = true;
+    inner.buf_of = ARENA_ARRAY(arena, BufId, body->vals.n);
+    return inner;
+}
+
 /* One job: the slices of a group, in order. */
 static void group(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
@@ -446,19 +465,7 @@ static void group(BatchEmit *e) {
     e->row0 = dim_mul(ctx, dim_of(ctx, e->slice), rows);
     e->left = dim_sub(ctx, n, e->row0);
     ToLoops t = *e->t;
-    int outside = e->lb->n_bindings; /* a batch inside a row of another one */
-    DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, outside + 2);
-    for (int k = 0; k < outside; k++)
-        bind[k] = e->lb->bindings[k];
-    bind[outside] = (DimBinding){e->body->dims.p[e->body->dims.n - 2], e->row0};
-    bind[outside + 1] = (DimBinding){e->body->dims.p[e->body->dims.n - 1], e->left};
-    LowerBuilder inner = *e->lb;
-    inner.bindings = bind;
-    inner.n_bindings = outside + 2;
-    inner.func = e->body;
-    inner.pass = &t;
-    inner.in_job = true;
-    inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, e->body->vals.n);
+    LowerBuilder inner = builder_of(e, e->body, &t, e->row0, e->left);
     e->t = &t;
     bool in_job = e->lb->in_job;
     e->lb->in_job = true;
@@ -532,7 +539,7 @@ static LoopStmt *open_rows(BatchEmit *e, Dim *row) {
     if (most != BATCH_ALWAYS)
         hi[2] = dim_sub(ctx, dim_const(ctx, most), dim_mul(ctx, dim_const(ctx, most), enough(ctx, n, most)));
     LoopStmt *s = loop_for(&lb->c, job, &zero, 1, hi, hi[2] ? 3 : 2, 1, NULL, 0);
-    s->parallel = true;
+    s->parallel = !lb->in_job; /* jobs start no jobs */
     s->name = str_fmt(ctx, "%s.row", e->inst->name ? e->inst->name : lb->func->name);
     *row = at;
     if (most <= e->attr->groups) /* a job has one */
@@ -553,14 +560,9 @@ static void rows_alone(BatchEmit *e) {
     LoopStmt *s = open_rows(e, &at);
     ToLoops t = *e->t;
     t.group_of = NULL;
-    DimBinding bind[2] = {{one->dims.p[one->dims.n - 2], at}, {one->dims.p[one->dims.n - 1], dim_const(ctx, 1)}};
-    LowerBuilder inner = *lb;
-    inner.bindings = arena_dup(&ctx->perm, bind, sizeof bind);
-    inner.n_bindings = 2;
-    inner.func = one;
-    inner.pass = &t;
-    lb->in_job = inner.in_job = true;
-    inner.buf_of = ARENA_ARRAY(&ctx->perm, BufId, one->vals.n);
+    LowerBuilder inner = builder_of(e, one, &t, at, dim_const(ctx, 1));
+    bool in_job = lb->in_job;
+    lb->in_job = true;
     for (int k = 0; k < e->attr->n_args; k++) {
         const Param *p = &one->params.p[k];
         BufId whole = lb->buf_of[e->inst->args[k].id];
@@ -576,7 +578,7 @@ static void rows_alone(BatchEmit *e) {
     for (int k = 0; k < e->attr->n_results; k++)
         if (!in_place[k])
             move_row(lb, inner.buf_of[one->results.p[k].val.id], e->outer[k], at);
-    lb->in_job = false;
+    lb->in_job = in_job;
     loop_end(&lb->c, s, outer, NULL);
     e->part = at;
     loop_walk(&s->body, access_stack, e);

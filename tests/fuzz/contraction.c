@@ -162,6 +162,11 @@ static Axis draw_axis(Gen *g, int i, unsigned others) {
     Axis a = {.used = {i}, .n_used = 1};
     snprintf(a.subscript, sizeof a.subscript, "%c", x->name);
     snprintf(a.extent, sizeof a.extent, "%s", x->extent);
+    bool is_known_sum = x->known && i >= g->n_out;
+    if (g->stride && is_known_sum && percent(g, 40)) {
+        cut(g, x, &a); /* strided images of which some channels are there */
+        return a;
+    }
     if (!(g->stride && x->known && i < g->n_out) && percent(g, 55))
         return a;
     if (percent(g, 12))

@@ -193,11 +193,53 @@ static void many_rows_are_the_same_without_slices(void **state) {
     ctx_free(ctx);
 }
 
+/* Rows of one batch within the rows of another: no job starts jobs ("a parallel loop stands in no other `for`"). */
+static void rows_within_rows(void **state) {
+    (void)state;
+    enum { N = 9, D = 6, V = 7 };
+    static const char text[] =
+        "def f[N, D](p: [N, D + 1, 7], q: [D, 7], g: [N, D]) -> [N, D + 1, 7] {\n"
+        "  y = for a < N, b < D => sum(for u < D, v < 7 => max(p[a, u + 1, v] * q[u, v], 0))\n"
+        "  return grad(sum(y * g), p)\n}\n";
+    static float p[N * (D + 1) * V], q[D * V], g[N * D], out[N * (D + 1) * V];
+    Ctx *ctx = ctx_new(0);
+    int n_targets;
+    const Target *targets = target_all(&n_targets);
+    for (int k = 0; k < n_targets; k++) /* not every one has rows of both kinds here */
+        compile_text(ctx, text, DT_F32, &targets[k], NULL);
+    const AbiEntry *e;
+    Jit *j = open_text(ctx, text, DT_F32, &e);
+    fill(p, N * (D + 1) * V, 1);
+    fill(q, D * V, 2);
+    fill(g, N * D, 3);
+    for (int k = 0; k < N * (D + 1) * V; k++)
+        p[k] += 0.5f; /* no product is 0 where the factor is not */
+    for (int d = 1; d <= D; d += D - 1) {
+        DimValue dims[2] = {{e->args.p[1].dim, N}, {e->args.p[2].dim, d}};
+        void *work = malloc(codegen_work_bytes(e, dims, 2) + 1);
+        CnncArg args[] = {{.p = NULL}, {.i = N}, {.i = d}, {.p = p}, {.p = q}, {.p = g}, {.p = out}, {.p = work}};
+        assert_int_equal(jit_call(j, e->cname, args), 0);
+        free(work);
+        for (int a = 0; a < N; a++)
+            for (int u = 0; u <= d; u++)
+                for (int v = 0; v < V; v++) {
+                    float sum = 0, *x = &p[(a * (d + 1) + u) * V + v];
+                    for (int b = 0; b < d; b++)
+                        sum += g[a * d + b];
+                    float w = u ? q[(u - 1) * V + v] : 0;
+                    assert_true(out[x - p] == (*x * w > 0 ? sum * w : 0));
+                }
+    }
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
                                        cmocka_unit_test(strides),
                                        cmocka_unit_test(channels_take_the_lanes),
                                        cmocka_unit_test(rows_of_large_images_have_no_slices),
+        cmocka_unit_test(rows_within_rows),
                                        cmocka_unit_test(many_rows_are_the_same_without_slices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -273,6 +273,20 @@ static void strides(void **state) {
     check_with((How){.second = 4096}, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
+/* A dense copy of one row was packed as if it were a block of rows, where the index that is packed along is the one
+ * that goes by steps. */
+static void copies_have_the_rows_that_are_packed(void **state) {
+    (void)state;
+    check_with((How){.whole = true},
+               "buf a f32[33, 16, 12] = arg 2 at 0\nbuf b f32[16, 12, 2*M] = arg 3 at 0\n"
+               "buf out f32[17, M] = arg 4 at 0 written",
+               "for i in 0..17 {\nfor j in 0..M {\n%1 = f32 0.0\n%2 = for k in 0..16 with %3 = %1 {\n"
+               "%4 = for l in 0..12 with %5 = %3 {\n%6 = load f32 a[2*i, k, 11 - l]\n"
+               "%7 = load f32 b[k, l, 2*j]\n%8 = fma(%6, %7, %5)\nyield %8\n}\nyield %4\n}\n"
+               "store out[i, j] = %2\n}\n}",
+               PARTS("f32[17, 16, 12] = work"));
+}
+
 /* A dense copy went over all values that a reduction might have, and read past the end of the
  * operand where a condition leaves some of them out. */
 static void copies_read_what_the_nest_reads(void **state) {
@@ -334,6 +348,7 @@ int main(void) {
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
         cmocka_unit_test(copies_read_what_the_nest_reads),
+        cmocka_unit_test(copies_have_the_rows_that_are_packed),
         cmocka_unit_test(jobs_in_a_condition_have_memory),
         cmocka_unit_test(what_is_no_contraction),
     };
