@@ -225,7 +225,7 @@ static bool has_named_loop(const LoopBody *b) {
 static bool is_kernel(FnEmit *f, const LoopStmt *s) {
     enum { SMALL = 4, DEEP = 8 };
     bool named = s->name || (s->body.stmts.n >= SMALL && !has_named_loop(&s->body));
-    int level = f->levels.n - (f->totals != NULL); /* a job that may work on totals has one more */
+    int level = f->levels.n - (f->job && f->job->onto); /* whether a job works on totals is a level, but no loop */
     return named && !f->in_kernel && level <= (s->name ? DEEP : 3) && !s->n_carried && is_closed(f, s);
 }
 

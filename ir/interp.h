@@ -18,6 +18,7 @@ typedef struct Interp {
     LoopCallFn *call;   /* the optimisers of `fit`; NULL: it is an error */
     void *self;
     const Tensor *vals; /* of the running function, by value id: for ops that run it again (vjp) */
+    int finer;          /* how often the step of differences (vjp) is halved */
 } Interp;
 
 /* Runs f on args (n == f->params.n; shapes must be what the dims say). True and results, or false

@@ -259,7 +259,7 @@ static bool vjp_eval(Interp *in, const Func *f, const Inst *i, const Tensor *con
         if (!interp_tensor(in, graph_type(f, inst_result(i, w)), &out[w]))
             return false;
         for (int64_t at = 0; at < x->count; at++) {
-            double step = ldexp(fabs(x->f[at]) > 1 ? fabs(x->f[at]) : 1, -9);
+            double step = ldexp(fabs(x->f[at]) > 1 ? fabs(x->f[at]) : 1, -9 - in->finer);
             if (!central(in, f, i, w, at, step, wide, lanes) ||
                 !central(in, f, i, w, at, step / 2, narrow, lanes))
                 return false;

@@ -9,8 +9,6 @@
  * read; the work memory is full of NaN. Results are what the interpreter says (exactly for
  * integers) and the same bits in all calls. A mismatch prints the program, its seed and dims. */
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +20,11 @@
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
 #include "guard.h"
-#include "here.h"
 #include "ir/interp.h"
+#include "options.h"
 #include "passes/pass.h"
 #include "program.h"
+#include "tests/execs.h"
 
 enum { MOST_ARGS = 24, MOST_DIMS = 4, CALLS = 6 };
 
@@ -41,63 +40,20 @@ typedef struct Run {
     Ctx *ctx;
     Arena arena; /* of a program */
     const Case *c;
-    const Target *target; /* NULL: that of this machine */
-    const char *disabled[4];
-    int n_disabled;
+    FuzzOptions o;
     const char *failure; /* what went wrong, or NULL */
     long cases;
 } Run;
 
-/* ---- executors: whoever runs the jobs, in whatever order */
-
-typedef void Job(void *arg, int k);
-
-static void backwards(void *self, int jobs, Job *job, void *arg) {
-    (void)self;
-    while (jobs-- > 0)
-        job(arg, jobs);
-}
-
-static void odd_first(void *self, int jobs, Job *job, void *arg) {
-    (void)self;
-    for (int odd = 1; odd >= 0; odd--)
-        for (int k = odd; k < jobs; k += 2)
-            job(arg, k);
-}
-
-typedef struct Crew {
-    atomic_int next;
-    int jobs;
-    Job *job;
-    void *arg;
-} Crew;
-
-static void *member(void *p) {
-    Crew *c = p;
-    for (int k; (k = atomic_fetch_add(&c->next, 1)) < c->jobs;)
-        c->job(c->arg, k);
-    return NULL;
-}
-
-/* self: how many threads. */
-static void at_once(void *self, int jobs, Job *job, void *arg) {
-    Crew c = {.jobs = jobs, .job = job, .arg = arg};
-    pthread_t t[8];
-    int made = 1;
-    while (made < *(const int *)self && pthread_create(&t[made], NULL, member, &c) == 0)
-        made++;
-    member(&c);
-    while (made-- > 1)
-        pthread_join(t[made], NULL);
-}
+/* ---- who runs the jobs */
 
 static int threads_of[] = {2, 3, 8};
 static const Exec execs[CALLS] = {{1, NULL, NULL, NULL},
-                                  {1, NULL, NULL, backwards},
-                                  {8, NULL, NULL, odd_first},
-                                  {2, &threads_of[0], NULL, at_once},
-                                  {3, &threads_of[1], NULL, at_once},
-                                  {8, &threads_of[2], NULL, at_once}};
+                                  {1, NULL, NULL, jobs_backwards},
+                                  {8, NULL, NULL, jobs_odd_first},
+                                  {2, &threads_of[0], NULL, jobs_at_once},
+                                  {3, &threads_of[1], NULL, jobs_at_once},
+                                  {8, &threads_of[2], NULL, jobs_at_once}};
 
 /* ---- data */
 
@@ -270,12 +226,12 @@ static bool compiled(Run *r, const char *last, Unit *u) {
     *u = (Unit){.ctx = ctx,
                 .arena = &r->arena,
                 .graph = m,
-                .target = r->target ? r->target : codegen_host(ctx),
+                .target = r->o.target ? r->o.target : codegen_host(ctx),
                 .groups = 8,
                 .rows = 16};
     StrBuf dumps = sb_new(&r->arena);
     PassOptions po = {
-        .dumps = &dumps, .disabled = r->disabled, .n_disabled = r->n_disabled, .stop_after = last};
+        .dumps = &dumps, .disabled = r->o.disabled, .n_disabled = r->o.n_disabled, .stop_after = last};
     return pass_run(u, &po, &r->failure);
 }
 
@@ -337,32 +293,16 @@ static Case draw(uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-    long count = 200, seed = 1, failed = 0;
-    bool show = false;
+    long failed = 0;
     Run r = {0};
-    for (int k = 1; k < argc; k++) {
-        if (sscanf(argv[k], "--count=%ld", &count) == 1 ||
-            sscanf(argv[k], "--seed=%ld", &seed) == 1)
-            continue;
-        if (strcmp(argv[k], "--show") == 0)
-            show = true;
-        else if (strncmp(argv[k], "--disable-pass=", 15) == 0 && r.n_disabled < 4)
-            r.disabled[r.n_disabled++] = argv[k] + 15;
-        else if (strncmp(argv[k], "--target=", 9) == 0 && target_named(argv[k] + 9))
-            r.target = target_named(argv[k] + 9);
-        else
-            return fprintf(stderr, "usage: random_guards [--count=N] [--seed=S] [--show] "
-                                   "[--target=T] [--disable-pass=P]\n"),
-                   2;
-    }
-    if (r.target && !runs_here(r.target)) {
-        printf("this machine cannot run code for %s\n", r.target->name);
-        return SKIPPED;
-    }
+    int status = fuzz_options(argc, argv, &r.o);
+    if (status)
+        return status;
+    long count = r.o.count, seed = r.o.seed;
     codegen_for_one_run();
     for (long k = 0; k < count; k++) {
         Case c = draw((uint64_t)(seed + k));
-        if (show)
+        if (r.o.show)
             printf("# seed %ld, %s\n%s\n", seed + k, c.real == DT_F32 ? "f32" : "f64", c.text),
                 fflush(stdout);
         const char *why = one(&r, &c);

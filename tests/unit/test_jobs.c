@@ -1,51 +1,15 @@
 /* Sums over rows are the same bits whoever runs the jobs and in whatever order they end. */
 #include "jit_helper.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
-typedef void Job(void *arg, int k);
+#include "tests/execs.h"
 
 static int most_jobs;
 
-static void backwards(void *self, int jobs, Job *job, void *arg) {
-    (void)self;
-    for (int k = jobs - 1; k >= 0; k--)
-        job(arg, k);
+static void counted(void *self, int jobs, Job *job, void *arg) {
     most_jobs = jobs > most_jobs ? jobs : most_jobs;
-}
-
-static void odd_first(void *self, int jobs, Job *job, void *arg) {
-    (void)self;
-    for (int odd = 1; odd >= 0; odd--)
-        for (int k = odd; k < jobs; k += 2)
-            job(arg, k);
-}
-
-typedef struct Crew {
-    atomic_int next;
-    int jobs;
-    Job *job;
-    void *arg;
-} Crew;
-
-static void *member(void *p) {
-    Crew *c = p;
-    for (int k; (k = atomic_fetch_add(&c->next, 1)) < c->jobs;)
-        c->job(c->arg, c->jobs - 1 - k);
-    return NULL;
-}
-
-static void at_once(void *self, int jobs, Job *job, void *arg) {
-    enum { THREADS = 4 };
-    (void)self;
-    Crew c = {.jobs = jobs, .job = job, .arg = arg};
-    pthread_t t[THREADS];
-    for (int k = 0; k < THREADS; k++)
-        assert_int_equal(pthread_create(&t[k], NULL, member, &c), 0);
-    for (int k = 0; k < THREADS; k++)
-        pthread_join(t[k], NULL);
+    jobs_backwards(self, jobs, job, arg);
 }
 
 enum { X = 20, Y = 9, MOST_ROWS = 400 };
@@ -79,10 +43,11 @@ static void sums_do_not_depend_on_who_ends_first(void **state) {
     Ctx *ctx = ctx_new(0);
     const AbiEntry *e;
     Jit *j = open_text(ctx, text, DT_F32, &e);
-    const Exec execs[] = {{1, NULL, NULL, backwards},
-                          {1, NULL, NULL, odd_first},
-                          {4, NULL, NULL, at_once},
-                          {4, NULL, NULL, at_once}};
+    int threads = 4;
+    const Exec execs[] = {{1, NULL, NULL, counted},
+                          {1, NULL, NULL, jobs_odd_first},
+                          {4, &threads, NULL, jobs_at_once},
+                          {4, &threads, NULL, jobs_at_once_backwards}};
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         float want[X * Y], got[X * Y];
         call(j, e, NULL, rows[k], want);
@@ -104,7 +69,7 @@ static void jobs_in_order_need_no_partial_sums(void **state) {
     Ctx *ctx = ctx_new(0);
     const AbiEntry *e;
     Jit *j = open_text(ctx, text, DT_F32, &e);
-    const Exec last_first = {1, NULL, NULL, backwards};
+    const Exec last_first = {1, NULL, NULL, jobs_backwards};
     float out[X * Y];
     size_t sums = sizeof out * 3 / 4, order = call(j, e, NULL, 128, out), all = call(j, e, &last_first, 128, out);
     assert_true(all >= order + 7 * sums); /* all but the first job add to their own */
