@@ -97,7 +97,8 @@ typedef struct FnEmit {
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
     bool in_loop, in_kernel;
-    bool waits; /* a LOOP_POLL says where the entry ends: nothing else leaves it when asked to stop */
+    bool waits; /* nothing leaves the entry when asked to stop: a LOOP_POLL says where it ends, or it has begun to
+                   change params, state or opt */
     LLVMValueRef exec; /* in kernels that poll: the caller's cnnc_exec */
     Span span;
 } FnEmit;

@@ -146,6 +146,7 @@ static LLVMValueRef part_function(FnEmit *f, const LoopStmt *s, const LoopBody *
     LLVMSetLinkage(body, LLVMInternalLinkage);
     FnEmit b = emit_open(e, f->f, body, s->span);
     b.frame = LLVMGetParam(body, 0);
+    b.waits = f->waits;
     b.number = LLVMGetParam(body, 1);
     b.arena = LLVMGetParam(body, 2);
     b.row = LLVMGetParam(body, 3);

@@ -229,6 +229,24 @@ static bool is_kernel(FnEmit *f, const LoopStmt *s) {
     return named && !f->in_kernel && level <= (s->name ? DEEP : 3) && !s->n_carried && is_closed(f, s);
 }
 
+static bool is_kept(const LoopFunc *f, BufId id) {
+    const LoopBuf *b = loop_storage(f, id);
+    const AbiArg *a = b->kind == BUF_ARG ? &f->entry->args.p[b->arg] : NULL;
+    return a && !a->is_const && (a->kind == ARG_PARAMS || a->kind == ARG_STATE || a->kind == ARG_OPT);
+}
+
+/* May it store to what the caller keeps: params, state, the optimizer's? Calls may to all their buffers. */
+static bool changes_kept(const LoopFunc *f, const LoopStmt *s) {
+    bool changes = s->kind == LOOP_STORE && is_kept(f, s->buf);
+    for (int k = 0; k < s->n_bufs && !changes; k++)
+        changes = is_kept(f, s->bufs[k]);
+    for (int k = 0; k < s->body.stmts.n && !changes; k++)
+        changes = changes_kept(f, s->body.stmts.p[k]);
+    for (int k = 0; k < s->orelse.stmts.n && !changes; k++)
+        changes = changes_kept(f, s->orelse.stmts.p[k]);
+    return changes;
+}
+
 static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     debug_location(f, s->span);
     switch (s->kind) {
@@ -278,9 +296,13 @@ static void emit_stmt(FnEmit *f, const LoopStmt *s) {
     }
 }
 
+/* What has begun to change what the caller keeps is not stopped any more: it would be left half changed. */
 void emit_body(FnEmit *f, const LoopBody *b) {
-    for (int k = 0; k < b->stmts.n; k++)
+    for (int k = 0; k < b->stmts.n; k++) {
+        if (b == &f->f->body && !f->waits)
+            f->waits = changes_kept(f->f, b->stmts.p[k]);
         emit_stmt(f, b->stmts.p[k]);
+    }
 }
 
 bool emit_has_status(const LoopBody *b) {
