@@ -330,7 +330,8 @@ static void copy_axes(Copy *y, int axis) {
     bool by_index = y->p->mode[axis] == PACK_INDEX;
     DimSym t = tile_fresh(e, by_index ? y->p->of[axis].sym->name : "at");
     Dim at = dim_of(ctx, t);
-    Dim extent = by_index ? y->p->of[axis].extent : loop_bufp(e->c->f, y->p->buf)->shape[y->n_to];
+    /* what there is to read; the packed axis may be longer */
+    Dim extent = by_index ? y->p->of[axis].extent : loop_bufp(e->c->f, load->buf)->shape[axis];
     y->from[axis] = at;
     if (by_index) {
         DimBinding b = {y->p->of[axis].sym, dim_add(ctx, at, y->p->of[axis].lo)};

@@ -125,7 +125,27 @@ static void jobs_have_sums_of_their_own(void **state) {
     }
 }
 
+/* A packed axis has room for the most that few images are. It was filled to its end: that reads
+ * past the end of an operand which has fewer. */
+static void packing_reads_what_there_is(void **state) {
+    (void)state;
+    static const char text[] =
+        "def f[N, D](p: [3, N + 1, 2*N], q: [N, 2*D, N - 1, N]) -> [3, N, D, N - 1] =\n"
+        "  for a < 3, b < N, c < D, d < N - 1 => sum(for u < N => if u < D - 1 then p[a, b + 1, "
+        "2*u] "
+        "* q[b, 2*c, d, u] else 0)\n";
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, text, target_named("x86-64"));
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    assert_non_null(strstr(sb.text, "buf q.p f32[16, 7, 8] = job"));
+    assert_non_null(strstr(sb.text, "for at in 0..N "));
+    assert_null(strstr(sb.text, "in 0..7 "));
+    ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_have_sums_of_their_own)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_have_sums_of_their_own),
+                                       cmocka_unit_test(packing_reads_what_there_is)};
     return cmocka_run_group_tests_name("tile_images", tests, NULL, NULL);
 }
