@@ -147,8 +147,7 @@ Val *est_splice(Build *e, const Func *part) {
 
 /* ---- requirements */
 
-/* A nest that is 1 where a cell is bad, its maximum over the tensor, and the requirement that there
- * is none. */
+/* A nest that is 1 where a cell is bad, and its maximum over the tensor. */
 typedef int (*BadFn)(BodyBuilder *b, int x, Dim bound);
 
 static int not_finite(BodyBuilder *b, int x, Dim bound) {
@@ -169,7 +168,8 @@ void est_require(Build *e, Val ok, Str message, Span span) {
     graph_inst(e->m, e->f, &op_require, &ok, 1, attr, span, NULL);
 }
 
-static void require_none(Build *e, Val v, BadFn bad, Dim bound, Str message, Span span) {
+/* Whether no cell of v is bad. */
+static Val none_bad(Build *e, Val v, BadFn bad, Dim bound, Span span) {
     Ctx *ctx = e->u->ctx;
     Type t = graph_type(e->f, v);
     NestIndex *box = ARENA_ARRAY(e->u->arena, NestIndex, t.rank + 1);
@@ -183,12 +183,7 @@ static void require_none(Build *e, Val v, BadFn bad, Dim bound, Str message, Spa
     Nest n = {.op = NEST_MAX, .n_box = t.rank, .box = box, .rank = 0, .init = -1};
     n.body = body_done(&b, found);
     Val worst = graph_nest(e->m, e->f, &n, &v, 1, DT_I32, NULL, span, NULL);
-    Val ok = scalar(e, &worst, 1, DT_BOOL, is_none_fn);
-    est_require(e, ok, message, span);
-}
-
-static void require_finite(Build *e, Val v, const char *what) {
-    require_none(e, v, not_finite, NULL, str_fmt(e->u->ctx, "%s is not finite", what), e->span);
+    return scalar(e, &worst, 1, DT_BOOL, is_none_fn);
 }
 
 void est_require_labels(Build *e) {
@@ -199,7 +194,7 @@ void est_require_labels(Build *e) {
             continue;
         Str message = str_fmt(ctx, "%s holds a value outside 0 .. %s", p->name,
                               dim_text(ctx, dim_addk(ctx, p->bound, -1)));
-        require_none(e, p->val, outside_kind, p->bound, message, p->span);
+        est_require(e, none_bad(e, p->val, outside_kind, p->bound, p->span), message, p->span);
     }
 }
 
@@ -323,12 +318,20 @@ void est_result(Build *e, Val v, const char *name, ResRole role, int of) {
                  (Result){.val = v, .name = str_of(e->u->ctx, name), .role = role, .of = of});
 }
 
+/* All is looked at before anything is required, so that jobs can share that. */
 static void require_finite_all(Build *e, Val loss, const Val *grads) {
-    require_finite(e, loss, "the loss");
+    Val *finite = ARENA_ARRAY(e->u->arena, Val, e->f->params.n + 1),
+        ok = none_bad(e, loss, not_finite, NULL, e->span);
     for (int k = 0; k < e->f->params.n; k++)
         if (grads[k].id)
-            require_finite(e, grads[k],
-                           str_fmt(e->u->ctx, "the gradient of %s", e->f->params.p[k].name));
+            finite[k] = none_bad(e, grads[k], not_finite, NULL, e->span);
+    est_require(e, ok, str_of(e->u->ctx, "the loss is not finite"), e->span);
+    for (int k = 0; k < e->f->params.n; k++)
+        if (grads[k].id)
+            est_require(
+                e, finite[k],
+                str_fmt(e->u->ctx, "the gradient of %s is not finite", e->f->params.p[k].name),
+                e->span);
 }
 
 static void make_loss_grad(Unit *u, int block, const Parts *p) {

@@ -7,21 +7,32 @@
  * A loop at the top level, or in a `while` or `if` there, is taken if it carries nothing, its
  * iterations store to different cells, and there is enough work; no bit of the results changes.
  * Scalars from outside are computed again in every job. Sums over the outermost loop stay serial.
+ *
+ * Behind other jobs the threads are still awake, so that less work pays. There, loops of known
+ * extent that touch nothing of one another become one set of jobs (an optimizer's step on all
+ * parameters). Of whole numbers, a maximum or minimum is found job by job, then over the jobs (is a
+ * gradient finite?):
+ *
+ *   %2 = for i in 0..4096 with %3 = %1 { .. }
+ * becomes
+ *   for job in 0..8 parallel {
+ *     %4 = for i in 512*job..512*(job + 1) with %3 = %1 { .. }
+ *     store part[job] = %4
+ *   }
+ *   %2 = for job in 0..8 with %5 = %1 { max(%5, part[job]) }
  */
-#include "passes/pass.h"
-#include "passes/vary.h"
+#include "passes/parallel.h"
 
 /* To wake a thread and to wait for it takes as long as about LEAST_WORK statements on vectors.
- * Loops whose extents are known when called get jobs sooner: they may be long. */
-enum { LEAST_WORK = 1 << 18, LEAST_OPEN = 1 << 15, MANY = 4096 };
-
-typedef struct Parallel {
-    Ctx *ctx;
-    Arena *arena;
-    LoopModule *m;
-    LoopFunc *f;
-    LoopBody *at; /* the function's body, or that of a `while` or `if` in it */
-} Parallel;
+ * Loops whose extents are known when called get jobs sooner: they may be long. Threads that are
+ * awake are worth LEAST_AWAKE, of loops of at least LEAST_PART each. */
+enum {
+    LEAST_WORK = 1 << 18,
+    LEAST_OPEN = 1 << 15,
+    LEAST_AWAKE = 1 << 13,
+    LEAST_PART = 1 << 9,
+    MANY = 4096
+};
 
 static bool is_constant(const LoopStmt *s) {
     bool lo = false, hi = false;
@@ -46,167 +57,6 @@ static double work_of(const LoopBody *b, bool *open) {
     return work;
 }
 
-/* ---- values from outside */
-
-typedef struct Outer {
-    Parallel *z;
-    const LoopStmt *loop;
-    LoopBody copies;
-    LVal *to;     /* by value id: its copy */
-    bool *inside; /* by value id: defined in the loop */
-    int n_old;
-    bool possible;
-} Outer;
-
-static void note_inside(Outer *o, const LoopBody *b) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        o->inside[s->result.id] = true;
-        for (int j = 0; j < s->n_carried; j++)
-            o->inside[s->phi[j].id] = o->inside[s->out[j].id] = true;
-        note_inside(o, &s->body);
-        note_inside(o, &s->orelse);
-    }
-}
-
-static bool stored_in(const Outer *o, const LoopBody *b, BufId buf) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        if (s->kind == LOOP_STORE && loop_storage(o->z->f, s->buf) == loop_storage(o->z->f, buf))
-            return true;
-        if (stored_in(o, &s->body, buf) || stored_in(o, &s->orelse, buf))
-            return true;
-    }
-    return false;
-}
-
-/* The statement beside the loop, before it, that defines x and can be repeated inside. */
-static const LoopStmt *repeatable(const Outer *o, LVal x) {
-    const LoopBody *b = o->z->at;
-    const LoopStmt *def = NULL;
-    for (int k = 0; k < b->stmts.n && b->stmts.p[k] != o->loop; k++) {
-        const LoopStmt *s = b->stmts.p[k];
-        if (s->result.id == x.id && (s->kind == LOOP_CONST || s->kind == LOOP_INDEX ||
-                                     s->kind == LOOP_LET || s->kind == LOOP_LOAD))
-            def = s;
-        else if (def && def->kind == LOOP_LOAD && s->kind != LOOP_LOAD && s->kind != LOOP_LET &&
-                 s->kind != LOOP_CONST && s->kind != LOOP_INDEX)
-            return NULL; /* memory may have changed in between */
-    }
-    if (def && def->kind == LOOP_LOAD && stored_in(o, &o->loop->body, def->buf))
-        return NULL;
-    return def;
-}
-
-static LVal inner_of(Outer *o, LVal x) {
-    if (!x.id || x.id >= (uint32_t)o->n_old || o->inside[x.id] || !o->possible)
-        return x;
-    if (o->to[x.id].id)
-        return o->to[x.id];
-    const LoopStmt *def = repeatable(o, x);
-    if (!def) {
-        o->possible = false;
-        return x;
-    }
-    LoopStmt *copy = arena_dup(o->z->arena, def, sizeof *def);
-    copy->args = arena_dup(o->z->arena, def->args, (size_t)def->n_args * sizeof *def->args);
-    for (int k = 0; k < copy->n_args; k++)
-        copy->args[k] = inner_of(o, copy->args[k]);
-    if (def->sub_vals) {
-        LVal *subs = arena_dup(o->z->arena, def->sub_vals, (size_t)def->rank * sizeof *subs);
-        for (int k = 0; k < def->rank; k++)
-            subs[k] = inner_of(o, subs[k]);
-        copy->sub_vals = subs;
-    }
-    copy->result = loop_val(o->z->m, o->z->f, def->type);
-    vec_push(o->z->arena, &o->copies.stmts, copy);
-    return o->to[x.id] = copy->result;
-}
-
-/* First finds whether all values from outside can be had inside, then puts them in. */
-static void inner_values(Outer *o, LoopBody *b, bool put) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        for (int j = 0; j < s->n_args; j++) {
-            LVal v = inner_of(o, s->args[j]);
-            if (put)
-                s->args[j] = v;
-        }
-        for (int j = 0; j < s->n_carried; j++) {
-            LVal v = inner_of(o, s->init[j]);
-            if (put)
-                s->init[j] = v;
-        }
-        for (int j = 0; s->sub_vals && j < s->rank; j++) {
-            LVal v = inner_of(o, s->sub_vals[j]);
-            if (put && v.id != s->sub_vals[j].id) {
-                LVal *subs = arena_dup(o->z->arena, s->sub_vals, (size_t)s->rank * sizeof *subs);
-                subs[j] = v;
-                s->sub_vals = subs;
-            }
-        }
-        inner_values(o, &s->body, put);
-        inner_values(o, &s->orelse, put);
-    }
-}
-
-/* ---- dividing */
-
-static bool name_used(const Parallel *z, const Vary *v, Str name) {
-    for (int k = 0; k < z->f->dims.n; k++)
-        if (z->f->dims.p[k]->name == name)
-            return true;
-    for (int k = 0; k < v->inner.n; k++)
-        if (v->inner.p[k]->name == name)
-            return true;
-    return v->loop->index->name == name;
-}
-
-static DimSym job_index(const Parallel *z, const Vary *v) {
-    Str name = str_of(z->ctx, "job");
-    for (int k = 1; name_used(z, v, name); k++)
-        name = str_fmt(z->ctx, "job%d", k);
-    return dim_symbol_new(z->ctx, name, 0, true);
-}
-
-/* First index of job k's part: lo + step*((k*T) // jobs), T iterations. */
-static Dim part_of(const Parallel *z, const LoopStmt *s, Dim k, Dim jobs) {
-    Ctx *ctx = z->ctx;
-    Dim n = dim_ceildiv(ctx, dim_sub(ctx, s->hi[0], s->lo[0]), dim_const(ctx, s->step));
-    return dim_add(ctx, s->lo[0],
-                   dim_scale(ctx, dim_floordiv(ctx, dim_mul(ctx, k, n), jobs), s->step));
-}
-
-static bool divide(Parallel *z, LoopStmt *s, const Vary *v, LoopStmt **out) {
-    Ctx *ctx = z->ctx;
-    Dim jobs = dim_const(ctx, z->f->groups), zero = dim_const(ctx, 0);
-    DimSym job = job_index(z, v);
-    Dim first = part_of(z, s, dim_of(ctx, job), jobs);
-    Dim end = part_of(z, s, dim_addk(ctx, dim_of(ctx, job), 1), jobs);
-    Outer o = {.z = z, .loop = s, .n_old = z->f->vals.n, .possible = true};
-    o.to = ARENA_ARRAY(v->arena, LVal, o.n_old);
-    o.inside = ARENA_ARRAY(v->arena, bool, o.n_old);
-    note_inside(&o, &s->body);
-    inner_values(&o, &s->body, false);
-    if (!o.possible || !first || !end)
-        return false;
-    inner_values(&o, &s->body, true);
-    LoopBody none = {0};
-    LoopCursor c = {.m = z->m, .f = z->f, .at = &none, .span = s->span};
-    LoopStmt *outer = loop_for(&c, job, &zero, 1, &jobs, 1, 1, NULL, 0);
-    outer->parallel = true;
-    outer->name = s->name;
-    s->name = NULL;
-    outer->body = o.copies;
-    Dim *hi = arena_dup(z->arena, s->hi, (size_t)s->n_hi * sizeof *hi);
-    hi[0] = end;
-    s->hi = hi;
-    s->lo = arena_dup(z->arena, &first, sizeof first);
-    vec_push(z->arena, &outer->body.stmts, s);
-    *out = outer;
-    return true;
-}
-
 /* An extent of at least two iterations, bounds that jobs can divide, independent iterations, enough
  * work. */
 static bool worth_it(const LoopStmt *s) {
@@ -217,30 +67,213 @@ static bool worth_it(const LoopStmt *s) {
     return work >= (open ? LEAST_OPEN : LEAST_WORK);
 }
 
-static void visit(Parallel *z, LoopBody *b) {
+/* ---- loops together */
+
+typedef struct Found {
+    LoopBody *at;
+    Together loops;
+} Found;
+
+/* Loops of one body that may become jobs together, so far. Those that gather stand at the place of
+ * the first, since what follows may need that, all others at the place of the last, so that little
+ * is left to do when the threads have ended. */
+typedef struct Gang {
+    Parallel z;
+    bool awake; /* jobs have run before */
+    Together loops;
+    double work;
+    int from, turn;        /* position of the first; number of the gang */
+    const int *memory;     /* memory_of */
+    int *touched, *stored; /* by memory: the last gang of which a loop does, or a statement that
+                              loops are to pass */
+    VEC(Found) found;
+} Gang;
+
+/* By buffer: the first one of those that are the same memory. */
+static int *memory_of(Arena *arena, const LoopFunc *f) {
+    int *memory = ARENA_ARRAY(arena, int, f->bufs.n + 1);
+    VEC(BufId) args = {0};
+    for (int k = 0; k < f->bufs.n; k++) {
+        const LoopBuf *b = loop_storage(f, f->bufs.p[k]->id);
+        int j = 0;
+        if (b->kind == BUF_ARG) {
+            while (j < args.n && !parallel_meet(f, args.p[j], b->id))
+                j++;
+            if (j == args.n)
+                vec_push(arena, &args, b->id);
+            b = loop_bufp(f, args.p[j]);
+        }
+        memory[k + 1] = (int)b->id.id;
+    }
+    return memory;
+}
+
+static bool gathers(const Gang *g) {
+    return g->loops.loops.n && g->loops.loops.p[0]->n_carried > 0;
+}
+
+/* May not be passed: what may end the call, and what holds more than loops and values. */
+static bool stays(const LoopStmt *s) {
+    bool access = s->kind == LOOP_LOAD || s->kind == LOOP_STORE;
+    return s->kind == LOOP_WHILE || s->kind == LOOP_IF || s->kind == LOOP_CALL ||
+           s->kind == LOOP_STATUS || s->kind == LOOP_POLL || s->kind == LOOP_RETURN ||
+           s->parallel || s->checked || (access && s->status >= 0);
+}
+
+static bool collect(const LoopStmt *s, Arena *arena, LoopBody *accesses) {
+    bool good = !stays(s);
+    if (s->kind == LOOP_LOAD || s->kind == LOOP_STORE)
+        vec_push(arena, &accesses->stmts, (LoopStmt *)(uintptr_t)s);
+    for (int k = 0; k < s->body.stmts.n && good; k++)
+        good = collect(s->body.stmts.p[k], arena, accesses);
+    return good;
+}
+
+static void note(Gang *g, const LoopBody *accesses) {
+    for (int k = 0; k < accesses->stmts.n; k++) {
+        const LoopStmt *s = accesses->stmts.p[k];
+        g->touched[g->memory[s->buf.id]] = g->turn;
+        if (s->kind == LOOP_STORE)
+            g->stored[g->memory[s->buf.id]] = g->turn;
+    }
+}
+
+/* Does nothing that has been noted as stored meet these accesses, and the other way round? */
+static bool apart(const Gang *g, const LoopBody *accesses) {
+    for (int k = 0; k < accesses->stmts.n; k++) {
+        const LoopStmt *s = accesses->stmts.p[k];
+        int b = g->memory[s->buf.id];
+        if (g->stored[b] == g->turn || (s->kind == LOOP_STORE && g->touched[b] == g->turn))
+            return false;
+    }
+    return true;
+}
+
+static void finish(Gang *g) {
+    if (g->work >= LEAST_AWAKE)
+        vec_push(g->z.arena, &g->found, ((Found){g->z.at, g->loops}));
+    g->loops = (Together){.first = false};
+    g->work = 0;
+    g->turn++;
+}
+
+/* A statement between the loops: those that gather will pass it, the others are to be passed by it.
+ */
+static void between(Gang *g, const LoopStmt *s, Arena *scratch) {
+    LoopBody accesses = {0};
+    if (!collect(s, scratch, &accesses) || (!gathers(g) && !apart(g, &accesses)))
+        finish(g);
+    else if (gathers(g))
+        note(g, &accesses);
+}
+
+static bool gathers_exactly(const Vary *v) {
+    VarySum links = {0};
+    bool good = v->nest || !v->loop->n_carried;
+    for (int k = 0; k < v->loop->n_carried && good; k++) {
+        ScalarOp op = vary_reduction(v, k, &links);
+        good = op == SC_max || op == SC_min;
+    }
+    return good;
+}
+
+/* Loops with few iterations give some threads much more than others. */
+static bool may_join(const Gang *g, const LoopStmt *s, double *work) {
+    bool open = false;
+    if (s->kind != LOOP_FOR || s->parallel || s->n_args || s->need || s->n_lo != 1 ||
+        !is_constant(s) || vary_trip(s) < 4 * g->z.f->groups)
+        return false;
+    *work = (double)vary_trip(s) * work_of(&s->body, &open);
+    return !open && *work >= LEAST_PART;
+}
+
+/* Takes loop s into the gang; false: it cannot be. */
+static bool join(Gang *g, LoopStmt *s, int at, Arena *scratch) {
+    LoopBody accesses = {0};
+    int from = gathers(g) ? g->from : at;
+    if (!parallel_possible(&g->z, s, scratch, from, &accesses) || !collect(s, scratch, &accesses) ||
+        !apart(g, &accesses))
+        return false;
+    note(g, &accesses);
+    g->from = g->loops.loops.n ? g->from : at;
+    g->loops.first = s->n_carried > 0;
+    vec_push(g->z.arena, &g->loops.loops, s);
+    return true;
+}
+
+static void take(Gang *g, LoopStmt *s, int at) {
+    double work = 0;
+    Arena scratch;
+    arena_init(&scratch, g->z.ctx);
+    bool joins = may_join(g, s, &work);
+    if (joins) {
+        Vary v = vary_of(g->z.ctx, &scratch, g->z.f, s);
+        joins = !v.opaque && v.accesses.n && vary_independent(&v) && gathers_exactly(&v);
+    }
+    if (joins && g->loops.loops.n &&
+        (gathers(g) != (s->n_carried > 0) || !join(g, s, at, &scratch))) {
+        finish(g);
+        joins = join(g, s, at, &scratch);
+    } else if (joins && !g->loops.loops.n) {
+        joins = join(g, s, at, &scratch);
+    }
+    if (joins)
+        g->work += work;
+    else if (g->loops.loops.n)
+        between(g, s, &scratch);
+    arena_free(&scratch);
+}
+
+/* ---- */
+
+static bool alone(Parallel *z, LoopStmt *s) {
+    if (!worth_it(s))
+        return false;
+    Arena scratch;
+    arena_init(&scratch, z->ctx);
+    Vary v = vary_of(z->ctx, &scratch, z->f, s);
+    LoopBody loads = {0};
+    bool can = !v.opaque && v.accesses.n && vary_independent(&v) &&
+               parallel_possible(z, s, &scratch, loop_position(z->at, s), &loads);
+    arena_free(&scratch);
+    Together t = {0};
+    vec_push(z->arena, &t.loops, s);
+    if (can)
+        parallel_divide(z, &t);
+    return can;
+}
+
+static void visit(Gang *g, LoopBody *b) {
+    Parallel *z = &g->z;
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
         if (s->kind == LOOP_WHILE || s->kind == LOOP_IF) {
-            visit(z, &s->body);
-            visit(z, &s->orelse);
+            finish(g);
+            visit(g, &s->body);
+            visit(g, &s->orelse);
         }
-        if (!worth_it(s))
-            continue;
-        Arena scratch;
-        arena_init(&scratch, z->ctx);
-        Vary v = vary_of(z->ctx, &scratch, z->f, s);
         z->at = b;
-        if (!v.opaque && v.accesses.n && vary_independent(&v))
-            divide(z, s, &v, &b->stmts.p[k]);
-        arena_free(&scratch);
+        if (s->parallel || alone(z, s))
+            g->awake = true;
+        if (g->awake)
+            take(g, b->stmts.p[k], k);
     }
+    finish(g);
 }
 
 void pass_parallel(Unit *u) {
     for (int n = 0; n < u->loops->funcs.n; n++) {
         LoopFunc *f = u->loops->funcs.p[n];
-        Parallel z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f};
+        Gang g = {.z = {.ctx = u->ctx, .arena = u->arena, .m = u->loops, .f = f, .at = &f->body},
+                  .turn = 1};
+        g.memory = memory_of(u->arena, f);
+        g.touched = ARENA_ARRAY(u->arena, int, f->bufs.n + 1);
+        g.stored = ARENA_ARRAY(u->arena, int, f->bufs.n + 1);
         if (f->groups > 1)
-            visit(&z, &f->body);
+            visit(&g, &f->body);
+        for (int k = g.found.n - 1; k >= 0; k--) {
+            g.z.at = g.found.p[k].at;
+            parallel_divide(&g.z, &g.found.p[k].loops);
+        }
     }
 }

@@ -1,21 +1,24 @@
-/* A step that is asked to stop is done as a whole or not at all: params, state and opt are new with
- * status 0, or as they were. The flag is set between any two of the call's jobs. */
+/* Steps of training: what they leave in params, state and opt is the same bits whoever runs their
+ * jobs, and the interpreter's; one that is asked to stop is done as a whole or not at all. */
 #include "jit_helper.h"
 
 #include <limits.h>
 #include <stdlib.h>
 
-enum { N = 16, K = 64, WIDE = 2048, MOST_ARGS = 16 };
+#include "tests/execs.h"
+
+enum { N = 16, MOST = 2048, MOST_ARGS = 16 };
 
 /* Jobs in order on this thread; stop is set behind job number `after` of the call. */
 typedef struct Stopper {
     Exec exec;
     volatile int stop;
-    int jobs, after;
+    int sets, jobs, after;
 } Stopper;
 
 static void run_jobs(void *self, int jobs, void (*job)(void *arg, int k), void *arg) {
     Stopper *s = self;
+    s->sets++;
     for (int k = 0; k < jobs; k++) {
         job(arg, k);
         s->stop |= ++s->jobs == s->after;
@@ -24,6 +27,7 @@ static void run_jobs(void *self, int jobs, void (*job)(void *arg, int k), void *
 
 /* What a call gets, and the three blocks that it changes. */
 typedef struct Step {
+    const LoopModule *m;
     Jit *jit;
     const AbiEntry *e;
     CnncArg args[MOST_ARGS];
@@ -56,9 +60,11 @@ static void add_kept(Step *s, const AbiArg *a, int arg) {
 
 static Step step_of(Ctx *ctx, const char *text, bool poll_stop) {
     static double hyper[8] = {[1] = 1};
-    static float x[N * K], y[N * WIDE], loss;
+    static float x[N * MOST], y[N * MOST], loss;
+    static int32_t labels[N];
     LoopModule *m = compile_text(ctx, text, DT_F32, codegen_host(ctx), NULL);
-    Step s = {.jit = jit_open(ctx, m, &(CodegenOptions){.level = 1, .poll_stop = poll_stop})};
+    Step s = {.m = m,
+              .jit = jit_open(ctx, m, &(CodegenOptions){.level = 1, .poll_stop = poll_stop})};
     assert_non_null(s.jit);
     for (int k = 0; k < m->funcs.n; k++)
         if (m->funcs.p[k]->entry->kind == ENTRY_STEP)
@@ -66,7 +72,7 @@ static Step step_of(Ctx *ctx, const char *text, bool poll_stop) {
     assert_true(s.e && s.e->args.n <= MOST_ARGS);
     int64_t size = sizeof hyper;
     memcpy(hyper, &size, sizeof size);
-    for (int k = 0; k < N * K; k++)
+    for (int k = 0; k < N * MOST; k++)
         x[k] = (float)rand() / (float)RAND_MAX;
     DimValue dim = {NULL, N};
     for (int k = 0, data = 0; k < s.e->args.n; k++) {
@@ -78,7 +84,7 @@ static Step step_of(Ctx *ctx, const char *text, bool poll_stop) {
         else if (a->kind == ARG_DIM)
             s.args[k].i = (dim = (DimValue){a->dim, N}).value;
         else if (a->kind == ARG_INPUT)
-            s.args[k].p = data++ ? y : x;
+            s.args[k].p = a->dt == DT_I32 ? (void *)labels : data++ ? y : x;
         else if (a->kind == ARG_LOSS)
             s.args[k].p = &loss;
         else if (a->kind == ARG_WORK)
@@ -89,12 +95,23 @@ static Step step_of(Ctx *ctx, const char *text, bool poll_stop) {
     return s;
 }
 
-static int call(Step *s, Stopper *stopper, int after) {
-    stopper->jobs = 0;
-    stopper->after = after;
-    stopper->stop = after == 0;
+static void reset(Step *s) {
     for (int k = 0; k < s->n_kept; k++)
         memcpy(s->kept[k], s->start[k], s->bytes[k]);
+}
+
+static void keep(Step *s) {
+    for (int k = 0; k < s->n_kept; k++)
+        memcpy(s->done[k], s->kept[k], s->bytes[k]);
+}
+
+static void stopper_init(Stopper *s) { *s = (Stopper){.exec = {1, s, &s->stop, run_jobs}}; }
+
+static int call(Step *s, Stopper *stopper, int after) {
+    stopper->sets = stopper->jobs = 0;
+    stopper->after = after;
+    stopper->stop = after == 0;
+    reset(s);
     s->args[s->exec].p = &stopper->exec;
     return jit_call(s->jit, s->e->cname, s->args);
 }
@@ -122,14 +139,12 @@ static void step_free(Step *s) {
 static void stop_anywhere(const char *text, bool poll_stop) {
     Ctx *ctx = ctx_new(0);
     Step s = step_of(ctx, text, poll_stop);
-    Stopper stopper = {.exec = {.threads = 1, .run = run_jobs}};
-    stopper.exec.self = &stopper;
-    stopper.exec.stop = &stopper.stop;
+    Stopper stopper;
+    stopper_init(&stopper);
     assert_int_equal(s.n_kept, 3);
     assert_int_equal(call(&s, &stopper, INT_MAX), 0);
     assert_false(all_equal(&s, s.start));
-    for (int k = 0; k < s.n_kept; k++)
-        memcpy(s.done[k], s.kept[k], s.bytes[k]);
+    keep(&s);
     int jobs = stopper.jobs, stopped = 0;
     for (int after = 0; after <= jobs; after++) {
         int status = call(&s, &stopper, after);
@@ -166,7 +181,84 @@ static void stopped_steps_leave_all_as_it_was(void **state) {
     ctx_free(ctx);
 }
 
+enum { STEPS = 3 };
+
+static void steps(Step *s, const Exec *exec) {
+    reset(s);
+    s->args[s->exec].p = exec;
+    for (int k = 0; k < STEPS; k++)
+        assert_int_equal(jit_call(s->jit, s->e->cname, s->args), 0);
+}
+
+static void interpreted(Ctx *ctx, Step *s) {
+    LoopArg args[MOST_ARGS];
+    const LoopFunc *f = NULL;
+    const char *why = "";
+    for (int k = 0; k < s->m->funcs.n; k++)
+        if (s->m->funcs.p[k]->entry == s->e)
+            f = s->m->funcs.p[k];
+    reset(s);
+    memcpy(args, s->args, sizeof args);
+    for (int k = 0; k < STEPS; k++)
+        if (loop_run(ctx, s->m, f, args, NULL, &why) != 0)
+            fail_msg("%s", why);
+}
+
+/* A step has at least so many sets of jobs. */
+static void same_bits(const char *text, int sets) {
+    int many = 4;
+    const Exec orders[] = {{1, NULL, NULL, jobs_backwards},
+                           {1, NULL, NULL, jobs_odd_first},
+                           {4, &many, NULL, jobs_at_once},
+                           {4, &many, NULL, jobs_at_once_backwards}};
+    Ctx *ctx = ctx_new(0);
+    Step s = step_of(ctx, text, false);
+    Stopper counts;
+    stopper_init(&counts);
+    assert_int_equal(call(&s, &counts, INT_MAX), 0);
+    assert_true(counts.sets >= sets);
+    steps(&s, NULL);
+    assert_false(all_equal(&s, s.start));
+    keep(&s);
+    for (size_t k = 0; k < sizeof orders / sizeof *orders; k++) {
+        steps(&s, &orders[k]);
+        assert_true(all_equal(&s, s.done));
+    }
+    for (int threads = 1; threads <= 3; threads++) {
+        Pool *p = pool_new(threads, NULL);
+        assert_non_null(p);
+        steps(&s, pool_exec(p));
+        assert_true(all_equal(&s, s.done));
+        pool_free(p);
+    }
+    interpreted(ctx, &s);
+    assert_true(all_equal(&s, s.done));
+    step_free(&s);
+    ctx_free(ctx);
+}
+
+/* The batch, the checks of the gradients and the optimizer's step are a set of jobs each. */
+static void steps_do_not_depend_on_who_runs_their_jobs(void **state) {
+    (void)state;
+    same_bits("model Net[N](x: [N, 64]) -> [N, 96] {\n"
+              "  h = x |> dense(400) |> relu\n  g = h |> dense(96)\n  return g\n}\n"
+              "estimator e[N] {\n  data x: [N, 64]\n  data y: [N, 96]\n"
+              "  y ~ Normal(Net(x), 1)\n  using adam(lr = 0.001, batch = 16, epochs = 1)\n}\n",
+              3);
+    same_bits("model Net[N](x: [N, 1, 12, 12]) -> [N, 10] {\n"
+              "  A = x |> conv(6, 5, pad = 2, gain = 4) |> sigmoid\n  B = A |> meanpool(2)\n"
+              "  C = B |> conv(8, 3, gain = 4) |> sigmoid\n  D = C |> meanpool(2)\n"
+              "  E = D |> flatten |> dense(300) |> sigmoid\n  F = E |> dense(200) |> relu\n"
+              "  G = F |> dense(10)\n  return G\n}\n"
+              "estimator e[N] {\n  data x: [N, 1, 12, 12]\n  data y: index(10)[N]\n"
+              "  z = Net(x)\n  y ~ Categorical(logit = z)\n  z.* ~ Normal(0, 1)\n"
+              "  using sgd(lr = 0.01, batch = 16, epochs = 1)\n}\n",
+              3);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stopped_steps_leave_all_as_it_was)};
-    return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stopped_steps_leave_all_as_it_was),
+        cmocka_unit_test(steps_do_not_depend_on_who_runs_their_jobs)};
+    return cmocka_run_group_tests_name("steps", tests, NULL, NULL);
 }
