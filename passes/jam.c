@@ -389,7 +389,7 @@ static Choice choose(Ctx *ctx, const Kernel *n, const Target *t) {
 /* Long epilogues are loops over so many cells that their ends do not count, but which stay in the
  * caches. */
 static int apart_level(Ctx *ctx, const LoopFunc *f, const BlockNest *nest, const BlockPlan *plan) {
-    enum { CELLS = 100 };
+    enum { CELLS = 20 };
     int64_t cells = 1, lo, hi;
     int level = nest->n_outs;
     if (!block_apart_allowed(f, nest))
