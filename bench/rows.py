@@ -3,6 +3,8 @@ import math
 import os
 import re
 import subprocess
+import tempfile
+import time
 
 import numpy as np
 
@@ -522,17 +524,55 @@ def mixture(opt, notes):
 
 # ----------------------------------------------------------------------------------------------------
 
+def epoch(opt, notes):
+    """`cnnc fit` on 60,000 images of bytes (noise: no file is needed) against the step of the same program in a loop over one batch. What one more epoch
+    takes is the difference of two runs of the process, so opening the files and compiling are left out; shuffling, gathering the rows and converting the
+    bytes are in. The report over all data after each epoch is no part of either."""
+    n, batch, more, rng = 60000, 64, 4, np.random.default_rng(8)
+    with open(os.path.join(EXAMPLES, "lenet5.cnn")) as f:
+        text = re.sub(r"\n  report .*", "", f.read())
+    m = Program(text, "lenet5_epoch", {"mnist_step": 1})
+    x, y, params = rng.integers(0, 256, (n, 1, 28, 28), np.uint8), rng.integers(0, 10, n).astype("u1"), lenet_params()
+    for threads in opt.threads:
+        row, loss, state = Row("LeNet-5 epoch of `cnnc fit`, 60,000 images, %d thread%s, against its step" % (threads, "s" if threads > 1 else "")), np.zeros(1), np.zeros(1 << 20, np.uint8)
+        step = m.entry("mnist_step", (batch,), x[:batch].astype("f4"), y[:batch].astype("i4"), params.copy(), state, loss, hyper=hyper(n), threads=threads)
+        steps = -(-n // batch)
+        with tempfile.TemporaryDirectory() as t:
+            for name, a in (("x", x), ("y", y)):
+                np.save(os.path.join(t, name + ".npy"), a)
+
+            with open(os.path.join(t, "lenet5.cnn"), "w") as f:
+                f.write(text)
+
+            def fit(epochs):
+                start = time.perf_counter()
+                subprocess.run([compiler(), "fit", "lenet5.cnn", "mnist", "--data=x=x.npy", "--data=y=y.npy", "-q", "--threads=%d" % threads, "--epochs=%d" % epochs],
+                               check=True, capture_output=True, cwd=t)
+                return time.perf_counter() - start
+
+            def loop():
+                start = time.perf_counter()
+                for _ in range(steps):
+                    step()
+                return time.perf_counter() - start
+            pin(threads)
+            short, long, own = (min(v) for v in zip(*[(fit(1), fit(1 + more), loop()) for _ in range(argparse_like(opt).rounds)]))
+            pin(None)
+        row.seconds, row.peers = (long - short) / more, {"%d steps" % steps: own}
+        row.ratio = own / row.seconds
+        yield row
+
+
 def compile_time(opt, notes):
     """Whole process, on all processors; the peers' first call stands for theirs."""
     row, path = Row("compile LeNet-5 with its training"), os.path.join(EXAMPLES, "lenet5.cnn")
-    import tempfile
     with tempfile.TemporaryDirectory() as t:
         ours = lambda: subprocess.run([compiler(), path, "-o", os.path.join(t, "a.so")], check=True)
         row.time(argparse_like(opt), ours, {}, threads=os.cpu_count())
     yield row
 
 
-GROUPS = {"lenet step": lenet_step, "lenet inference": lenet_inference, "product": products, "resnet20": resnet20, "resnet50 layers": layers, "glm fit": glm, "linear fit": linear, "mixture": mixture, "compile": compile_time}
+GROUPS = {"lenet step": lenet_step, "lenet inference": lenet_inference, "product": products, "resnet20": resnet20, "resnet50 layers": layers, "glm fit": glm, "linear fit": linear, "mixture": mixture, "epoch": epoch, "compile": compile_time}
 
 
 def run(opt):
