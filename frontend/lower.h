@@ -35,6 +35,8 @@ typedef struct Slice {
     results; /* in the scratch function; `of` of RES_NEW_*: number of the slot (Param.tensor) */
 } Slice;
 Func *lower_slice(Elab *e, const Func *from, const Slice *s);
+/* live[v.id] becomes true for v and all that it is computed from. */
+void lower_mark(const Func *f, Val v, bool *live);
 /* Does v depend on a param of this role? */
 bool lower_reaches(Elab *e, const Func *f, Val from, Val to); /* is `to` computed from `from`? */
 bool lower_depends(Elab *e, const Func *f, Val v, Role role);

@@ -207,6 +207,77 @@ static bool one_param(Use *u, int k) {
     return ok;
 }
 
+/* ---- a state that nothing reads is none */
+
+static Param *opt_param(Func *f, int number) {
+    for (int k = 0; k < f->params.n; k++)
+        if (f->params.p[k].role == ROLE_OPT && f->params.p[k].tensor == number)
+            return &f->params.p[k];
+    return NULL;
+}
+
+/* Marks what new parameters are computed from, and the new values of the states among it. */
+static void mark_needed(Use *u, bool *live) {
+    Func *f = u->e->f;
+    bool *done = ARENA_ARRAY(u->e->arena, bool, u->slice.results.n + 1);
+    for (bool more = true; more;) {
+        more = false;
+        for (int k = 0; k < u->slice.results.n; k++) {
+            const Result *r = &u->slice.results.p[k];
+            if (done[k] || (r->role == RES_NEW_OPT && !live[opt_param(f, r->of)->val.id]))
+                continue;
+            lower_mark(f, r->val, live);
+            done[k] = more = true;
+        }
+    }
+}
+
+/* The rows of `opt` that are left move up; number[k] becomes the new number of row k, or -1. */
+static void keep_rows(Use *u, const bool *live, int *number) {
+    Elab *e = u->e;
+    Func *f = e->f;
+    int n = u->b->opts.n;
+    const AbiTensor *was = u->b->opts.p;
+    Dim at = dim_const(e->ctx, 0);
+    u->b->opts.n = 0;
+    for (int k = 0; k < n; k++) {
+        Param *p = opt_param(f, k);
+        number[k] = k == 0 || live[p->val.id] ? u->b->opts.n++ : -1;
+        if (number[k] < 0) {
+            p->role = ROLE_LOCAL; /* of the scratch function alone */
+            p->tensor = -1;
+            continue;
+        }
+        AbiTensor *row = &u->b->opts.p[number[k]];
+        *row = was[k];
+        row->offset = at;
+        p->tensor = number[k];
+        Dim bytes =
+            dim_scale(e->ctx, type_count(e->ctx, row->type), (int64_t)dtype_size(row->type.dt));
+        at = dim_add(e->ctx, at, bytes);
+    }
+}
+
+/* Momentum 0 asks for no velocity: states that no new parameter reads, be it by way of other
+ * states, take no part in `opt`. */
+static void drop_dead_states(Use *u) {
+    Elab *e = u->e;
+    bool *live = ARENA_ARRAY(e->arena, bool, e->f->vals.n + 1);
+    int *number = ARENA_ARRAY(e->arena, int, u->b->opts.n), n = 0;
+    mark_needed(u, live);
+    keep_rows(u, live, number);
+    for (int k = 0; k < u->slice.results.n; k++) {
+        Result r = u->slice.results.p[k];
+        if (r.role == RES_NEW_OPT) {
+            r.of = number[r.of];
+            if (r.of < 0)
+                continue;
+        }
+        u->slice.results.p[n++] = r;
+    }
+    u->slice.results.n = n;
+}
+
 /* ---- the statement */
 
 static bool count_arg(Elab *e, const Expr *x, int64_t *outv) {
@@ -219,12 +290,15 @@ static bool count_arg(Elab *e, const Expr *x, int64_t *outv) {
     return false;
 }
 
-/* batch and epochs have names: 32 after the learning rate is no batch size but the next formal of the optimizer. */
+/* batch and epochs have names: 32 after the learning rate is no batch size but the next formal of
+ * the optimizer. */
 static bool counts_are_named(Elab *e, const Expr *call, int n_formals) {
     for (int i = 0; i < call->n_args; i++) {
         if (call->args[i].name.text || i < n_formals)
             continue;
-        Diag *d = elab_error(e, "E0529", call->args[i].value->span, "`%s` takes %d arguments by position, and this is one more", call->path.names[call->path.n - 1].text, n_formals);
+        Diag *d = elab_error(e, "E0529", call->args[i].value->span,
+                             "`%s` takes %d arguments by position, and this is one more",
+                             call->path.names[call->path.n - 1].text, n_formals);
         diag_help(e->ctx, d, "`batch` and `epochs` are given by name: `batch = 64, epochs = 20`");
         return false;
     }
@@ -324,7 +398,9 @@ bool lower_using(Elab *e, const Stmt *s, AbiBlock *b, int block, const Item *ite
     for (int k = 0; k < e->params.n && ok; k++)
         ok = one_param(&u, k);
     e->step = e->epoch = NULL;
-    if (ok)
+    if (ok) {
+        drop_dead_states(&u);
         lower_slice(e, e->f, &u.slice);
+    }
     return ok;
 }

@@ -1,24 +1,24 @@
 /* Slices of a function: what some of its results need. */
 #include "frontend/lower.h"
 
-static void mark(const Func *f, Val v, bool *live) {
+void lower_mark(const Func *f, Val v, bool *live) {
     if (live[v.id])
         return;
     live[v.id] = true;
     const Inst *i = graph_def(f, v);
     for (int k = 0; i && k < i->n_args; k++)
-        mark(f, i->args[k], live);
+        lower_mark(f, i->args[k], live);
 }
 
 bool lower_reaches(Elab *e, const Func *f, Val from, Val to) {
     bool *live = ARENA_ARRAY(e->arena, bool, f->vals.n + 1);
-    mark(f, to, live);
+    lower_mark(f, to, live);
     return live[from.id];
 }
 
 bool lower_depends(Elab *e, const Func *f, Val v, Role role) {
     bool *live = ARENA_ARRAY(e->arena, bool, f->vals.n + 1);
-    mark(f, v, live);
+    lower_mark(f, v, live);
     for (int k = 0; k < f->params.n; k++)
         if (f->params.p[k].role == role && live[f->params.p[k].val.id])
             return true;
@@ -88,7 +88,7 @@ static void copy_checks(Elab *e, Func *to, const Func *from) {
 Func *lower_slice(Elab *e, const Func *from, const Slice *s) {
     bool *live = ARENA_ARRAY(e->arena, bool, from->vals.n + 1);
     for (int k = 0; k < s->results.n; k++)
-        mark(from, s->results.p[k].val, live);
+        lower_mark(from, s->results.p[k].val, live);
     Func *to = graph_func_new(e->m, s->name, s->span);
     to->real = from->real;
     to->entry = s->entry;

@@ -223,7 +223,8 @@ static void normalised(void **state) {
     t = call(&r, "l", (int64_t[]){1, 2}, (double[]){1000, 1000});
     expect_near(&t, (double[]){1000 + log(2)}, 1, 1e-12);
     t = call(&r, "u.forward", NULL, (double[]){1, 2, 3, 4, 1, 10, 100, 1000, 0});
-    expect_near(&t, (double[]){1, 10, 2, 20, 100, 1000, 200, 2000, 3, 30, 4, 40, 300, 3000, 400, 4000},
+    expect_near(&t,
+                (double[]){1, 10, 2, 20, 100, 1000, 200, 2000, 3, 30, 4, 40, 300, 3000, 400, 4000},
                 16, 1e-12);
     close_run(&r);
 }
@@ -306,6 +307,56 @@ static void training(void **state) {
     assert_true(b->using_.present && b->using_.batch == 4 && b->using_.epochs == 2);
     assert_string_equal(b->using_.rows->name, "N");
     close_run(&r);
+}
+
+/* A state that no new parameter reads, be it by way of other states, takes no part in `opt`. */
+static void states_that_nothing_reads(void **state) {
+    (void)state;
+    static const struct {
+        const char *body, *formals, *call;
+        int opts; /* with the header */
+        const char *last;
+    } rows[] = {
+        {"", "", "sgd(lr = 0.1)", 2, "q"},
+        {"", "", "sgd(momentum = 0, decay = 0.1)", 2, "q"},
+        {"", "", "sgd(momentum = 0.9)", 4, "q.v"},
+        {"", "(m: real = 0)", "sgd(momentum = m)", 4, "q.v"},
+        {"", "", "sgd(momentum = 0.1 * epoch)", 4, "q.v"},
+        {"  state a: real = 0\n  a := a + g\n  p := p - g\n", "", "o()", 2, "q"},
+        {"  state a: real = 0\n  state b: real = 0\n  a := a + b\n  b := b + g\n  p := p - g\n", "",
+         "o()", 2, "q"},
+        {"  state a: real = 0\n  state b: real = 0\n  a := a + g\n  b := b + a\n  p := p - b\n", "",
+         "o()", 6, "q.b"},
+        {"  state a: real = 0\n  state b: real = 0\n  a := g\n  b := b + g\n  p := p - b * a\n", "",
+         "o()", 4, "q.b"},
+    };
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        Run r;
+        Ctx *scratch = ctx_new(0);
+        open_good(
+            &r,
+            str_fmt(
+                scratch,
+                "optimizer o(p, g) {\n%s}\nestimator e[N]%s {\n  data x: [N, 3]\n  data y: [N]\n  param w: [3]\n"
+                "  param q: positive\n  y ~ Normal(x @ w, q)\n  using %s\n}\n",
+                *rows[k].body ? rows[k].body : "  p := p - g\n", rows[k].formals, rows[k].call));
+        const AbiBlock *b = r.m->blocks.p[0];
+        const Func *f = graph_func_named(r.m, str_of(r.ctx, "e.update"));
+        assert_int_equal(b->opts.n, rows[k].opts);
+        assert_string_equal(b->opts.p[b->opts.n - 1].path, rows[k].last);
+        assert_int_equal(f->results.n, 2 + b->opts.n - 1);
+        int64_t at = 0, offset;
+        for (int i = 0; i < b->opts.n; i++) { /* they stand side by side */
+            assert_true(dim_is_const(b->opts.p[i].offset, &offset));
+            assert_int_equal(offset, at);
+            at += i == 0 ? 16 : 4 * (b->opts.p[i].type.rank ? 3 : 1);
+        }
+        for (int i = 0; i < f->results.n; i++)
+            if (f->results.p[i].role == RES_NEW_OPT)
+                assert_string_equal(f->results.p[i].name, f->params.p[f->results.p[i].of].name);
+        close_run(&r);
+        ctx_free(scratch);
+    }
 }
 
 static void prior_paths(void **state) {
@@ -400,15 +451,20 @@ static void wrong_programs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(filters),        cmocka_unit_test(nested_sums),
-        cmocka_unit_test(views),          cmocka_unit_test(reductions),
+        cmocka_unit_test(filters),
+        cmocka_unit_test(nested_sums),
+        cmocka_unit_test(views),
+        cmocka_unit_test(reductions),
         cmocka_unit_test(library),
         cmocka_unit_test(normalised),
         cmocka_unit_test(hessians),
         cmocka_unit_test(mixtures),
         cmocka_unit_test(prior_paths),
-        cmocka_unit_test(initial_values),        cmocka_unit_test(terms),
-        cmocka_unit_test(training),       cmocka_unit_test(tests_of_files),
+        cmocka_unit_test(initial_values),
+        cmocka_unit_test(terms),
+        cmocka_unit_test(training),
+        cmocka_unit_test(states_that_nothing_reads),
+        cmocka_unit_test(tests_of_files),
         cmocka_unit_test(wrong_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
