@@ -610,7 +610,7 @@ static void batch_func(Unit *u, Func *f) {
     const FitAttr *body = fit_with(u, f, true), *fit = body ? body : fit_with(u, f, false);
     bool squares = fit && fit_method(fit->method)->is_squares;
     DimSym rows = f->entry || row_body || body ? rows_of(u, f, squares) : NULL;
-    if (!rows || batch_wants_channels(u->ctx, f) || batch_would_stream(u->ctx, f, u->target))
+    if (!rows || batch_wants_channels(u, f) || batch_would_stream(u->ctx, f, u->target))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
     b.reads = !row_body && batch_would_read(u->ctx, f, u->target);

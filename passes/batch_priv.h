@@ -26,7 +26,7 @@ typedef struct Batch {
 } Batch;
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */
-bool batch_wants_channels(Ctx *ctx, const Func *f);
+bool batch_wants_channels(Unit *u, const Func *f);
 /* Would slices of rows spend their time reading and writing sums over the rows? */
 bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t);
 /* Likewise, reading weights? */

@@ -326,6 +326,31 @@ static void weights_past_the_cache_are_not_sliced(void **state) {
     ctx_free(ctx);
 }
 
+/* A convolution of 1 x 1 whose channels fill vectors: alone in whole tensors; where nests write for others more than
+ * memory passes in the time of the products, in slices. */
+static int slices_of_pointwise(Ctx *ctx, int out, int readers) {
+    const char *text = str_fmt(
+        ctx,
+        "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n  entry def \"f\" @- {\n  }\n"
+        "  %%1: f64[N, 32, 64] = input \"x\" @-\n  %%2: f64[%d, 32] = input \"w\" @-\n"
+        "  %%3: f64[N, %d, 64] = nest [n, k, i] += %%1[n, c, i] * %%2[k, c] over n<N, k<%d, i<64, c<32 @-\n",
+        out, out, out);
+    for (int k = 0; k < readers; k++)
+        text = str_fmt(ctx, "%s  %%%d: f64[N, %d, 64] = nest [n, k, i] = %%%d[n, k, i] * 0.5 over n<N, k<%d, i<64 @-\n", text, 4 + k, out, 3 + k, out);
+    Module *m = must_read(ctx, str_fmt(ctx, "%s  out \"y\" %%%d\n}\n", text, 3 + readers));
+    run_passes(ctx, m, "batch");
+    return count_of(graph_text(ctx, m), "batch{");
+}
+
+static void tensors_that_stream_through_memory_are_sliced(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    assert_int_equal(slices_of_pointwise(ctx, 32, 0), 0);
+    assert_int_equal(slices_of_pointwise(ctx, 512, 0), 0);
+    assert_int_equal(slices_of_pointwise(ctx, 32, 4), 1);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
                                        cmocka_unit_test(test_mean_over_rows),
@@ -337,6 +362,7 @@ int main(void) {
                                        cmocka_unit_test(test_other_axis_takes_the_lanes),
                                        cmocka_unit_test(test_one_border_for_several_readers),
                                        cmocka_unit_test(test_rows_past_the_end),
-                                       cmocka_unit_test(weights_past_the_cache_are_not_sliced)};
+                                       cmocka_unit_test(weights_past_the_cache_are_not_sliced),
+                                       cmocka_unit_test(tensors_that_stream_through_memory_are_sliced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
