@@ -79,6 +79,32 @@ bool loop_bounds_mention(const LoopStmt *loop, DimSym x) {
     return false;
 }
 
+bool loop_bounds_inside_mention(const LoopStmt *loop, DimSym x) {
+    if (loop->kind == LOOP_FOR && loop->index != x && loop_bounds_mention(loop, x))
+        return true;
+    for (int k = 0; k < loop->body.stmts.n; k++)
+        if (loop_bounds_inside_mention(loop->body.stmts.p[k], x))
+            return true;
+    return false;
+}
+
+static bool is_index_of(const LoopBody *body, Str name) {
+    for (int k = 0; k < body->stmts.n; k++) {
+        const LoopStmt *s = body->stmts.p[k];
+        if ((s->kind == LOOP_FOR && s->index->name == name) || is_index_of(&s->body, name) ||
+            is_index_of(&s->orelse, name))
+            return true;
+    }
+    return false;
+}
+
+DimSym loop_fresh_index(Ctx *ctx, const LoopFunc *f, Str base) {
+    Str name = base;
+    for (int k = 1; is_index_of(&f->body, name); k++)
+        name = str_fmt(ctx, "%s%d", base, k);
+    return dim_symbol_new(ctx, name, 0, true);
+}
+
 int loop_position(const LoopBody *b, const LoopStmt *s) {
     for (int k = 0; k < b->stmts.n; k++)
         if (b->stmts.p[k] == s)

@@ -226,6 +226,9 @@ LoopStmt *loop_stmt(LoopCursor *c, LoopKind kind);  /* appends an empty statemen
 LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
 bool loop_bounds_mention(const LoopStmt *loop, DimSym x);
+bool loop_bounds_inside_mention(const LoopStmt *loop, DimSym x); /* of this loop (unless x is its index) or one inside */
+/* An index that no loop of the function has: base, else base and a number. */
+DimSym loop_fresh_index(Ctx *ctx, const LoopFunc *f, Str base);
 
 /* The range of a `for`: its greatest lower bound to its least upper one, as value() gives them; not what
  * `need` leaves out. False: value() has none. An empty loop may have hi < lo. */

@@ -238,15 +238,6 @@ static bool rows_read(const Band *b, Reader *r, const LoopStmt *load) {
     return false;
 }
 
-static bool bounds_mention(const LoopStmt *s, DimSym x) {
-    if (s->kind == LOOP_FOR && s->index != x && loop_bounds_mention(s, x))
-        return true;
-    for (int k = 0; k < s->body.stmts.n; k++)
-        if (bounds_mention(s->body.stmts.p[k], x))
-            return true;
-    return false;
-}
-
 static bool is_reader(const Band *b, Reader *r) {
     Accesses all = {0};
     if (!collect(b->arena, r->c.top, &all))
@@ -256,7 +247,7 @@ static bool is_reader(const Band *b, Reader *r) {
             (all.p[k]->kind != LOOP_LOAD || all.p[k]->buf.id != b->buf.id ||
              !rows_read(b, r, all.p[k])))
             return false;
-    return r->x && !bounds_mention(r->c.top, r->x->index);
+    return r->x && !loop_bounds_inside_mention(r->c.top, r->x->index);
 }
 
 /* Is the access at `every`*x + (0 .. every - 1) of some axis, as all others of this storage? */
@@ -385,23 +376,6 @@ static void band(const Band *b, DimSym number, int64_t rows, int64_t height) {
     buf->shape = shape;
 }
 
-static bool is_taken(const LoopBody *body, Str name) {
-    for (int k = 0; k < body->stmts.n; k++) {
-        const LoopStmt *s = body->stmts.p[k];
-        if ((s->kind == LOOP_FOR && s->index->name == name) || is_taken(&s->body, name) ||
-            is_taken(&s->orelse, name))
-            return true;
-    }
-    return false;
-}
-
-static DimSym fresh(const Band *b, Str base) {
-    Str name = str_fmt(b->ctx, "%sb", base);
-    for (int k = 1; is_taken(&b->f->body, name); k++)
-        name = str_fmt(b->ctx, "%sb%d", base, k);
-    return dim_symbol_new(b->ctx, name, 0, true);
-}
-
 /* Rows of a band: as many as fit, of bands of the same size; 0: it is not worth it. */
 static int64_t rows_of_band(const Band *b, double bytes) {
     const LoopBuf *buf = loop_bufp(b->f, b->buf);
@@ -418,7 +392,7 @@ static int64_t rows_of_band(const Band *b, double bytes) {
 static void make_bands(const Band *b, int64_t rows) {
     LoopBody *body = b->body, to = {0};
     Dim zero = dim_const(b->ctx, 0), n = dim_const(b->ctx, b->extent / rows);
-    DimSym number = fresh(b, b->readers[0].x->index->name);
+    DimSym number = loop_fresh_index(b->ctx, b->f, str_fmt(b->ctx, "%sb", b->readers[0].x->index->name));
     LoopStmt *last = b->readers[b->n - 1].c.top;
     for (int k = 0; k < body->stmts.n; k++) {
         LoopStmt *s = body->stmts.p[k];

@@ -31,7 +31,7 @@ typedef struct Block {
     const BlockNest *nest;
     const BlockPlan *plan;
     int by[MOST_LEVELS]; /* the plan's, more in the rest of a loop around */
-    int *number; /* by value id: 1 + number among the nest's own values, 0: from outside */
+    int *number;         /* by value id: 1 + number among the nest's own values, 0: from outside */
     int n_own;
     VEC(LoopStmt *) known; /* pure statements on the way here */
     VEC(DimBinding) fixed; /* indices of unrolled loops */
@@ -450,8 +450,8 @@ static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies
     vec_push(b->arena, &to->stmts, n);
 }
 
-/* In the rest of a loop, the one inside takes so many iterations more that there are as many sums at
- * a time. */
+/* In the rest of a loop, the one inside takes so many iterations more that there are as many sums
+ * at a time. */
 static void widen_inner(Block *b, int level, int times) {
     enum { MOST = 8 };
     for (int k = level + 1; k < b->nest->n_outs; k++) {
@@ -472,7 +472,9 @@ static void put_halves(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
     for (int by = most; by; by /= 2) {
         Dim block = dim_const(ctx, by * s->step);
         Dim whole = dim_floordiv(ctx, dim_sub(ctx, s->hi[0], from), block);
-        Dim end = by == 1 ? s->hi[0] : whole ? dim_add(ctx, from, dim_mul(ctx, whole, block)) : NULL;
+        Dim end = by == 1 ? s->hi[0]
+                  : whole ? dim_add(ctx, from, dim_mul(ctx, whole, block))
+                          : NULL;
         CTX_ASSERT(ctx, end);
         widen_inner(b, level, most / by);
         put_open(b, s, from, end, by, c, to);
@@ -711,6 +713,27 @@ static bool bounds_allow(Ctx *ctx, const BlockNest *nest, int level, int64_t at)
             return false;
     }
     return true;
+}
+
+static LoopStmt *only_loop_in(const LoopBody *b, int *n) {
+    LoopStmt *found = NULL;
+    *n = 0;
+    for (int k = 0; k < b->stmts.n; k++)
+        if (b->stmts.p[k]->kind == LOOP_FOR) {
+            found = b->stmts.p[k];
+            (*n)++;
+        }
+    return *n == 1 ? found : NULL;
+}
+
+bool block_find_nest(LoopStmt *s, BlockNest *n) {
+    int loops = 1;
+    n->n_outs = n->n_sums = 0;
+    for (; s && !s->n_carried && n->n_outs < MOST_LEVELS; s = only_loop_in(&s->body, &loops))
+        n->outs[n->n_outs++] = s;
+    for (; s && s->n_carried && n->n_sums < MOST_LEVELS; s = only_loop_in(&s->body, &loops))
+        n->sums[n->n_sums++] = s;
+    return !s && !loops && n->n_outs && n->n_sums;
 }
 
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level) {

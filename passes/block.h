@@ -22,6 +22,9 @@ typedef struct BlockPlan {
                   sums is a nest of its own; -1: it is not */
 } BlockPlan;
 
+/* From `s` inwards as long as there is one loop; false: sums in a body without loops do not stand at
+ * the end. */
+bool block_find_nest(LoopStmt *s, BlockNest *nest);
 /* May iterations of the output loop nest->outs[level] stand in one block? */
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level);
 /* Has that loop one lower and one upper bound, which no sum's loop depends on? Then they need not be

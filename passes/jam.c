@@ -64,29 +64,6 @@ typedef struct Choice {
 
 /* ---- the nest */
 
-static LoopStmt *only_loop(const LoopBody *b, int *n) {
-    LoopStmt *found = NULL;
-    *n = 0;
-    for (int k = 0; k < b->stmts.n; k++)
-        if (b->stmts.p[k]->kind == LOOP_FOR) {
-            found = b->stmts.p[k];
-            (*n)++;
-        }
-    return *n == 1 ? found : NULL;
-}
-
-/* From `s` inwards as long as there is one loop; false: sums in a body without loops do not stand
- * at the end. */
-static bool find_nest(LoopStmt *s, BlockNest *n) {
-    int loops = 1;
-    n->n_outs = n->n_sums = 0;
-    for (; s && !s->n_carried && n->n_outs < MOST_LEVELS; s = only_loop(&s->body, &loops))
-        n->outs[n->n_outs++] = s;
-    for (; s && s->n_carried && n->n_sums < MOST_LEVELS; s = only_loop(&s->body, &loops))
-        n->sums[n->n_sums++] = s;
-    return !s && !loops && n->n_outs && n->n_sums;
-}
-
 static int64_t coefficient(Ctx *ctx, Dim d, DimSym x, bool *linear) {
     Dim c, rest;
     int64_t k = 0;
@@ -412,7 +389,7 @@ static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const T
     Arena scratch;
     arena_init(&scratch, ctx);
     Kernel *n = ARENA_NEW(&scratch, Kernel);
-    bool is = find_nest(s, &n->nest);
+    bool is = block_find_nest(s, &n->nest);
     int64_t trips = 1;
     for (int k = 0; is && k < n->nest.n_sums; k++)
         trips *= vary_trip(n->nest.sums[k]);

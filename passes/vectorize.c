@@ -17,8 +17,9 @@
  * past the end are masked by `active`. Of the loops of a nest the one is taken that needs the
  * fewest operations, strided accesses counting once a lane. Loops with calls, conditions or checked
  * subscripts stay as they are. Before, loops over neighbouring axes become one (collapse.c); last,
- * copies between two orders of axes go by squares (turn.c), and output loops around reductions are
- * unrolled and jammed (jam.c). It does not interchange or tile.
+ * copies between two orders of axes go by squares (turn.c), output loops around reductions go by
+ * strips where an operand would leave the cache (strips.c), and are unrolled and jammed (jam.c). It
+ * does not tile.
  */
 #include "passes/abreast.h"
 #include "passes/ahead.h"
@@ -27,6 +28,7 @@
 #include "passes/lane_sums.h"
 #include "passes/merge.h"
 #include "passes/pass.h"
+#include "passes/strips.h"
 #include "passes/turn.h"
 #include "passes/widen.h"
 
@@ -240,6 +242,7 @@ void pass_vectorize(Unit *u) {
         sweep(&f->body, uses);
         arena_free(&scratch);
         turn_loops(u->ctx, u->arena, u->loops, f);
+        strip_loops(u->ctx, u->arena, u->loops, f, u->target);
         jam_loops(u->ctx, u->arena, u->loops, f, u->target);
         collapse_loops(u->ctx, u->arena, u->loops, f); /* epilogues that stand apart */
         lane_sums(u->ctx, u->arena, u->loops, f, u->target);
