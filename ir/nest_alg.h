@@ -35,6 +35,9 @@ Nest nest_subst(Ctx *ctx, const Nest *n, const DimBinding *b, int n_b);
 /* Every axis a plain index, all cells reached once, no guards, init or post; a store or a sum without reductions. */
 bool nest_elementwise(Ctx *ctx, const NestOp *n);
 bool nest_covers(Ctx *ctx, const NestOp *n);
+/* A sum without summed indices that begins at a tensor (init) or has a post: the elementwise store of the same. False:
+ * it is something else. */
+bool nest_cellwise(Ctx *ctx, const NestOp *n, NestOp *out);
 /* M0 is distinct single indices of coefficient 1. */
 bool nest_plain_map(const Nest *n);
 /* The body is a plain read (a view: slice, transpose, pad, broadcast). */

@@ -288,6 +288,29 @@ static int import_with(BodyBuilder *b, const Body *from, const NestOp *p, const 
     return to[from->n - 1];
 }
 
+bool nest_cellwise(Ctx *ctx, const NestOp *n, NestOp *out) {
+    NestOp bare = *n;
+    bare.nest.init = -1;
+    bare.nest.post = (Body){0};
+    if (n->nest.op != NEST_SUM || (n->nest.init < 0 && !n->nest.post.n) || !nest_elementwise(ctx, &bare))
+        return false;
+    BodyBuilder b = body_new(ctx);
+    const Body *post = &n->nest.post;
+    int acc = body_import(&b, &n->nest.body, NULL, 0, NULL), *to = ARENA_ARRAY(&ctx->perm, int, post->n + 1);
+    if (n->nest.init >= 0)
+        acc = body_op2(&b, SC_add, body_read(&b, body_type(&b, acc), n->nest.init, n->nest.rank, n->nest.map), acc);
+    for (int k = 0; k < post->n; k++) {
+        const BodyInst *i = &post->insts[k];
+        Body one = {1, i};
+        to[k] = i->kind == BODY_ACC ? acc : i->kind == BODY_OP ? copy_op(&b, i, to) : body_import(&b, &one, NULL, 0, NULL);
+    }
+    *out = bare;
+    out->nest.op = NEST_STORE;
+    out->nest.body = body_done(&b, post->n ? to[post->n - 1] : acc);
+    *out = nestop_compact(ctx, out);
+    return true;
+}
+
 static Val *joined_args(Ctx *ctx, const NestOp *first, const NestOp *second) {
     Val *args = ARENA_ARRAY(&ctx->perm, Val, first->n_args + second->n_args + 1);
     for (int k = 0; k < first->n_args; k++)

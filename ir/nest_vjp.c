@@ -52,6 +52,19 @@ static int chain_rule(Tangent *t, const BodyInst *i, int k) {
     return sum;
 }
 
+/* max(c, x) <= c where x <= c, a NaN included, and c <= min(c, x) where c <= x: of an activation the value is enough,
+ * and nobody need keep x. */
+static bool tells_second(const Body *body, int k) {
+    const BodyInst *i = &body->insts[k];
+    return (i->op == SC_max || i->op == SC_min) && body->insts[i->args[0]].kind == BODY_CONST;
+}
+
+/* What to compare with the first operand of a max or min: the value itself if that is read anyway. */
+static int second_of(const Tangent *t, int k) {
+    bool is_read = t->b->insts.p[t->primal[k]].kind == BODY_READ;
+    return is_read && tells_second(t->from, k) ? t->primal[k] : t->primal[t->from->insts[k].args[1]];
+}
+
 static int tangent_of(Tangent *t, int k, int read) {
     const BodyInst *i = &t->from->insts[k];
     if (k == read)
@@ -63,9 +76,9 @@ static int tangent_of(Tangent *t, int k, int read) {
     case SC_select:
         return select_of(t->b, p[i->args[0]], d[i->args[1]], d[i->args[2]]);
     case SC_max: /* a tie goes to the first */
-        return select_of(t->b, body_op2(t->b, SC_le, p[i->args[1]], p[i->args[0]]), d[i->args[0]], d[i->args[1]]);
+        return select_of(t->b, body_op2(t->b, SC_le, second_of(t, k), p[i->args[0]]), d[i->args[0]], d[i->args[1]]);
     case SC_min:
-        return select_of(t->b, body_op2(t->b, SC_le, p[i->args[0]], p[i->args[1]]), d[i->args[0]], d[i->args[1]]);
+        return select_of(t->b, body_op2(t->b, SC_le, p[i->args[0]], second_of(t, k)), d[i->args[0]], d[i->args[1]]);
     case SC_cast:
         return d[i->args[0]] < 0 ? -1 : body_cast(t->b, i->dt, d[i->args[0]]);
     default:
@@ -107,13 +120,13 @@ static Dim lin_of(Ctx *ctx, const Nest *n) {
     return lin;
 }
 
-/* Is the body's value worth reading again, where its derivative asks for it? exp, tanh, .. of stores, not sums. */
+/* Is the body's value worth reading again, where its derivative asks for it? exp, tanh, relu, .. of stores, not sums. */
 static bool keeps_value(const Nest *n) {
     const BodyInst *i = &n->body.insts[n->body.n - 1];
     if (n->op != NEST_STORE || i->kind != BODY_OP)
         return false;
     const ScalarDef *def = scalar_def(i->op);
-    return def->expand || (def->flags & SF_LIBM);
+    return def->expand || (def->flags & SF_LIBM) || tells_second(&n->body, n->body.n - 1);
 }
 
 static Body adjoint(NestVjp *v, int read, bool *is_zero) {

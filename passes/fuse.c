@@ -4,6 +4,8 @@
  *     ->   %y += x[..] * w[..] then sigmoid(acc + b[o])
  *   %e = exp(%x[i]);  %s += %e[i]
  *     ->   %s += exp(%x[i])
+ *   %y[i] += f(%x[i]) over i<N from %z
+ *     ->   %y[i] = %z[i] + f(%x[i]), which is elementwise
  *
  * A producer is substituted where nothing is computed more often than before (same number of
  * points, one reader or a cheap body of one tensor) or where it computes nothing (conversions).
@@ -182,7 +184,8 @@ static void fuse_func(Unit *u, Func *func) {
         if (s) {
             start_scatter(&f, i, s, x);
         } else if (i->op == &op_nest) {
-            NestOp n = rewrite_nestop(&f.r, i);
+            NestOp n = rewrite_nestop(&f.r, i), cells;
+            n = nest_cellwise(u->ctx, &n, &cells) ? cells : n;
             while (absorb(&f, &n))
                 continue;
             follow(&f, &n);
