@@ -607,10 +607,17 @@ static bool outside_of_groups(const Scheme *s, int out) {
 
 /* Rows far apart, or steps far apart, take more lines and pages for a step, unless they are packed.
  */
-static void consider_a(const Contraction *c, Scheme *s) {
+static void consider_a(const Contraction *c, const Target *t, Scheme *s) {
     const LoopStmt *a = c->load[1 - s->b];
     Dim last = a->subs[a->rank - 1];
     double far = 1.1, packed = 0.5 * per_product(c, s, a);
+    double by_columns = tile_by_columns(c, t, s);
+    s->by_columns = by_columns > 0;
+    if (s->by_columns) {
+        s->pack_a = false;
+        s->cost *= by_columns;
+        return;
+    }
     if (dim_mentions(last, c->out[s->u].sym)) {
         far = 1.06;
         for (int k = 0; k < c->n_red; k++)
@@ -635,7 +642,7 @@ static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *be
             s.cost += packing_cost(c, t, &s);
             if (c->out[s.v].n < 0)
                 s.cost *= 2; /* it may be short */
-            consider_a(c, &s);
+            consider_a(c, t, &s);
             if (s.items[0].kind == TILE_V_GROUPS && s.n_items > 2 && blocks_of_v(c, &s) == 1)
                 s.cost *= 1.25; /* it cannot be divided into jobs */
             if (s.cost < best->cost * 0.999 && find_pieces(c, &s))
@@ -670,7 +677,9 @@ static bool factors_depend(const Contraction *c) {
 /* Vectors that were packed long before and do not stay in the first cache come from behind the
  * second one: their order is known, so they are fetched before a step needs them. */
 static int64_t ahead_of(const Contraction *c, const Target *t, const Scheme *s) {
-    enum { AHEAD = 2048 };
+    enum { AHEAD = 2048, NEAR = 1024 };
+    if (s->by_columns) /* from the second cache to the first one */
+        return NEAR / (int64_t)dtype_size(c->dt);
     double bytes = (double)dtype_size(c->dt) * s->vectors * s->lanes;
     for (int k = 0; k < s->n_inner; k++)
         bytes *= k || s->chunk == 1 ? guess(c, &c->red[s->inner[k]]) : (double)s->chunk;
@@ -699,6 +708,12 @@ bool tile_choose(const Contraction *c, const Target *t, Scheme *best) {
     double most = (c->fma ? 1.6 : 3.2) * (best->cost < 1e29 && c->out[best->v].n < 0 ? 2 : 1);
     if (best->cost * target_lanes(t, c->dt) > most)
         return false;
+    if (best->by_columns) {
+        tile_columns(c, t, best);
+        places(c, t, best);
+        best->ahead = ahead_of(c, t, best);
+        return true;
+    }
     split(c, t, best);
     choose_group(c, t, best, 1);
     divide(c, best, work);

@@ -91,6 +91,7 @@ typedef struct Scheme {
     int v, u, b;
     int vectors, rows, lanes;
     bool pack_a;     /* the other factor, in blocks of u */
+    bool by_columns; /* the other factor is read where it is, and a job packs its columns */
     bool direct_out; /* v is contiguous in the result */
     int n_items;
     TileItem items[TILE_LOOPS + 2]; /* loops around the tile, outermost first: groups of blocks of
@@ -119,6 +120,11 @@ int tile_last_vectors(const Contraction *c, const Scheme *s);
 /* The extent of the outermost loop, if its rows are divided into jobs and their number is not
  * known; else NULL. */
 Dim tile_rows(const Contraction *c, const Scheme *s);
+/* tile_columns.c: what a candidate costs that reads the other factor where it is, as a share of the
+ * cost of its tiles; 0: it cannot, or it is not worth it. */
+double tile_by_columns(const Contraction *c, const Target *t, const Scheme *s);
+/* The loops around its tiles. */
+void tile_columns(const Contraction *c, const Target *t, Scheme *s);
 /* tile_few.c: how the rows of `many`, fewer than *below, are computed without packing the factor
  * that all of them share. False: there is no such way. */
 bool tile_choose_few(const Contraction *c, const Target *t, const Scheme *many, Scheme *few,

@@ -183,6 +183,38 @@ static void long_reductions(void **state) {
                sums, PARTS("part f32[8, 48, 48] = work", "ordered", "64*M - ", "ahead 768"));
 }
 
+/* Factors that leave the second cache: each job packs columns of its own, and rows are read where
+ * they lie. */
+static void products_by_columns(void **state) {
+    (void)state;
+#define LARGE(start, a_at, end)                                                                    \
+    "for i in 0..37 {\nfor j in 0..1040 {\n" start                                                 \
+    "\n%2 = for k in 0..60 with %3 = %1 {\n%4 = load f32 a[" a_at "]\n%5 = load f32 b[k, j]\n"     \
+    "%6 = fma(%4, %5, %3)\nyield %6\n}\n" end "}\n}"
+    const char *bufs = "buf a f32[37, 60] = arg 2 at 0\nbuf b f32[60, 1040] = arg 3 at 0\n"
+                       "buf out f32[37, 1040] = arg 4 at 0 written",
+               *plain = LARGE("%1 = f32 0.0", "i, k", "store out[i, j] = %2\n");
+    check_with((How){.second = 65536}, bufs, plain,
+               PARTS("b.p f32[2, 60, 48] = job", "for jg in 3*job // 8 + job..", "a[8*ib + 7, k]",
+                     "ahead 256"));
+    /* a sum that is too long for the second cache goes by chunks */
+    check_with((How){.second = 16384}, bufs, plain,
+               PARTS("for kb in 0..", "= job", "(kb + ", "= load f32x16 out[", ", k]"));
+    check_with((How){.second = 16384}, bufs,
+               LARGE("%1 = load f32 out[i, j]", "i, k", "store out[i, j] = %2\n"),
+               PARTS("for kb in 0..", "= job"));
+    check_with((How){.second = 65536}, bufs,
+               LARGE("%1 = f32 0.5", "i, k",
+                     "%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n"),
+               PARTS("= job", "a[8*ib + 7, k]"));
+    /* steps of the sum far apart: such rows are packed */
+    check_with((How){.second = 65536},
+               "buf a f32[60, 37] = arg 2 at 0\nbuf b f32[60, 1040] = arg 3 at 0\n"
+               "buf out f32[37, 1040] = arg 4 at 0 written",
+               LARGE("%1 = f32 0.0", "k, i", "store out[i, j] = %2\n"), PARTS("a.p[", "b.p["));
+#undef LARGE
+}
+
 /* Few rows take the factor that they share from where it is; the last block of rows is padded. */
 static void few_rows_of_a_large_matrix(void **state) {
     (void)state;
@@ -273,18 +305,19 @@ static void strides(void **state) {
     check_with((How){.second = 4096}, bufs, body, PARTS("f32[20, 5, 5] = job", "f32x16 0.5"));
 }
 
-/* A dense copy of one row was packed as if it were a block of rows, where the index that is packed along is the one
- * that goes by steps. */
+/* A dense copy of one row was packed as if it were a block of rows, where the index that is packed
+ * along is the one that goes by steps. */
 static void copies_have_the_rows_that_are_packed(void **state) {
     (void)state;
-    check_with((How){.whole = true},
-               "buf a f32[33, 16, 12] = arg 2 at 0\nbuf b f32[16, 12, 2*M] = arg 3 at 0\n"
-               "buf out f32[17, M] = arg 4 at 0 written",
-               "for i in 0..17 {\nfor j in 0..M {\n%1 = f32 0.0\n%2 = for k in 0..16 with %3 = %1 {\n"
-               "%4 = for l in 0..12 with %5 = %3 {\n%6 = load f32 a[2*i, k, 11 - l]\n"
-               "%7 = load f32 b[k, l, 2*j]\n%8 = fma(%6, %7, %5)\nyield %8\n}\nyield %4\n}\n"
-               "store out[i, j] = %2\n}\n}",
-               PARTS("f32[17, 16, 12] = work"));
+    check_with(
+        (How){.whole = true},
+        "buf a f32[33, 16, 12] = arg 2 at 0\nbuf b f32[16, 12, 2*M] = arg 3 at 0\n"
+        "buf out f32[17, M] = arg 4 at 0 written",
+        "for i in 0..17 {\nfor j in 0..M {\n%1 = f32 0.0\n%2 = for k in 0..16 with %3 = %1 {\n"
+        "%4 = for l in 0..12 with %5 = %3 {\n%6 = load f32 a[2*i, k, 11 - l]\n"
+        "%7 = load f32 b[k, l, 2*j]\n%8 = fma(%6, %7, %5)\nyield %8\n}\nyield %4\n}\n"
+        "store out[i, j] = %2\n}\n}",
+        PARTS("f32[17, 16, 12] = work"));
 }
 
 /* A dense copy went over all values that a reduction might have, and read past the end of the
@@ -344,6 +377,7 @@ int main(void) {
         cmocka_unit_test(products_of_matrices),
         cmocka_unit_test(starts_and_epilogues),
         cmocka_unit_test(long_reductions),
+        cmocka_unit_test(products_by_columns),
         cmocka_unit_test(few_rows_of_a_large_matrix),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
