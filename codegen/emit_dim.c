@@ -62,9 +62,26 @@ static LLVMValueRef sum_value(FnEmit *f, Dim d) {
     return sum ? sum : emit_i64(f->e, 0);
 }
 
+/* Is no term below 0? */
+static bool not_negative(Dim d) {
+    for (int k = 0; k < dim_n_terms(d); k++) {
+        DimTerm t = dim_term(d, k);
+        if (t.coef < 0)
+            return false;
+        for (int j = 0; j < t.n_atoms; j++) {
+            const DimAtom *a = t.atoms[j];
+            if (a->sym ? a->sym->least < 0 : !not_negative(a->num))
+                return false;
+        }
+    }
+    return true;
+}
+
 static LLVMValueRef atom_value(FnEmit *f, const DimAtom *a) {
     if (a->sym)
         return symbol(f, a->sym);
+    if (not_negative(a->num)) /* then LLVM makes one shift of a division by 8 */
+        return LLVMBuildUDiv(f->b, sum_value(f, a->num), sum_value(f, a->den), "");
     return emit_floor_div(f, sum_value(f, a->num), sum_value(f, a->den));
 }
 

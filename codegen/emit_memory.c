@@ -269,14 +269,21 @@ static void fetch_ahead(FnEmit *f, const LoopStmt *s, const Access *a) {
 
 /* Into the first cache what is near, else into the second one: it is for later. */
 static void fetch(FnEmit *f, const LoopStmt *s, const Access *a) {
-    enum { NEAR = 4096, FIRST = 3, SECOND = 2 };
+    enum { NEAR = 4096, FIRST = 3, SECOND = 2, LINE = 64 };
     LLVMValueRef by = emit_dim(f, s->ahead), i32[3];
     int64_t elements;
     bool near = dim_is_const(s->ahead, &elements) && elements * (int64_t)dtype_size(a->b->dt) <= NEAR;
     for (unsigned k = 0; k < 3; k++) /* a read or a write, for that cache, data */
         i32[k] = LLVMConstInt(f->e->i32, k == 0 ? s->kind == LOOP_STORE : k == 1 ? (near ? FIRST : SECOND) : 1, 0);
-    LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &by, 1, ""), i32[0], i32[1], i32[2]};
-    emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
+    int64_t lanes = s->type.lanes, size = (int64_t)dtype_size(a->b->dt), some;
+    if (s->active && dim_is_const(s->active, &some) && some < lanes)
+        lanes = some;
+    int64_t bytes = a->step > 1 ? lanes * a->step * size : 1; /* lanes apart lie in several lines */
+    for (int64_t at = 0; at < bytes; at += LINE) {
+        LLVMValueRef to = LLVMBuildAdd(f->b, by, emit_i64(f->e, at / size), "");
+        LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &to, 1, ""), i32[0], i32[1], i32[2]};
+        emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
+    }
 }
 
 void emit_load(FnEmit *f, const LoopStmt *s) {

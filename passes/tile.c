@@ -80,7 +80,7 @@ static int most_sums(const Unit *u, const Contraction *c) {
 static void emit(Unit *u, const Contraction *c, const Scheme *s, LoopBody *to) {
     LoopTile made = {name_of(c), s->vectors * s->rows};
     vec_push(u->arena, &u->loops->tiles, made);
-    tile_emit(c, s, to);
+    tile_emit(c, u->target, s, to);
 }
 
 /* if least <= extent { to be filled } else { } */

@@ -292,37 +292,74 @@ static const Dim *at_vector(const Walk *t, const Dim *subs, int rank, int k) {
 }
 
 /* How far apart neighbours lie on the last sparse axis; 0: elsewhere. */
-static int64_t step_of_row(const Walk *t) {
-    const DenseCopy *d = t->d;
+static int64_t step_of_row(Ctx *ctx, const DenseCopy *d) {
     DimSym x = d->loops[d->rank - 1].sym;
     Dim coef, rest;
     int64_t step = 0;
     for (int a = 0; a < d->sparse_rank - 1; a++)
         if (dim_mentions(d->subs[a], x))
             return 0;
-    if (!dim_linear_in(t->cur->m->ctx, d->subs[d->sparse_rank - 1], x, &coef, &rest) ||
+    if (!dim_linear_in(ctx, d->subs[d->sparse_rank - 1], x, &coef, &rest) ||
         !dim_is_const(coef, &step))
         return 0;
     return step > 0 ? step : 0;
 }
 
-static void copy_sparse(Walk *t, BufId dense) {
+int tile_dense_vectors(Ctx *ctx, const DenseCopy *d) {
+    return step_of_row(ctx, d) ? few_vectors(d) : 0;
+}
+
+/* So many elements further lies the row `by` further along the index before the pair's; NULL: not known. */
+static Dim row_ahead(const Walk *t, int64_t by) {
     const DenseCopy *d = t->d;
-    int64_t step = step_of_row(t);
-    int vectors = step ? few_vectors(d) : 0, last = d->rank - 1;
-    for (int a = t->n_known; a < d->rank - (vectors > 0); a++)
-        open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
-    const Dim *from = sparse_cell(t, d->subs, d->sparse_rank), *to = dense_cell(t);
-    if (!vectors)
-        loop_store(t->cur, dense, to, loop_load(t->cur, d->sparse, from));
+    Ctx *ctx = t->cur->m->ctx;
+    const LoopBuf *b = loop_bufp(t->cur->f, d->sparse);
+    Dim coef, rest;
+    int64_t n, k;
+    for (int a = 0; d->rank > 2 && a < d->sparse_rank - 1; a++) {
+        if (!dim_linear_in(ctx, d->subs[a], d->loops[d->rank - 3].sym, &coef, &rest) || !dim_is_const(coef, &k) || !k)
+            continue;
+        for (int j = a + 1; j < d->sparse_rank; j++)
+            k *= dim_is_const(b->shape[j], &n) ? n : 0;
+        return k ? dim_const(ctx, k * by) : NULL;
+    }
+    return NULL;
+}
+
+/* A row as vectors, from and to what the subscripts say of its first element. */
+static void copy_row(Walk *t, const Dim *from, BufId dense, const Dim *to, int rank, Dim ahead) {
+    const DenseCopy *d = t->d;
+    int vectors = few_vectors(d);
     for (int k = 0; k < vectors; k++) {
         LoopStmt *v = loop_load_lanes(t->cur, d->sparse, at_vector(t, from, d->sparse_rank, k),
                                       d->lanes, lanes_left(t, k));
-        v->lane_step = step;
-        const Dim *cell = at_vector(t, to, last + 1 - t->n_known, k);
-        loop_store(t->cur, dense, cell, v->result)->active = lanes_left(t, k);
+        v->lane_step = step_of_row(t->cur->m->ctx, d);
+        v->ahead = ahead;
+        loop_store(t->cur, dense, at_vector(t, to, rank, k), v->result)->active = lanes_left(t, k);
     }
+}
+
+static void copy_sparse(Walk *t, BufId dense) {
+    const DenseCopy *d = t->d;
+    int vectors = tile_dense_vectors(t->cur->m->ctx, d);
+    for (int a = t->n_known; a < d->rank - (vectors > 0); a++)
+        open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
+    const Dim *from = sparse_cell(t, d->subs, d->sparse_rank), *to = dense_cell(t);
+    if (vectors)
+        copy_row(t, from, dense, to, d->rank - t->n_known, NULL);
+    else
+        loop_store(t->cur, dense, to, loop_load(t->cur, d->sparse, from));
     close_loops(t, 0);
+}
+
+void tile_dense_row(LoopCursor *cur, const DenseCopy *d, const Dim *known, BufId to,
+                    const Dim *subs, int rank, int64_t ahead) {
+    Ctx *ctx = cur->m->ctx;
+    Walk t = {.cur = cur, .d = d, .known = known, .n_known = d->rank - 1};
+    const TileLoop *l = &d->loops[d->rank - 1];
+    Dim *row = arena_dup(cur->m->arena, subs, sizeof *row * (size_t)rank);
+    row[rank - 1] = dim_add(ctx, row[rank - 1], dim_sub(ctx, dim_of(ctx, l->sym), l->lo));
+    copy_row(&t, sparse_cell(&t, d->subs, d->sparse_rank), to, row, rank, row_ahead(&t, ahead));
 }
 
 /* Is every other element of a row a sum, and the rest the constant? */

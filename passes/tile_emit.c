@@ -231,6 +231,11 @@ static int packed_through(const TileEmit *e, const Contraction *c, int k) {
 }
 
 static void use_dense(TileEmit *e, Contraction *c, Scheme *s) {
+    if (e->behind.d) {
+        c->load[s->b] = tile_behind_use(e);
+        c->copy[s->b] = NULL;
+        return;
+    }
     for (int k = 0; k < 2; k++) {
         bool of_b = k == s->b;
         if (!c->copy[k] || (packed_before(s, of_b) && copied_on_the_way(e, c, k, 0)))
@@ -286,6 +291,8 @@ static void level(TileEmit *e, int k) {
     LoopBody *outer = e->cur.at;
     if (k && k == e->copy.place)
         copy_apart(e, &e->copy);
+    if (!k && e->behind.d)
+        tile_behind_first(e);
     if (k && k == s->place_b)
         tile_pack(e, &e->b, k, true);
     if (s->pack_a && s->a_in_job && k == s->place_a)
@@ -398,10 +405,11 @@ static void jobs(TileEmit *e) {
     loop_end(&e->cur, s, outer, NULL);
 }
 
-void tile_emit(const Contraction *contraction, const Scheme *scheme, LoopBody *to) {
+void tile_emit(const Contraction *contraction, const Target *t, const Scheme *scheme, LoopBody *to) {
     Contraction own = *contraction, *c = &own;
     Scheme own_scheme = *scheme, *s = &own_scheme;
     TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};
+    tile_behind_choose(c, t, s, &e.behind);
     e.group_width = e.width * s->group;
     e.cur = (LoopCursor){.m = c->m, .f = c->f, .at = to, .span = c->root->span};
     e.vb = tile_fresh(&e, str_fmt(c->ctx, "%sb", c->out[s->v].sym->name));

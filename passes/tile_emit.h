@@ -33,6 +33,16 @@ typedef struct Apart {
     int place;          /* so many items stand around it; 0: outside the jobs */
 } Apart;
 
+/* The copying of a dense buffer behind the tiles: tile_behind.c. */
+typedef struct Behind {
+    const DenseCopy *d;  /* of the vectors' factor; NULL: none */
+    int64_t parts, rows; /* of an image; of a part for each value of the other axes */
+    int64_t pitch;       /* elements for such a value */
+    int64_t n_rows;      /* of a part, in all */
+    int64_t steps, each, each_last; /* after so many steps so many rows are copied; in the last part */
+    BufId ring; /* [2, other axes..., pitch] */
+} Behind;
+
 typedef struct TileEmit {
     const Contraction *c;
     const Scheme *s;
@@ -49,6 +59,7 @@ typedef struct TileEmit {
     Dim part_lo, part_hi; /* of the job's item, or NULL */
     Packed b, a;
     Apart copy, spread;
+    Behind behind;
     BufId sums; /* [outputs that `place_out` leaves open..., width], or id 0: in the result */
     const LoopStmt *total; /* a cell of what the sums of all jobs are added to */
     bool from_sums;        /* sums start from what is in memory */
@@ -105,6 +116,14 @@ typedef struct Turn {
 /* For `at`, an index in the subscripts, from .. end: squares, and a part of one that is left. */
 void tile_turn(TileEmit *e, const Turn *t, DimSym at, Dim from, Dim end);
 BufId tile_merged(TileEmit *e, BufId buf, int from, int n); /* id 0: too large */
+
+/* tile_behind.c: false: the factors are copied before the tiles. Else the scheme reads one where its
+ * copy is. */
+bool tile_behind_choose(const Contraction *c, const Target *t, Scheme *s, Behind *y);
+const LoopStmt *tile_behind_use(TileEmit *e);
+void tile_behind_first(TileEmit *e); /* the first part, before the loop over images */
+/* What a tile copies after y->steps steps, for the time'th time. */
+void tile_behind_rows(TileEmit *e, Dim time);
 
 /* tile_kernel.c */
 void tile_kernel(TileEmit *e, const TilePiece *p, int vectors);

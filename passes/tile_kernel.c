@@ -107,7 +107,7 @@ static LVal load_b(const Kernel *k, int x) {
         DimBinding b[3];
         const Dim *subs = tile_subs(e, l, b, bind(k, 0, x, b));
         LoopStmt *s = loop_load_lanes(&e->cur, l->buf, subs, e->s->lanes, NULL);
-        s->ahead = steps_ahead(e, l);
+        s->ahead = e->behind.d ? NULL : steps_ahead(e, l);
         return s->result;
     }
     LoopStmt *s =
@@ -180,37 +180,66 @@ static bool written_out(Kernel *k, int level, const TileBounds *b, Rows rows) {
     return true;
 }
 
-/* One loop of a reduction in which these rows take part. */
-static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
-    TileEmit *e = k->e;
+/* Opens a loop that carries the sums of these rows. */
+static LoopStmt *open_sums(Kernel *k, DimSym index, const TileBounds *b, Rows rows) {
     LVal carried[TILE_U * TILE_V];
     int n = 0;
-    if (written_out(k, level, b, rows))
-        return;
     for (int r = 0; r < k->p->rows; r++)
         for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 carried[n++] = k->acc[r][x];
-    LoopBody *outer = e->cur.at;
-    const TileLoop *red = &e->c->red[e->s->inner[level]];
-    LoopStmt *s = loop_for(&e->cur, red->sym, b->lo, b->n_lo, b->hi, b->n_hi, 1, carried, n);
+    LoopStmt *s = loop_for(&k->e->cur, index, b->lo, b->n_lo, b->hi, b->n_hi, 1, carried, n);
     n = 0;
     for (int r = 0; r < k->p->rows; r++)
         for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 k->acc[r][x] = s->phi[n++];
-    reduce(k, level + 1, rows);
-    n = 0;
+    return s;
+}
+
+static void close_sums(Kernel *k, LoopStmt *s, LoopBody *outer, Rows rows) {
+    LVal carried[TILE_U * TILE_V];
+    int n = 0;
     for (int r = 0; r < k->p->rows; r++)
         for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 carried[n++] = k->acc[r][x];
-    loop_end(&e->cur, s, outer, carried);
+    loop_end(&k->e->cur, s, outer, carried);
     n = 0;
     for (int r = 0; r < k->p->rows; r++)
         for (int x = 0; x < k->vectors; x++)
             if (rows >> r & 1)
                 k->acc[r][x] = s->out[n++];
+}
+
+/* One loop of a reduction in which these rows take part. */
+static void loop_over(Kernel *k, int level, const TileBounds *b, Rows rows) {
+    TileEmit *e = k->e;
+    Ctx *ctx = e->c->ctx;
+    const TileLoop *red = &e->c->red[e->s->inner[level]];
+    int64_t steps = e->behind.d ? e->behind.steps : 0;
+    TileBounds all = {.n_lo = 1, .n_hi = 1, .lo = {dim_const(ctx, 0)}}, part = all;
+    if (!steps && written_out(k, level, b, rows))
+        return;
+    LoopBody *outer = e->cur.at, *inside = NULL;
+    LoopStmt *times = NULL;
+    DimSym time = NULL;
+    if (steps) {
+        time = tile_fresh(e, "time");
+        all.hi[0] = dim_const(ctx, red->n / steps);
+        part.lo[0] = dim_scale(ctx, dim_of(ctx, time), steps);
+        part.hi[0] = dim_addk(ctx, part.lo[0], steps);
+        times = open_sums(k, time, &all, rows);
+        inside = e->cur.at;
+    }
+    LoopStmt *s = open_sums(k, red->sym, steps ? &part : b, rows);
+    reduce(k, level + 1, rows);
+    close_sums(k, s, steps ? inside : outer, rows);
+    if (!steps)
+        return;
+    tile_behind_rows(e, dim_of(ctx, time));
+    close_sums(k, times, outer, rows);
+    e->n_names--;
 }
 
 /* Rows with different constant bounds: a loop for every stretch in which the same rows take part.

@@ -152,7 +152,14 @@ int tile_dense_apart(const Contraction *c, const DenseCopy *d, const LoopStmt *a
  * cells only. */
 void tile_dense_copy(LoopCursor *cur, const DenseCopy *d, BufId dense, const Dim *known, int n);
 
+/* Vectors that a row of the sparse tensor makes (a few, of lanes some elements apart), or 0. */
+int tile_dense_vectors(Ctx *ctx, const DenseCopy *d);
+/* Appends the copying of one row, all of whose other indices are known, to the last axis of to[subs].
+ * Meanwhile the row `ahead` further along the index before those of the pair is fetched. */
+void tile_dense_row(LoopCursor *cur, const DenseCopy *d, const Dim *known, BufId to,
+                    const Dim *subs, int rank, int64_t ahead);
+
 /* Appends the loops to `to`. */
-void tile_emit(const Contraction *c, const Scheme *s, LoopBody *to);
+void tile_emit(const Contraction *c, const Target *t, const Scheme *s, LoopBody *to);
 
 #endif

@@ -1,0 +1,121 @@
+/* The tiles of one part of a factor that is walked over sparsely copy the rows of the next part.
+ * Native code gives what the definition says, on whole numbers, for few images and many, whatever
+ * parts, blocks and rows are the last ones, and whatever job comes first. */
+#include "jit_helper.h"
+
+#include <stdlib.h>
+
+#include "tests/execs.h"
+
+enum { MOST = 17 };
+
+typedef struct Case {
+    const char *name;
+    int c, o, rows, columns, step, from; /* x is read at step*i + from */
+    bool wide;                           /* vectors of 16 run along the pixels, too */
+} Case;
+
+static const Case cases[] = {
+    {"the last part has fewer rows", 32, 64, 28, 28, 2, 0, true},
+    {"all rows are whole vectors", 32, 96, 28, 32, 2, 0, true},
+    {"the last vector has few lanes", 64, 80, 10, 10, 2, 1, false},
+    {"every third pixel", 24, 96, 16, 16, 3, 0, false},
+    {"two rows are a vector", 32, 128, 24, 20, 3, 1, false},
+    {"every fourth pixel", 64, 100, 12, 10, 4, 0, false},
+};
+
+static int side(int n, const Case *y) { return y->step * (n - 1) + y->from + 1; }
+
+static float *whole_numbers(int n, unsigned seed) {
+    float *x = malloc(sizeof *x * (size_t)n); /* no element more: a sanitizer sees what is read */
+    assert_non_null(x);
+    for (int k = 0; k < n; k++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[k] = (float)(int)(seed >> 28) - 7;
+    }
+    return x;
+}
+
+static void reference(const Case *y, const float *x, const float *w, float *out) {
+    int h = side(y->rows, y), l = side(y->columns, y);
+    for (int n = 0; n < MOST; n++)
+        for (int o = 0; o < y->o; o++)
+            for (int i = 0; i < y->rows; i++)
+                for (int j = 0; j < y->columns; j++) {
+                    float sum = 0;
+                    for (int c = 0; c < y->c; c++)
+                        sum += x[((n * y->c + c) * h + y->step * i + y->from) * l + y->step * j +
+                                 y->from] *
+                               w[o * y->c + c];
+                    *out++ = sum;
+                }
+}
+
+static const char *text_of(Ctx *ctx, const Case *y) {
+    return str_fmt(ctx,
+                   "def f[N](x: [N, %d, %d, %d], w: [%d, %d]) -> [N, %d, %d, %d] =\n"
+                   "  for n < N, o < %d, i < %d, j < %d =>\n"
+                   "    sum(for c < %d => x[n, c, %d*i + %d, %d*j + %d] * w[o, c])\n",
+                   y->c, side(y->rows, y), side(y->columns, y), y->o, y->c, y->o, y->rows,
+                   y->columns, y->o, y->rows, y->columns, y->c, y->step, y->from, y->step, y->from);
+}
+
+static void check(const Case *y, const char *cpu) {
+    static const int calls[] = {1, 7, 8, 9, MOST};
+    int image = y->c * side(y->rows, y) * side(y->columns, y), result = y->o * y->rows * y->columns;
+    float *x = whole_numbers(MOST * image, 1), *w = whole_numbers(y->o * y->c, 2),
+          *want = malloc(sizeof *want * (size_t)(MOST * result)),
+          *got = malloc(sizeof *got * (size_t)(MOST * result));
+    assert_non_null(want);
+    assert_non_null(got);
+    reference(y, x, w, want);
+    Ctx *ctx = ctx_new(0);
+    Target target = *target_named(cpu);
+    LoopModule *m = compile_text(ctx, text_of(ctx, y), DT_F32, &target, NULL);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    if ((y->wide || strcmp(cpu, "x86-64-v4") != 0) && !strstr(sb.text, "for time in"))
+        fail_msg("%s, %s: nothing is copied by the tiles", y->name, cpu);
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o);
+    const AbiEntry *e = m->funcs.p[0]->entry;
+    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
+        DimValue dims[1] = {{e->args.p[1].dim, calls[k]}};
+        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
+        const Exec backwards = {.threads = 2, .run = jobs_backwards};
+        CnncArg args[] = {{.p = k % 2 ? &backwards : NULL},
+                          {.i = calls[k]},
+                          {.p = x},
+                          {.p = w},
+                          {.p = got},
+                          {.p = work}};
+        size_t bytes = sizeof *got * (size_t)(calls[k] * result);
+        memset(got, 0xff, bytes);
+        assert_int_equal(jit_call(j, e->cname, args), 0);
+        if (memcmp(got, want, bytes) != 0)
+            fail_msg("%s, %s: wrong with %d images", y->name, cpu, calls[k]);
+        free(work);
+    }
+    jit_close(j);
+    ctx_free(ctx);
+    free(got);
+    free(want);
+    free(w);
+    free(x);
+}
+
+static void the_next_part_is_copied_meanwhile(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        check(&cases[k], "x86-64");
+        if (__builtin_cpu_supports("avx2"))
+            check(&cases[k], "x86-64-v3");
+        if (__builtin_cpu_supports("avx512vl"))
+            check(&cases[k], "x86-64-v4");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_part_is_copied_meanwhile)};
+    return cmocka_run_group_tests_name("tile_behind", tests, NULL, NULL);
+}
