@@ -145,6 +145,26 @@ static void check_subscript(FnEmit *f, const LoopStmt *s, const LoopBuf *b, int 
     emit_return_if(f, bad, LLVMConstInt(f->e->i32, (unsigned long long)(-(s->status + 1)), 1));
 }
 
+/* Lanes 0 to `active` - 1. A mask of AVX-512 is made as the number it is; elsewhere lanes of the elements' width are compared. */
+static LLVMValueRef mask_of(FnEmit *f, Dim active, int n, DType dt) {
+    enum { MASKS = 64 };
+    LLVMTypeRef i64 = f->e->i64, bits = LLVMIntTypeInContext(f->e->c, (unsigned)n);
+    bool number = f->e->m->target->vector_bytes >= MASKS && n < MASKS;
+    LLVMTypeRef t = number || dtype_size(dt) == 8 ? i64 : f->e->i32;
+    LLVMValueRef end = emit_dim(f, active), zero = emit_i64(f->e, 0), all = emit_i64(f->e, n), lanes[MASKS];
+    end = LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, end, all, ""), end, all, "");
+    end = LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSGT, end, zero, ""), end, zero, "");
+    if (number) {
+        LLVMValueRef one = emit_i64(f->e, 1), past = LLVMBuildShl(f->b, one, end, "");
+        LLVMValueRef mask = LLVMBuildTrunc(f->b, LLVMBuildSub(f->b, past, one, ""), bits, "");
+        return LLVMBuildBitCast(f->b, mask, LLVMVectorType(f->e->i1, (unsigned)n), "");
+    }
+    for (int k = 0; k < n; k++)
+        lanes[k] = LLVMConstInt(t, (unsigned long long)k, 0);
+    end = emit_splat(f, LLVMBuildTrunc(f->b, end, t, ""), n);
+    return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(lanes, (unsigned)n), end, "");
+}
+
 static LLVMValueRef lane_numbers(FnEmit *f, int n, int64_t step) {
     LLVMValueRef v[64];
     for (int k = 0; k < n; k++)
@@ -188,7 +208,7 @@ static Access access_of(FnEmit *f, const LoopStmt *s) {
         a.offsets = vector ? LLVMBuildAdd(f->b, a.offsets, vector, "") : a.offsets;
     }
     if (s->active)
-        a.mask = LLVMBuildICmp(f->b, LLVMIntSLT, lane_numbers(f, n, 1), emit_splat(f, emit_dim(f, s->active), n), "");
+        a.mask = mask_of(f, s->active, n, a.b->dt);
     return a;
 }
 

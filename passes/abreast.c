@@ -104,6 +104,7 @@ static void put(const Abreast *z, const LoopStmt *s, Copy *c, LoopBody *to) {
     n->subs = s->subs ? dims_in(z, c, s->subs, s->kind == LOOP_INDEX ? 1 : s->rank) : NULL;
     n->sub_vals = s->sub_vals ? values_in(z, c, s->sub_vals, s->rank) : NULL;
     n->active = s->active ? dim_subst(z->ctx, s->active, &c->at, 1) : NULL;
+    n->ahead = s->ahead ? dim_subst(z->ctx, s->ahead, &c->at, 1) : NULL;
     if (s->result.id)
         n->result = c->to[s->result.id] = loop_val(z->m, z->f, s->type);
     vec_push(z->arena, &to->stmts, n);
@@ -127,14 +128,62 @@ static void rewrite(const Abreast *z, Arena *scratch, const Vary *v, LoopStmt *s
     s->step *= by;
 }
 
-static void visit(const Abreast *z, LoopBody *b) {
+/* ---- short loops */
+
+/* Inside another loop, a few vectors of a row: written out, the masks of the last are constants. */
+static bool is_short(const LoopStmt *s) {
+    enum { MOST_TRIPS = 4, MOST_STMTS = 32 };
+    int64_t trips = vary_trip(s);
+    return s->n_lo == 1 && s->n_hi == 1 && dim_is_const(s->lo[0], NULL) &&
+           dim_is_const(s->hi[0], NULL) && s->step > 1 && trips > 0 && trips <= MOST_TRIPS &&
+           trips * s->body.stmts.n <= MOST_STMTS;
+}
+
+/* All lanes that are on for certain: no mask. */
+static void drop_mask(LoopStmt *s) {
+    int64_t active;
+    if (s->active && dim_is_const(s->active, &active) && active >= s->type.lanes)
+        s->active = NULL;
+}
+
+/* The iterations of statement `at` one after another in its place. */
+static void write_out(const Abreast *z, LoopBody *b, int at) {
+    const LoopStmt *s = b->stmts.p[at];
+    int64_t lo = 0, hi = 0;
+    LoopBody to = {0};
+    Arena scratch;
+    arena_init(&scratch, z->ctx);
+    dim_is_const(s->lo[0], &lo);
+    dim_is_const(s->hi[0], &hi);
+    int n_old = z->f->vals.n;
+    for (; lo < hi; lo += s->step) {
+        Copy c = {ARENA_ARRAY(&scratch, LVal, n_old), {s->index, dim_const(z->ctx, lo)}};
+        for (int k = 0; k < s->body.stmts.n; k++) {
+            put(z, s->body.stmts.p[k], &c, &to);
+            drop_mask(to.stmts.p[to.stmts.n - 1]);
+        }
+    }
+    arena_free(&scratch);
+    loop_replace(z->arena, b, at, to.stmts.p, to.stmts.n);
+}
+
+/* ---- the function */
+
+/* inside: a loop stands around b in its kernel. */
+static void visit(const Abreast *z, LoopBody *b, bool inside) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
-        visit(z, &s->body);
-        visit(z, &s->orelse);
+        visit(z, &s->body, s->kind == LOOP_FOR ? !s->parallel : inside);
+        visit(z, &s->orelse, inside);
         if (s->kind != LOOP_FOR || s->parallel || s->n_carried || s->n_args || s->need ||
             !s->body.stmts.n || !straight(&s->body))
             continue;
+        if (inside && !s->name && is_short(s)) {
+            int n = b->stmts.n;
+            write_out(z, b, k);
+            k += b->stmts.n - n;
+            continue;
+        }
         Arena scratch;
         arena_init(&scratch, z->ctx);
         Vary v = vary_of(z->ctx, &scratch, z->f, s);
@@ -147,5 +196,5 @@ static void visit(const Abreast *z, LoopBody *b) {
 
 void abreast_loops(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *target) {
     Abreast z = {ctx, arena, m, f, target};
-    visit(&z, &f->body);
+    visit(&z, &f->body, false);
 }

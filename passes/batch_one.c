@@ -121,6 +121,24 @@ static const Padded *with_zeros(OneRow *o, const NestOp *n, Padded *want, int ra
     return &o->padded.p[o->padded.n - 1];
 }
 
+/* Cells behind a row of `extent` cells, so that vectors along the last axis of the result need no mask
+ * to read it; 0 where these were more than a quarter. */
+static int64_t lanes_past(const OneRow *o, const NestOp *n, Dim at, int64_t extent) {
+    int lanes = target_lanes(o->b->r.u->target, o->b->f->real);
+    DimSym along = n->nest.rank ? dim_as_symbol(n->nest.map[n->nest.rank - 1]) : NULL;
+    Dim step, rest;
+    int64_t coef, e;
+    for (int k = 0; along && k < n->nest.n_box; k++) {
+        if (n->nest.box[k].sym != along || !dim_is_const(n->nest.box[k].extent, &e) ||
+            !dim_linear_in(ctx_of(o), at, along, &step, &rest) || !dim_is_const(step, &coef) ||
+            coef != 1)
+            continue;
+        int64_t past = (lanes - e % lanes) % lanes;
+        return 4 * past <= extent ? past : 0;
+    }
+    return 0;
+}
+
 /* A factor's operand with zeros around it, for all guards on its axes; false where there are none.
  */
 static bool pad_one(OneRow *o, NestOp *n) {
@@ -158,6 +176,8 @@ static bool pad_one(OneRow *o, NestOp *n) {
             return false;
         want.first[a] = first < 0 ? first : 0;
         want.extent[a] = (last < extent ? extent - 1 : last) - want.first[a] + 1;
+        if (a == x->rank - 1)
+            want.extent[a] += lanes_past(o, n, x->map[a], want.extent[a]);
     }
     const Padded *have = with_zeros(o, n, &want, x->rank);
     for (int a = 0; a < x->rank; a++)

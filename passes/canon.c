@@ -10,6 +10,7 @@
  *     ->   t[i, j] = ..;  += t[i, j]
  *   += x[c, a + i] * w[c, a] over i<1 c<C a<A
  *     ->   += x[c, a] * w[c, a] over c<C a<A
+ *   stop(x)   ->   x (derivatives are taken)
  *
  * Sums stay exact: what is left out adds 0. A body f(x[..]) of one read is hoisted only if the box
  * has more points than x. */
@@ -109,6 +110,7 @@ static void drop_single(Ctx *ctx, NestOp *n) {
 static void canon_nest(Rewrite *r, const Inst *i) {
     Ctx *ctx = r->u->ctx;
     NestOp n = rewrite_nestop(r, i), producer, consumer;
+    n = nestop_compact(ctx, &n); /* operands that are one now */
     n = nest_lift(ctx, &n, r->to);
     n = share(r, &n);
     drop_single(ctx, &n);
@@ -129,6 +131,8 @@ static void canon_func(Unit *u, Func *f) {
     for (int k = 0; k < f->insts.n; k++) {
         if (f->insts.p[k]->op == &op_nest)
             canon_nest(&r, f->insts.p[k]);
+        else if (f->insts.p[k]->op == &op_stop)
+            r.map.to[f->insts.p[k]->first.id] = rewrite_val(&r, f->insts.p[k]->args[0]);
         else
             rewrite_copy(&r, f->insts.p[k]);
     }

@@ -52,6 +52,11 @@ static bool plan_mask(Vectorize *z, const LoopStmt *s, WidenPlan *plan) {
         }
         open++;
         plan->mask = dim_sub(z->ctx, s->hi[k], dim_of(z->ctx, s->index));
+        if (!plan->closed && !s->n_carried && span && dim_is_const(s->lo[0], &plan->lo) &&
+            dim_is_const(s->hi[k], &plan->hi)) {
+            plan->hi += (z->lanes - (plan->hi - plan->lo) % z->lanes) % z->lanes;
+            plan->closed = true;
+        }
     }
     return open <= 1 && (!open || plan->mask);
 }

@@ -15,6 +15,7 @@ typedef struct Rewrite {
     LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet
                    */
     bool *inside; /* by value id: defined in the loop, its splat stands there */
+    const DimFacts *facts; /* about the indices of the loops around and inside */
 } Rewrite;
 
 static bool varies(const Rewrite *r, LVal x) {
@@ -31,21 +32,55 @@ static LVal vector_of(Rewrite *r, LVal x) {
 
 static void widen(Rewrite *r, LVal x) { r->z->f->vals.p[x.id].lanes = r->z->lanes; }
 
+typedef VEC(Dim) Dims;
+
+static void know_range(Vectorize *z, const LoopStmt *s, Dims *when) {
+    Dim i = dim_of(z->ctx, s->index);
+    for (int k = 0; k < s->n_lo; k++)
+        vec_push(z->arena, when, dim_sub(z->ctx, i, s->lo[k]));
+    for (int k = 0; k < s->n_hi; k++)
+        vec_push(z->arena, when, dim_sub(z->ctx, dim_addk(z->ctx, s->hi[k], -1), i));
+}
+
+static void know_inner(Vectorize *z, const LoopBody *b, Dims *when) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        if (b->stmts.p[k]->kind == LOOP_FOR)
+            know_range(z, b->stmts.p[k], when);
+        know_inner(z, &b->stmts.p[k]->body, when);
+    }
+}
+
+/* Facts inside the loops around, and about those inside. */
+static DimFacts facts_of(Vectorize *z, const Around *around, const LoopBody *inside) {
+    Dims when = {0};
+    for (int n = 0; n < around->n; n++)
+        know_range(z, around->loops[n], &when);
+    know_inner(z, inside, &when);
+    int n = 0;
+    for (int k = 0; k < when.n; k++)
+        if (when.p[k])
+            when.p[n++] = when.p[k];
+    return (DimFacts){.when = when.p, .n_when = n};
+}
+
 /* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads
- * there. */
+ * there, and nothing else is stored. */
 static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
+    Ctx *ctx = r->z->ctx;
     const LoopBuf *b = loop_bufp(r->z->f, s->buf);
     int axis;
-    int64_t coef, extent, first;
+    int64_t coef;
     if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 ||
-        !dim_is_const(b->shape[axis], &extent))
+        (s->sub_vals && s->sub_vals[axis].id))
         return r->plan.mask != NULL;
-    DimBinding at = {r->v->loop->index, dim_const(r->z->ctx, r->plan.lo)};
-    Dim start = dim_subst(r->z->ctx, s->subs[axis], &at, 1);
-    if ((s->sub_vals && s->sub_vals[axis].id) || !start || !dim_is_const(start, &first))
-        return true;
-    int64_t last = first + coef * (r->plan.hi - 1 - r->plan.lo);
-    return first < 0 || first >= extent || last < 0 || last >= extent;
+    DimBinding at = {r->v->loop->index, dim_const(ctx, r->plan.lo)};
+    Dim start = dim_subst(ctx, s->subs[axis], &at, 1);
+    int64_t reach = coef * (r->plan.hi - 1 - r->plan.lo);
+    Dim first = start ? dim_addk(ctx, start, reach < 0 ? reach : 0) : NULL;
+    Dim last = start ? dim_addk(ctx, start, reach > 0 ? reach : 0) : NULL;
+    Dim room = last ? dim_sub(ctx, dim_addk(ctx, b->shape[axis], -1), last) : NULL;
+    return !first || !room || !dim_prove_nonneg(ctx, r->facts, first) ||
+           !dim_prove_nonneg(ctx, r->facts, room);
 }
 
 static void rewrite_access(Rewrite *r, LoopStmt *s) {
@@ -303,24 +338,6 @@ static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody
     loop_replace(z->arena, b, loop_position(b, s), to.stmts.p, to.stmts.n);
 }
 
-/* Facts inside the loops around. */
-static DimFacts facts_of(Vectorize *z, const Around *around) {
-    VEC(Dim) when = {0};
-    for (int n = 0; n < around->n; n++) {
-        const LoopStmt *s = around->loops[n];
-        Dim i = dim_of(z->ctx, s->index);
-        for (int k = 0; k < s->n_lo; k++)
-            vec_push(z->arena, &when, dim_sub(z->ctx, i, s->lo[k]));
-        for (int k = 0; k < s->n_hi; k++)
-            vec_push(z->arena, &when, dim_sub(z->ctx, dim_addk(z->ctx, s->hi[k], -1), i));
-    }
-    int n = 0;
-    for (int k = 0; k < when.n; k++)
-        if (when.p[k])
-            when.p[n++] = when.p[k];
-    return (DimFacts){.when = when.p, .n_when = n};
-}
-
 /* May a loop of at most one iteration run its body always? If nothing inside touches memory of its
  * own accord (what varies is masked), or it surely runs. */
 static bool may_run_always(Rewrite *r, const Around *around) {
@@ -329,7 +346,7 @@ static bool may_run_always(Rewrite *r, const Around *around) {
     for (int k = 0; k < r->v->accesses.n; k++)
         masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
                             varies(r, r->v->accesses.p[k]->result));
-    DimFacts facts = facts_of(r->z, around);
+    DimFacts facts = facts_of(r->z, around, &(LoopBody){0});
     for (int k = 0; k < s->n_hi && runs; k++) {
         Dim span = dim_sub(r->z->ctx, s->hi[k], s->lo[0]);
         runs = span && dim_prove_positive(r->z->ctx, &facts, span);
@@ -397,7 +414,8 @@ static bool mask_is_known_before(const Rewrite *r, const Around *around, int n_u
 void widen_loop(Vectorize *z, const Vary *v, WidenPlan plan, LoopBody *parent,
                 const Around *around) {
     LoopStmt *loop = (LoopStmt *)(uintptr_t)v->loop;
-    Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n};
+    DimFacts facts = facts_of(z, around, &loop->body);
+    Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n, .facts = &facts};
     r.splat = ARENA_ARRAY(v->arena, LVal, r.n_old);
     r.gathered = ARENA_ARRAY(v->arena, ScalarOp, loop->n_carried + 1);
     for (int k = 0; k < loop->n_carried; k++) {

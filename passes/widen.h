@@ -16,7 +16,7 @@ typedef struct Vectorize {
 typedef struct WidenPlan {
     Dim mask;    /* lanes from here on lie past the end; NULL: none do */
     bool single; /* at most one iteration */
-    bool closed; /* constant bounds lo, hi hold whole vectors; the mask may end the loop earlier */
+    bool closed; /* all vectors lie between the constants lo, hi; the mask may end the loop earlier */
     int64_t lo, hi;
 } WidenPlan;
 

@@ -74,11 +74,30 @@ static void what_is_shared_is_computed_once(void **state) {
     ctx_free(ctx);
 }
 
+/* Inside another loop, a few vectors of a row are written out, with masks where lanes are off. */
+static void short_rows_are_written_out(void **state) {
+    (void)state;
+    const char *wide = "buf a f32[8, 40] = arg 2 at 0\nbuf out f32[8, 40] = arg 4 at 0 written";
+    const char *row = "for i in 0..8 {\n for j in 0..%d step 16 {\n"
+                      "  %%1 = load f32x16 %s[i, j] active %d - j\n  %%2 = add(%%1, %%1)\n"
+                      "  %%3 = index i64x16 j by 1\n  %%4 = cast(%%3) : f32x16\n  %%5 = mul(%%2, %%4)\n"
+                      "  store out[i, j] = %%5 active %d - j\n }\n}";
+    Ctx *ctx = ctx_new(0);
+    check_pass(abreast, wide, str_fmt(ctx, row, 40, "a", 40, 40),
+               PARTS("load f32x16 a[i, 16]\n", "index i64x16 16 by 1", "a[i, 32] active 8"), "for j");
+    check_pass(abreast, wide, str_fmt(ctx, row, 24, "out", 24, 24),
+               PARTS("store out[i, 0] = %5\n", "out[i, 16] active 8"), "for j"); /* in place */
+    check_pass(abreast, bufs, "for j in 0..24 step 16 {\n %1 = load f32x16 a[0, j] active 16 - j\n"
+               " store out[0, j] = %1 active 16 - j\n}", PARTS("for j"), NULL); /* a kernel of its own */
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_chains_stand_side_by_side),
         cmocka_unit_test(other_loops_stay),
         cmocka_unit_test(what_is_shared_is_computed_once),
+        cmocka_unit_test(short_rows_are_written_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,7 +279,7 @@ static void test_few_rows_run_alone(void **state) {
     const char *act = replaced(ctx, net, "ACT", "%6[n, c, i] + %4[c]");
     const char *text = check_rows(ctx, str_fmt(ctx, "%s  out \"y\" %%9\n}\n", act), "f", WHOLE, 0);
     assert_int_equal(count_of(text, " below "), 1);
-    assert_int_equal(count_of(text, "f64[8] = nest [i + 1] = "), 1);
+    assert_int_equal(count_of(text, "f64[10] = nest [i + 1] = "), 1);
     assert_int_equal(count_of(text, "f64[3] = nest [k] += "), 1);
     const char *sum = "  %10: f64 = nest [] += %9[n, k] over n<N, k<3 @6:1-6:2\n";
     text = check_rows(ctx, str_fmt(ctx, "%s%s  out \"y\" %%10\n}\n", act, sum), "f", WHOLE, 0);

@@ -53,6 +53,15 @@ static void test_share(void **state) {
           "canon", WHOLE, 0, 2, "[b] += %2[a, b] * (1.0 - %1[a, b])");
 }
 
+/* What derivatives held is the value itself once they are taken: a factor that a mask holds is read once. */
+static void test_stop(void **state) {
+    (void)state;
+    check(HEAD "  %1: f64[N] = input \"w\" @-\n  %2: f64[N] = stop(%1) @-\n"
+               "  %3: f64[N] = nest [i] = select(%1[i] < 2.0, %1[i], %2[i]) * 2.0 over i<N @-\n"
+               "  out \"y\" %3\n}\n",
+          "canon", WHOLE, 0, 1, "= %1[i] * 2.0 over i<N");
+}
+
 /* Indices of one value leave what is read; an axis of the result keeps its own. */
 static void test_single(void **state) {
     (void)state;
@@ -114,6 +123,7 @@ int main(void) {
                                        cmocka_unit_test(test_window),
                                        cmocka_unit_test(test_share),
                                        cmocka_unit_test(test_single),
+        cmocka_unit_test(test_stop),
                                        cmocka_unit_test(test_fuse),
                                        cmocka_unit_test(test_slice),
                                        cmocka_unit_test(test_derivative_reads_value)};

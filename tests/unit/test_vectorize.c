@@ -35,6 +35,21 @@ static void elementwise_loops(void **state) {
           NULL, NULL);
 }
 
+/* Lanes past the end read what lies in the row; where the row ends before, or sums would add it, they are off. */
+static void loads_inside_their_buffer_need_no_mask(void **state) {
+    (void)state;
+    const char *bufs = "buf a f32[M, 36] = arg 2 at 0\nbuf out f32[M, 28] = arg 4 at 0 written";
+    const char *window = "for i in 0..M {\n for j in 0..28 {\n  %1 = f32 0.0\n"
+                         "  %2 = for k in 0..5 with %3 = %1 {\n   %4 = load f32 a[i, j + k]\n"
+                         "   %5 = fma(%4, %4, %3)\n   yield %5\n  }\n  store out[i, j] = %2\n }\n}";
+    check(bufs, window, PARTS("load f32x16 a[i, 20]\n", "active 12"), "] active 12\n    %");
+    check("buf a f32[M, 35] = arg 2 at 0\nbuf out f32[M, 28] = arg 4 at 0 written", window,
+          PARTS("load f32x16 a[i, 20] active 12"), NULL);
+    check(bufs, "for i in 0..M {\n %1 = f32 0.0\n %2 = for j in 0..20 with %3 = %1 {\n  %4 = load f32 a[i, j]\n"
+                "  %5 = add(%4, %3)\n  yield %5\n }\n store out[i, 0] = %2\n}",
+          PARTS("active 20 - j"), NULL);
+}
+
 static void dependent_loops_stay(void **state) {
     (void)state;
     const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[2*N + "
@@ -178,7 +193,8 @@ static void copies_turn_by_squares(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(elementwise_loops),          cmocka_unit_test(dependent_loops_stay),
+        cmocka_unit_test(elementwise_loops),          cmocka_unit_test(loads_inside_their_buffer_need_no_mask),
+        cmocka_unit_test(dependent_loops_stay),
         cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_whole_numbers),
         cmocka_unit_test(rows_of_a_slice),
         cmocka_unit_test(copies_turn_by_squares),
