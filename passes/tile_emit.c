@@ -36,11 +36,14 @@ LoopStmt *tile_loop(TileEmit *e, DimSym i, Dim lo, Dim hi, Dim hi2) {
     return loop_for(&e->cur, i, &lo, 1, his, hi2 ? 2 : 1, 1, NULL, 0);
 }
 
-BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job) {
+/* Of the first axes, so many have room for all that few rows may be: fewer than `groups`. */
+static BufId new_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job,
+                        int roomy) {
     Dim to[MAX_RANK + 2];
-    for (int a = 0; a < rank; a++) /* there are fewer than `groups` rows */
-        to[a] = e->c->few && shape[a] == e->c->few ? dim_const(e->c->ctx, e->c->f->groups - 1)
-                                                   : shape[a];
+    for (int a = 0; a < rank; a++) {
+        bool few = a < roomy && e->c->few && shape[a] == e->c->few;
+        to[a] = few ? dim_const(e->c->ctx, e->c->f->groups - 1) : shape[a];
+    }
     LoopBuf b = {.name = str_of(e->c->ctx, name),
                  .kind = in_job && e->s->job >= 0 ? BUF_JOB : BUF_WORK,
                  .dt = e->c->dt,
@@ -49,6 +52,10 @@ BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, boo
                  .arg = -1,
                  .span = e->c->root->span};
     return loop_buf(e->c->m, e->c->f, b);
+}
+
+BufId tile_buffer(TileEmit *e, const char *name, int rank, const Dim *shape, bool in_job) {
+    return new_buffer(e, name, rank, shape, in_job, rank);
 }
 
 const Dim *tile_subs(const TileEmit *e, const LoopStmt *access, const DimBinding *b, int n) {
@@ -150,7 +157,8 @@ BufId tile_dense_buffer(TileEmit *e, const DenseCopy *d, int n, bool in_job) {
     Dim shape[MAX_RANK];
     for (int a = n; a < d->rank; a++)
         shape[a - n] = d->loops[a].extent;
-    return tile_buffer(e, loop_bufp(e->c->f, d->dense)->name, d->rank - n, shape, in_job);
+    /* views make one axis of several: all but the first lie as they are */
+    return new_buffer(e, loop_bufp(e->c->f, d->dense)->name, d->rank - n, shape, in_job, n ? 0 : 1);
 }
 
 BufId tile_dense_view(TileEmit *e, BufId dense, const LoopStmt *access, int n) {
@@ -214,15 +222,17 @@ static bool packed_before(const Scheme *s, bool of_b) {
     return of_b ? s->place_b == 0 : s->pack_a && !s->a_in_job;
 }
 
-/* May the factor be copied on its way into packing, a value of index n of the access at a time? That is not one which the
- * packed blocks go along: a block needs several of its values. */
+/* May the factor be copied on its way into packing, a value of index n of the access at a time?
+ * That is not one which the packed blocks go along: a block needs several of its values. */
 static bool copied_on_the_way(const TileEmit *e, const Contraction *c, int k, int n) {
     int64_t coef;
     DimSym along = c->out[k == e->s->b ? e->s->v : e->s->u].sym;
-    return tile_dense_apart(c, c->copy[k], c->load[k]) > n && tile_axis(c, c->load[k], along, &coef) > n;
+    return tile_dense_apart(c, c->copy[k], c->load[k]) > n &&
+           tile_axis(c, c->load[k], along, &coef) > n;
 }
 
-/* A factor that jobs pack is copied on its way: as many of the outermost items know the first indices. 0: it cannot be. */
+/* A factor that jobs pack is copied on its way: as many of the outermost items know the first
+ * indices. 0: it cannot be. */
 static int packed_through(const TileEmit *e, const Contraction *c, int k) {
     if (k != e->s->b && (!e->s->pack_a || !e->s->a_in_job))
         return 0;

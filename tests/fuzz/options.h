@@ -16,7 +16,18 @@ typedef struct FuzzOptions {
     const char *disabled[4]; /* passes */
     int n_disabled;
     const Target *target; /* NULL: that of this machine */
+    long cache;           /* bytes of its second-level cache; 0: as it is */
 } FuzzOptions;
+
+/* The target with the caches that were asked for: small ones make small programs leave them, which passes then treat as large ones. */
+static inline const Target *fuzz_target(const FuzzOptions *o, const Target *host, Target *room) {
+    *room = o->target ? *o->target : *host;
+    if (o->cache) {
+        room->l2_bytes = o->cache;
+        room->l1_bytes = o->cache < 8 * room->l1_bytes ? o->cache / 8 : room->l1_bytes;
+    }
+    return room;
+}
 
 static inline bool runs_here(const Target *t) {
 #if defined(__x86_64__)
@@ -36,7 +47,8 @@ static inline int fuzz_options(int argc, char **argv, FuzzOptions *o) {
     *o = (FuzzOptions){.count = 200, .seed = 1};
     for (int k = 1; k < argc; k++) {
         if (sscanf(argv[k], "--count=%ld", &o->count) == 1 ||
-            sscanf(argv[k], "--seed=%ld", &o->seed) == 1)
+            sscanf(argv[k], "--seed=%ld", &o->seed) == 1 ||
+            sscanf(argv[k], "--cache=%ld", &o->cache) == 1)
             continue;
         if (strcmp(argv[k], "--show") == 0)
             o->show = true;
@@ -47,7 +59,7 @@ static inline int fuzz_options(int argc, char **argv, FuzzOptions *o) {
         else
             return fprintf(stderr,
                            "usage: %s [--count=N] [--seed=S] [--show] [--disable-pass=P]... "
-                           "[--target=T]\n",
+                           "[--target=T] [--cache=BYTES]\n",
                            argv[0]),
                    2;
     }

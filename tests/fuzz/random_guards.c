@@ -1,7 +1,7 @@
 /* Random contractions and programs in memory beside pages that may not be touched, native code
  * against the f64 graph interpreter.
  *
- *   random_guards [--count=200] [--seed=1] [--show] [--target=T] [--disable-pass=P]
+ *   random_guards [--count=200] [--seed=1] [--show] [--target=T] [--cache=BYTES] [--disable-pass=P]
  *
  * Every program is called with several values of its dims, and with each of them six times: without
  * an `exec`, with its jobs backwards, the odd ones first, and on 2, 3 and 8 threads. Each argument
@@ -226,7 +226,7 @@ static bool compiled(Run *r, const char *last, Unit *u) {
     *u = (Unit){.ctx = ctx,
                 .arena = &r->arena,
                 .graph = m,
-                .target = r->o.target ? r->o.target : codegen_host(ctx),
+                .target = fuzz_target(&r->o, codegen_host(ctx), ARENA_NEW(&r->arena, Target)),
                 .groups = 8,
                 .rows = 16};
     StrBuf dumps = sb_new(&r->arena);

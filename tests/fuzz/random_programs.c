@@ -184,8 +184,8 @@ static void run(void *arg) {
         r->skipped = true;
         return;
     }
-    const Target *host = codegen_host(ctx);
-    Unit u = {.ctx = ctx, .arena = &r->arena, .graph = m, .target = r->o.target ? r->o.target : host, .groups = 8, .rows = 16};
+    const Target *target = fuzz_target(&r->o, codegen_host(ctx), ARENA_NEW(&r->arena, Target));
+    Unit u = {.ctx = ctx, .arena = &r->arena, .graph = m, .target = target, .groups = 8, .rows = 16};
     StrBuf dumps = sb_new(&r->arena);
     PassOptions po = {.dumps = &dumps, .disabled = r->o.disabled, .n_disabled = r->o.n_disabled};
     const char *why = NULL;

@@ -144,8 +144,45 @@ static void packing_reads_what_there_is(void **state) {
     ctx_free(ctx);
 }
 
+/* A dense copy of few rows had room for the most that they are along every axis of that extent;
+ * what reads several axes as one then found its cells elsewhere. */
+static void a_dense_copy_of_few_rows_is_read_as_it_lies(void **state) {
+    (void)state;
+    enum { U = 70, V = 9, MOST = 9 };
+    static const char text[] =
+        "def f[D](p: [D, 70, 3, 3, D], q: [D, 70, 3, 3]) -> [D, D, D] = for a < D, b < D, c < D => "
+        "sum(for u < 70, v < 3, w < 3 => p[c, 69 - u, v, w, a] * q[b, u, v, w])\n";
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = loops_of(ctx, text, target_named("x86-64"));
+    CodegenOptions o = {.level = 2};
+    Jit *j = jit_open(ctx, m, &o);
+    const AbiEntry *e = m->funcs.p[0]->entry;
+    fill(g, MOST * U * V * MOST, 3);
+    fill(x, MOST * U * V, 4);
+    for (int d = 1; d <= MOST; d++) {
+        DimValue dims[1] = {{e->args.p[1].dim, d}};
+        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
+        CnncArg args[] = {{.p = NULL}, {.i = d}, {.p = g}, {.p = x}, {.p = got}, {.p = work}};
+        memset(got, 0xff, sizeof got);
+        assert_int_equal(jit_call(j, e->cname, args), 0);
+        free(work);
+        for (int k = 0; k < d * d * d; k++) {
+            int a = k / (d * d), b = k / d % d, c = k % d;
+            float sum = 0;
+            for (int u = 0; u < U; u++)
+                for (int v = 0; v < V; v++)
+                    sum += g[((c * U + U - 1 - u) * V + v) * d + a] * x[(b * U + u) * V + v];
+            assert_true(got[k] == sum);
+        }
+    }
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(jobs_have_sums_of_their_own),
-                                       cmocka_unit_test(packing_reads_what_there_is)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jobs_have_sums_of_their_own),
+        cmocka_unit_test(packing_reads_what_there_is),
+        cmocka_unit_test(a_dense_copy_of_few_rows_is_read_as_it_lies)};
     return cmocka_run_group_tests_name("tile_images", tests, NULL, NULL);
 }
