@@ -1,4 +1,4 @@
-/* tile: a factor that is walked over sparsely is copied behind the tiles.
+/* tile: what is walked over sparsely is copied behind the tiles.
  *
  * A copy waits for memory, and the tiles that follow it wait for nothing but the multiply-adds. So
  * the tiles of one part of the factor copy the next part: there are two dense buffers, read and
@@ -21,20 +21,22 @@ static bool is_index(const TileLoop *l, Dim sub, DimSym sym) {
 }
 
 /* x.d[n, other axes..., v] with v = the last two axes of the copy. */
-static bool shape_fits(const Contraction *c, const DenseCopy *d, const LoopStmt *l, DimSym along) {
-    const TileLoop *rows = &d->loops[d->rank - 2], *row = rows + 1;
-    const TileLoop *of = tile_loop_of(c, along);
-    if (d->result || l->rank < 3 || d->rank != l->rank + 1 || !dim_as_symbol(l->subs[0]) ||
-        tile_dense_apart(c, d, l) < 1 || !is_index(of, l->subs[l->rank - 1], along) ||
-        rows->n <= 0 || row->n <= 0 || rows->first || row->first || of->n != rows->n * row->n)
+static bool shape_fits(const Contraction *c, const DenseCopy *d, const LoopStmt *l, DimSym v) {
+    const TileLoop *rows = &d->loops[d->rank - 2], *row = rows + 1, *of = tile_loop_of(c, v);
+    if (l->rank < 3 || d->rank != l->rank + 1 || !dim_as_symbol(l->subs[0]) ||
+        !is_index(of, l->subs[l->rank - 1], v) || rows->n <= 0 || row->n <= 0 || rows->first ||
+        row->first || of->n != rows->n * row->n)
         return false;
     for (int a = 1; a < l->rank - 1; a++) {
         DimSym x = dim_as_symbol(l->subs[a]);
-        const TileLoop *red = x ? tile_loop_of(c, x) : NULL;
-        if (!red || !is_index(red, l->subs[a], x) || d->loops[a].n != red->n || d->loops[a].first)
+        const TileLoop *other = x ? tile_loop_of(c, x) : NULL;
+        if (!other || !is_index(other, l->subs[a], x) || d->loops[a].n != other->n ||
+            d->loops[a].first)
             return false;
     }
-    return tile_dense_vectors(c->ctx, d) > 0;
+    if (d->result)
+        return tile_dense_apart(c, d, l) == d->axis && tile_dense_by_rows(c, d);
+    return tile_dense_apart(c, d, l) >= 1 && tile_dense_vectors(c->ctx, d) > 0;
 }
 
 /* Images outside, then blocks of vectors and of rows, and one sum of a constant range inside. */
@@ -42,7 +44,7 @@ static bool order_fits(const Contraction *c, const Scheme *s, const LoopStmt *l)
     const TileLoop *u = &c->out[s->u], *v = &c->out[s->v];
     if (s->n_items != ITEMS || s->items[0].kind != TILE_OUT || s->items[1].kind != TILE_V_GROUPS ||
         s->items[2].kind != TILE_U_BLOCKS || s->job > 0 || s->split || s->chunk > 1 || s->partial ||
-        s->in_place || !s->direct_out || s->n_inner != 1 || c->few || c->spread || u->n <= 0 ||
+        s->in_place || !s->direct_out || s->n_inner != 1 || c->few || c->n_post || u->n <= 0 ||
         v->n <= 0)
         return false;
     const TileLoop *red = &c->red[s->inner[0]];
@@ -63,18 +65,24 @@ static int64_t blocks_of_u(const Contraction *c, const Scheme *s) {
     return (c->out[s->u].n + s->rows - 1) / s->rows;
 }
 
-/* Parts of whole rows and whole blocks of vectors. */
-static void divide(const Contraction *c, const DenseCopy *d, Scheme *s, Behind *y) {
-    int64_t row = d->loops[d->rank - 1].n, width = (int64_t)s->vectors * s->lanes,
+/* Parts of whole rows and whole blocks of vectors, two of which take a part of the cache. False:
+ * there are none. */
+static bool divide(const Contraction *c, const Target *t, const DenseCopy *d, Scheme *s,
+                   Behind *y) {
+    int64_t row = d->loops[d->rank - 1].n, width = (int64_t)s->vectors * s->lanes, others = 1,
             blocks = blocks_of(c, s), least = row / gcd(row, width),
             group = s->group < least ? least : s->group / least * least;
+    for (int a = 1; a < d->rank - 2; a++)
+        others *= d->loops[a].n;
+    int64_t cell = 2 * others * (int64_t)dtype_size(c->dt), most = t->l2_bytes / 2 / cell;
+    while (group > least && group * width > most)
+        group -= least;
     y->parts = group < blocks ? (blocks + group - 1) / group : 1;
     y->rows = group < blocks ? group * width / row : d->loops[d->rank - 2].n;
     y->pitch = (y->rows * row + s->lanes - 1) / s->lanes * s->lanes;
     s->group = (int)(group < blocks ? group : blocks);
-    y->n_rows = y->rows;
-    for (int a = 1; a < d->rank - 2; a++)
-        y->n_rows *= d->loops[a].n;
+    y->n_rows = y->rows * others;
+    return y->pitch <= most;
 }
 
 /* How many steps are made between two copies, and how many rows are copied then? */
@@ -91,20 +99,19 @@ static bool set_pace(const Contraction *c, const Scheme *s, Behind *y) {
 }
 
 bool tile_behind_choose(const Contraction *c, const Target *t, Scheme *s, Behind *y) {
-    const DenseCopy *d = c->copy[s->b];
-    const LoopStmt *l = c->load[s->b];
+    const DenseCopy *d = c->spread ? c->spread : c->copy[s->b];
+    const LoopStmt *l = c->spread ? c->store : c->load[s->b];
     Scheme to = *s;
     *y = (Behind){0};
-    if (!d || c->copy[1 - s->b] || !shape_fits(c, d, l, c->out[s->v].sym) || !order_fits(c, s, l))
-        return false;
-    divide(c, d, &to, y);
-    double bytes = 2.0 * (double)(y->n_rows / y->rows * y->pitch) * (double)dtype_size(c->dt);
-    if (bytes > (double)t->l2_bytes / 2 || !set_pace(c, &to, y))
+    if (!d || c->copy[1 - s->b] || (c->spread && c->copy[s->b]) || !order_fits(c, s, l) ||
+        !shape_fits(c, d, l, c->out[s->v].sym) || !divide(c, t, d, &to, y) || !set_pace(c, &to, y))
         return false;
     y->d = d;
     *s = to;
-    s->in_place = true;
-    s->place_b = -1;
+    if (!d->result) {
+        s->in_place = true;
+        s->place_b = -1;
+    }
     return true;
 }
 
@@ -123,12 +130,11 @@ static Dim is_last(const TileEmit *e) {
     return dim_floordiv(ctx, dim_addk(ctx, part_of(e), 1), dim_const(ctx, e->behind.parts));
 }
 
-/* The nest's access to the factor, where the tiles read it. */
-const LoopStmt *tile_behind_use(TileEmit *e) {
+/* The nest's access, where the tiles read the factor or write the sums. */
+const LoopStmt *tile_behind_use(TileEmit *e, const LoopStmt *l) {
     Behind *y = &e->behind;
     const Contraction *c = e->c;
     Ctx *ctx = c->ctx;
-    const LoopStmt *l = c->load[e->s->b];
     Dim shape[MAX_RANK + 1], *subs = ARENA_ARRAY(c->arena, Dim, l->rank);
     shape[0] = dim_const(ctx, 2);
     subs[0] = dim_mod(ctx, number(e, l->subs[0], part_of(e)), dim_const(ctx, 2));
@@ -147,48 +153,81 @@ const LoopStmt *tile_behind_use(TileEmit *e) {
     return s;
 }
 
-/* Copies rows lo .. hi of a part of n, where n is below `end`: row r is row r % rows of the part,
- * of the other axes' value r // rows. */
-static void copy_rows(TileEmit *e, Dim n, Dim end, Dim part, const Dim lo, const Dim hi[2]) {
+/* The row `at` of a part, at an image and values of the other axes: row % rows, row // rows. */
+static void copy_row(TileEmit *e, DimSym image, Dim part, DimSym row, DimSym in) {
+    const Behind *y = &e->behind;
+    const DenseCopy *d = y->d;
+    Ctx *ctx = e->c->ctx;
+    Dim known[MAX_RANK], place[MAX_RANK], rows = dim_const(ctx, y->rows),
+                                          others = dim_floordiv(ctx, dim_of(ctx, row), rows);
+    int64_t ahead = (AHEAD + y->rows - 1) / y->rows;
+    known[0] = dim_of(ctx, image);
+    place[0] = dim_mod(ctx, number(e, known[0], part), dim_const(ctx, 2));
+    for (int a = d->rank - 3; a > 0; a--) {
+        place[a] = known[a] = a > 1 ? dim_mod(ctx, others, d->loops[a].extent) : others;
+        others = dim_floordiv(ctx, others, d->loops[a].extent);
+    }
+    known[d->rank - 2] = dim_of(ctx, in);
+    place[d->rank - 2] =
+        dim_scale(ctx, dim_mod(ctx, dim_of(ctx, row), rows), d->loops[d->rank - 1].n);
+    if (d->result) {
+        DimSym other = tile_fresh(e, d->loops[d->rank - 2].sym->name);
+        tile_dense_spread_row(&e->cur, d, known, y->ring, place, other, ahead);
+        e->n_names--;
+    } else {
+        tile_dense_row(&e->cur, d, known, y->ring, place, d->rank - 1, ahead);
+    }
+}
+
+/* Images and rows lo .. hi of a part: at most one image. */
+typedef struct Rows {
+    Dim n_lo[2], n_hi[2], part, lo, hi[2];
+} Rows;
+
+static void copy_rows(TileEmit *e, const Rows *r) {
     const Behind *y = &e->behind;
     const DenseCopy *d = y->d;
     Ctx *ctx = e->c->ctx;
     LoopBody *outer = e->cur.at;
-    DimSym each = tile_fresh(e, d->loops[0].sym->name), row = tile_fresh(e, "row"),
+    DimSym image = tile_fresh(e, d->loops[0].sym->name), row = tile_fresh(e, "row"),
            in = tile_fresh(e, d->loops[d->rank - 2].sym->name);
-    Dim to_n[2] = {dim_addk(ctx, n, 1), end}, rows = dim_const(ctx, y->rows);
-    LoopStmt *over_n = loop_for(&e->cur, each, &n, 1, to_n, 2, 1, NULL, 0);
+    LoopStmt *over_n = loop_for(&e->cur, image, r->n_lo, r->n_lo[1] ? 2 : 1, r->n_hi,
+                                r->n_hi[1] ? 2 : 1, 1, NULL, 0);
     LoopBody *in_n = e->cur.at;
-    LoopStmt *over_rows = loop_for(&e->cur, row, &lo, 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
+    LoopStmt *over_rows = loop_for(&e->cur, row, &r->lo, 1, r->hi, r->hi[1] ? 2 : 1, 1, NULL, 0);
     LoopBody *in_rows = e->cur.at;
-    Dim at = dim_mod(ctx, dim_of(ctx, row), rows),
-        others = dim_floordiv(ctx, dim_of(ctx, row), rows);
-    Dim first = dim_add(ctx, dim_scale(ctx, part, y->rows), at);
+    Dim at = dim_mod(ctx, dim_of(ctx, row), dim_const(ctx, y->rows)),
+        first = dim_add(ctx, dim_scale(ctx, r->part, y->rows), at);
     Dim past[2] = {dim_addk(ctx, first, 1), d->loops[d->rank - 2].extent};
     bool all = d->loops[d->rank - 2].n % y->rows == 0;
     LoopStmt *over = loop_for(&e->cur, in, &first, 1, past, all ? 1 : 2, 1, NULL, 0);
-    Dim known[MAX_RANK], to[MAX_RANK];
-    known[0] = dim_of(ctx, each);
-    to[0] = dim_mod(ctx, number(e, known[0], part), dim_const(ctx, 2));
-    for (int a = d->rank - 3; a > 0; a--) {
-        to[a] = known[a] = a > 1 ? dim_mod(ctx, others, d->loops[a].extent) : others;
-        others = dim_floordiv(ctx, others, d->loops[a].extent);
-    }
-    known[d->rank - 2] = dim_of(ctx, in);
-    to[d->rank - 2] = dim_scale(ctx, at, d->loops[d->rank - 1].n);
-    tile_dense_row(&e->cur, d, known, y->ring, to, d->rank - 1, (AHEAD + y->rows - 1) / y->rows);
+    copy_row(e, image, r->part, row, in);
     loop_end(&e->cur, over, in_rows, NULL);
     loop_end(&e->cur, over_rows, in_n, NULL);
     loop_end(&e->cur, over_n, outer, NULL);
     e->n_names -= 3;
 }
 
-void tile_behind_first(TileEmit *e) {
+void tile_behind_around(TileEmit *e, bool before) {
+    const Behind *y = &e->behind;
     Ctx *ctx = e->c->ctx;
     Dim lo, end, zero = dim_const(ctx, 0);
     int at = e->cur.at->stmts.n;
+    if (!y->d || before == y->d->result)
+        return;
     tile_item_range(e, 0, &lo, &end);
-    copy_rows(e, lo, end, zero, zero, (Dim[2]){dim_const(ctx, e->behind.n_rows)});
+    Rows r = {.part = zero, .lo = zero, .hi = {dim_const(ctx, y->n_rows)}};
+    if (before) {
+        r.n_lo[0] = lo;
+        r.n_hi[0] = dim_addk(ctx, lo, 1);
+        r.n_hi[1] = end;
+    } else {
+        r.n_lo[0] = dim_addk(ctx, end, -1);
+        r.n_lo[1] = lo;
+        r.n_hi[0] = end;
+        r.part = dim_const(ctx, y->parts - 1);
+    }
+    copy_rows(e, &r);
     e->cur.at->stmts.p[at]->name = tile_name(e);
 }
 
@@ -199,20 +238,42 @@ static Dim by_part(const TileEmit *e, int64_t x, int64_t y) {
                                : dim_const(ctx, y);
 }
 
+/* The part behind this one, of an image if there is one; of a result the part before, of the job's
+ * images. */
+static void neighbour(const TileEmit *e, Rows *r) {
+    const Behind *y = &e->behind;
+    Ctx *ctx = e->c->ctx;
+    const TileLoop *images = &e->c->out[e->s->items[0].at];
+    Dim n = dim_of(ctx, images->sym), parts = dim_const(ctx, y->parts);
+    if (y->d->result) {
+        Dim end, later = dim_floordiv(ctx, dim_addk(ctx, part_of(e), y->parts - 1), parts);
+        tile_item_range(e, 0, &r->n_lo[1], &end);
+        r->n_hi[0] = dim_add(ctx, n, later);
+        r->n_lo[0] = dim_addk(ctx, r->n_hi[0], -1);
+        r->part = dim_addk(ctx, part_of(e), y->parts - 1);
+        r->part = dim_sub(ctx, r->part, dim_scale(ctx, later, y->parts));
+    } else {
+        Dim last = is_last(e);
+        r->n_lo[0] = dim_add(ctx, n, last);
+        r->n_hi[0] = dim_addk(ctx, r->n_lo[0], 1);
+        r->n_hi[1] = images->hi;
+        r->part = dim_sub(ctx, dim_addk(ctx, part_of(e), 1), dim_scale(ctx, last, y->parts));
+    }
+}
+
 void tile_behind_rows(TileEmit *e, Dim time) {
     const Behind *y = &e->behind;
     const Scheme *s = e->s;
     Ctx *ctx = e->c->ctx;
-    const TileLoop *images = &e->c->out[s->items[0].at];
     int64_t times = e->c->red[s->inner[0]].n / y->steps,
             left = blocks_of(e->c, s) - (y->parts - 1) * s->group;
-    Dim last = is_last(e), next = dim_add(ctx, dim_of(ctx, images->sym), last);
-    Dim part = dim_sub(ctx, dim_addk(ctx, part_of(e), 1), dim_scale(ctx, last, y->parts));
     Dim in = dim_sub(ctx, dim_of(ctx, e->vb), dim_scale(ctx, part_of(e), s->group));
     Dim each = by_part(e, y->each, y->each_last),
         of_ub = by_part(e, times * s->group * y->each, times * left * y->each_last);
-    Dim from = dim_add(ctx, dim_mul(ctx, dim_of(ctx, e->ub), of_ub),
-                       dim_mul(ctx, dim_add(ctx, dim_scale(ctx, in, times), time), each));
-    copy_rows(e, next, images->hi, part, from,
-              (Dim[2]){dim_add(ctx, from, each), dim_const(ctx, y->n_rows)});
+    Rows r = {.hi = {NULL, dim_const(ctx, y->n_rows)}};
+    r.lo = dim_add(ctx, dim_mul(ctx, dim_of(ctx, e->ub), of_ub),
+                   dim_mul(ctx, dim_add(ctx, dim_scale(ctx, in, times), time), each));
+    r.hi[0] = dim_add(ctx, r.lo, each);
+    neighbour(e, &r);
+    copy_rows(e, &r);
 }

@@ -309,7 +309,8 @@ int tile_dense_vectors(Ctx *ctx, const DenseCopy *d) {
     return step_of_row(ctx, d) ? few_vectors(d) : 0;
 }
 
-/* So many elements further lies the row `by` further along the index before the pair's; NULL: not known. */
+/* So many elements further lies the row `by` further along the index before the pair's; NULL: not
+ * known. */
 static Dim row_ahead(const Walk *t, int64_t by) {
     const DenseCopy *d = t->d;
     Ctx *ctx = t->cur->m->ctx;
@@ -317,7 +318,8 @@ static Dim row_ahead(const Walk *t, int64_t by) {
     Dim coef, rest;
     int64_t n, k;
     for (int a = 0; d->rank > 2 && a < d->sparse_rank - 1; a++) {
-        if (!dim_linear_in(ctx, d->subs[a], d->loops[d->rank - 3].sym, &coef, &rest) || !dim_is_const(coef, &k) || !k)
+        if (!dim_linear_in(ctx, d->subs[a], d->loops[d->rank - 3].sym, &coef, &rest) ||
+            !dim_is_const(coef, &k) || !k)
             continue;
         for (int j = a + 1; j < d->sparse_rank; j++)
             k *= dim_is_const(b->shape[j], &n) ? n : 0;
@@ -372,7 +374,8 @@ static bool every_other(Ctx *ctx, const DenseCopy *d) {
 }
 
 /* One vector of sums becomes two of the result; active: sums that there are. */
-static void zip_vector(Walk *t, BufId dense, const Dim *from, const Dim *to, Dim active) {
+static void zip_vector(Walk *t, BufId dense, const Dim *from, const Dim *to, Dim active,
+                       Dim ahead) {
     const DenseCopy *d = t->d;
     LoopCursor *cur = t->cur;
     Ctx *ctx = cur->m->ctx;
@@ -389,7 +392,9 @@ static void zip_vector(Walk *t, BufId dense, const Dim *from, const Dim *to, Dim
         bool known = some && dim_is_const(some, &left);
         if (known && left <= 0)
             continue;
-        loop_store(cur, d->sparse, at, v)->active = known && left >= d->lanes ? NULL : some;
+        LoopStmt *s = loop_store(cur, d->sparse, at, v);
+        s->active = known && left >= d->lanes ? NULL : some;
+        s->ahead = ahead;
     }
 }
 
@@ -405,13 +410,65 @@ static void interleave(Walk *t, BufId dense) {
     const Dim *to = sparse_cell(t, d->subs, d->sparse_rank), *from = dense_cell(t);
     for (int k = 0; k < vectors; k++)
         zip_vector(t, dense, at_vector(t, from, d->rank - t->n_known, k),
-                   at_vector(t, to, d->sparse_rank, k), lanes_left(t, k));
+                   at_vector(t, to, d->sparse_rank, k), lanes_left(t, k), NULL);
     if (!vectors) {
         t->outer[t->n] = cur->at;
         t->loop[t->n++] = loop_for(cur, l->sym, &l->lo, 1, &l->hi, 1, d->lanes, NULL, 0);
-        zip_vector(t, dense, from, to, dim_sub(ctx, l->hi, dim_of(ctx, l->sym)));
+        zip_vector(t, dense, from, to, dim_sub(ctx, l->hi, dim_of(ctx, l->sym)), NULL);
     }
     close_loops(t, 0);
+}
+
+/* The distance of the rows of sums in the result; 0: it is not known, or rows lie elsewhere. */
+static int64_t step_of_rows(Ctx *ctx, const DenseCopy *d) {
+    const TileLoop *l = &d->loops[d->rank - 2];
+    Dim coef, rest;
+    int64_t step = 0;
+    return dim_linear_in(ctx, d->subs[d->axis], l->sym, &coef, &rest) && dim_is_zero(rest) &&
+                   dim_is_const(coef, &step) && step > 0
+               ? step
+               : 0;
+}
+
+bool tile_dense_by_rows(const Contraction *c, const DenseCopy *d) {
+    const LoopBuf *to = loop_bufp(c->f, d->sparse);
+    const TileLoop *rows = &d->loops[d->rank - 2], *row = rows + 1;
+    int64_t h, w, step = step_of_rows(c->ctx, d);
+    return step && d->sparse_rank == d->rank && d->axis == d->rank - 2 && every_other(c->ctx, d) &&
+           few_vectors(d) && dim_is_zero(rows->lo) && dim_is_const(to->shape[d->axis], &h) &&
+           dim_is_const(to->shape[d->axis + 1], &w) && h <= step * rows->n && w <= 2 * row->n;
+}
+
+void tile_dense_spread_row(LoopCursor *cur, const DenseCopy *d, const Dim *known, BufId from,
+                           const Dim *subs, DimSym other, int64_t ahead) {
+    Ctx *ctx = cur->m->ctx;
+    Walk t = {.cur = cur, .d = d, .known = known, .n_known = d->rank - 1};
+    const TileLoop *l = &d->loops[d->rank - 1];
+    const LoopBuf *b = loop_bufp(cur->f, d->sparse);
+    Dim *row = arena_dup(cur->m->arena, subs, sizeof *row * (size_t)(d->rank - 1)),
+        *to = arena_dup(cur->m->arena, sparse_cell(&t, d->subs, d->sparse_rank),
+                        sizeof *to * (size_t)d->sparse_rank),
+        far = row_ahead(&t, ahead);
+    row[d->rank - 2] = dim_add(ctx, row[d->rank - 2], dim_of(ctx, l->sym));
+    for (int k = 0; k < few_vectors(d); k++)
+        zip_vector(&t, from, at_vector(&t, row, d->rank - 1, k),
+                   at_vector(&t, to, d->sparse_rank, k), lanes_left(&t, k), far);
+    LoopBody *outer = cur->at;
+    Dim lo = dim_addk(ctx, to[d->axis], 1),
+        hi[2] = {dim_addk(ctx, to[d->axis], step_of_rows(ctx, d)), b->shape[d->axis]};
+    LoopStmt *s = loop_for(cur, other, &lo, 1, hi, 2, 1, NULL, 0);
+    LVal v = loop_const(cur, (LType){b->dt, d->lanes}, d->value);
+    int64_t width = 0;
+    dim_is_const(b->shape[d->axis + 1], &width);
+    to[d->axis] = dim_of(ctx, other);
+    for (int64_t at = 0; at < width; at += d->lanes) {
+        Dim *cell = arena_dup(cur->m->arena, to, sizeof *to * (size_t)d->sparse_rank);
+        cell[d->axis + 1] = dim_const(ctx, at);
+        LoopStmt *store = loop_store(cur, d->sparse, cell, v);
+        store->active = width - at < d->lanes ? dim_const(ctx, width - at) : NULL;
+        store->ahead = far;
+    }
+    loop_end(cur, s, outer, NULL);
 }
 
 /* For each value of the outer indices, the constant and the sums. */

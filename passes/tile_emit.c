@@ -242,8 +242,11 @@ static int packed_through(const TileEmit *e, const Contraction *c, int k) {
 
 static void use_dense(TileEmit *e, Contraction *c, Scheme *s) {
     if (e->behind.d) {
-        c->load[s->b] = tile_behind_use(e);
-        c->copy[s->b] = NULL;
+        if (e->behind.d->result)
+            c->store = tile_behind_use(e, c->store);
+        else
+            c->load[s->b] = tile_behind_use(e, c->load[s->b]);
+        c->copy[s->b] = c->spread = NULL;
         return;
     }
     for (int k = 0; k < 2; k++) {
@@ -301,8 +304,8 @@ static void level(TileEmit *e, int k) {
     LoopBody *outer = e->cur.at;
     if (k && k == e->copy.place)
         copy_apart(e, &e->copy);
-    if (!k && e->behind.d)
-        tile_behind_first(e);
+    if (!k)
+        tile_behind_around(e, true);
     if (k && k == s->place_b)
         tile_pack(e, &e->b, k, true);
     if (s->pack_a && s->a_in_job && k == s->place_a)
@@ -326,6 +329,8 @@ static void level(TileEmit *e, int k) {
         tile_finish_sums(e);
     if (k && k == e->spread.place)
         copy_apart(e, &e->spread);
+    if (!k)
+        tile_behind_around(e, false);
 }
 
 /* for all cells of the outputs: to = from, or to = to + from. */

@@ -35,7 +35,7 @@ typedef struct Apart {
 
 /* The copying of a dense buffer behind the tiles: tile_behind.c. */
 typedef struct Behind {
-    const DenseCopy *d;  /* of the vectors' factor; NULL: none */
+    const DenseCopy *d;  /* of the vectors' factor or the result; NULL: none */
     int64_t parts, rows; /* of an image; of a part for each value of the other axes */
     int64_t pitch;       /* elements for such a value */
     int64_t n_rows;      /* of a part, in all */
@@ -120,8 +120,9 @@ BufId tile_merged(TileEmit *e, BufId buf, int from, int n); /* id 0: too large *
 /* tile_behind.c: false: the factors are copied before the tiles. Else the scheme reads one where its
  * copy is. */
 bool tile_behind_choose(const Contraction *c, const Target *t, Scheme *s, Behind *y);
-const LoopStmt *tile_behind_use(TileEmit *e);
-void tile_behind_first(TileEmit *e); /* the first part, before the loop over images */
+const LoopStmt *tile_behind_use(TileEmit *e, const LoopStmt *l);
+/* The first part of a factor, before the loop over images; the last one of a result behind it. */
+void tile_behind_around(TileEmit *e, bool before);
 /* What a tile copies after y->steps steps, for the time'th time. */
 void tile_behind_rows(TileEmit *e, Dim time);
 

@@ -159,6 +159,13 @@ int tile_dense_vectors(Ctx *ctx, const DenseCopy *d);
 void tile_dense_row(LoopCursor *cur, const DenseCopy *d, const Dim *known, BufId to,
                     const Dim *subs, int rank, int64_t ahead);
 
+/* Can a result be written row by row, each row of sums with the rows of the constant behind it? */
+bool tile_dense_by_rows(const Contraction *c, const DenseCopy *d);
+/* Appends that for the row whose other indices are known, from the last axis of from[subs]; `other`
+ * is an index for the rows of the constant. */
+void tile_dense_spread_row(LoopCursor *cur, const DenseCopy *d, const Dim *known, BufId from,
+                           const Dim *subs, DimSym other, int64_t ahead);
+
 /* Appends the loops to `to`. */
 void tile_emit(const Contraction *c, const Target *t, const Scheme *s, LoopBody *to);
 

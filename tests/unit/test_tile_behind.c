@@ -115,7 +115,96 @@ static void the_next_part_is_copied_meanwhile(void **state) {
     }
 }
 
+/* ---- the same for a result that is spread */
+
+/* x: [N, c, step*(rows - 1) + 1 + from, ...]; the rows past the last one read are zeros. */
+static void reference_back(const Case *y, const float *g, const float *w, float *x) {
+    int h = side(y->rows, y), l = side(y->columns, y), pixels = y->rows * y->columns;
+    memset(x, 0, sizeof *x * (size_t)(MOST * y->c * h * l));
+    for (int n = 0; n < MOST; n++)
+        for (int c = 0; c < y->c; c++)
+            for (int i = 0; i < y->rows; i++)
+                for (int j = 0; j < y->columns; j++) {
+                    float sum = 0;
+                    for (int o = 0; o < y->o; o++)
+                        sum += w[o * y->c + c] * g[(n * y->o + o) * pixels + i * y->columns + j];
+                    x[((n * y->c + c) * h + y->step * i) * l + y->step * j] = sum;
+                }
+}
+
+static const char *text_back(Ctx *ctx, const Case *y) {
+    int h = side(y->rows, y), l = side(y->columns, y);
+    return str_fmt(ctx,
+                   "def f[N](x: [N, %d, %d, %d], w: [%d, %d], g: [N, %d, %d, %d]) -> "
+                   "[N, %d, %d, %d] =\n"
+                   "  vjp(for n < N, o < %d, i < %d, j < %d =>\n"
+                   "    sum(for c < %d => x[n, c, %d*i, %d*j] * w[o, c]), x, g)\n",
+                   y->c, h, l, y->o, y->c, y->o, y->rows, y->columns, y->c, h, l, y->o, y->rows,
+                   y->columns, y->c, y->step, y->step);
+}
+
+static void check_back(const Case *y, const char *cpu) {
+    static const int calls[] = {1, 7, 8, 9, MOST};
+    int image = y->c * side(y->rows, y) * side(y->columns, y), of_g = y->o * y->rows * y->columns;
+    float *g = whole_numbers(MOST * of_g, 1), *w = whole_numbers(y->o * y->c, 2),
+          *want = whole_numbers(MOST * image, 3), *x = whole_numbers(MOST * image, 4);
+    reference_back(y, g, w, want);
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = compile_text(ctx, text_back(ctx, y), DT_F32, target_named(cpu), NULL);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    if ((y->wide || strcmp(cpu, "x86-64-v4") != 0) && !strstr(sb.text, "for time in"))
+        fail_msg("%s, %s: nothing is spread by the tiles", y->name, cpu);
+    Jit *j = jit_open(ctx, m, &(CodegenOptions){.level = 2});
+    const AbiEntry *e = m->funcs.p[0]->entry;
+    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
+        DimValue dims[1] = {{e->args.p[1].dim, calls[k]}};
+        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
+        float *got = whole_numbers(calls[k] * image, 5);
+        const Exec backwards = {.threads = 2, .run = jobs_backwards};
+        CnncArg args[] = {{.p = k % 2 ? &backwards : NULL},
+                          {.i = calls[k]},
+                          {.p = x},
+                          {.p = w},
+                          {.p = g},
+                          {.p = got},
+                          {.p = work}};
+        assert_int_equal(jit_call(j, e->cname, args), 0);
+        if (memcmp(got, want, sizeof *got * (size_t)(calls[k] * image)) != 0)
+            fail_msg("%s, %s: wrong with %d images", y->name, cpu, calls[k]);
+        free(got);
+        free(work);
+    }
+    jit_close(j);
+    ctx_free(ctx);
+    free(x);
+    free(want);
+    free(w);
+    free(g);
+}
+
+/* Here `from` says how many rows and columns there are behind the last ones of the sums. */
+static const Case results[] = {
+    {"the last part has fewer rows", 80, 64, 28, 28, 2, 1, true},
+    {"no row is behind the last one", 80, 64, 28, 28, 2, 0, true},
+    {"all rows are whole vectors", 96, 64, 28, 32, 2, 1, true},
+    {"the last vector has few lanes", 80, 64, 14, 10, 2, 0, false},
+    {"one row is several vectors", 96, 96, 9, 24, 2, 1, false},
+};
+
+static void the_part_before_is_spread_meanwhile(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
+        check_back(&results[k], "x86-64");
+        if (__builtin_cpu_supports("avx2"))
+            check_back(&results[k], "x86-64-v3");
+        if (__builtin_cpu_supports("avx512vl"))
+            check_back(&results[k], "x86-64-v4");
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_part_is_copied_meanwhile)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_part_is_copied_meanwhile),
+                                       cmocka_unit_test(the_part_before_is_spread_meanwhile)};
     return cmocka_run_group_tests_name("tile_behind", tests, NULL, NULL);
 }
