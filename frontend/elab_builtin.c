@@ -276,12 +276,20 @@ static Val concat_part(Elab *e, const Node *x, int axis, Dim offset, const Dim *
 
 static bool concat_fits(Elab *e, const Node *a, const Node *b, int axis, Span at) {
     bool ok = a->rank == b->rank;
-    for (int i = 0; ok && i < a->rank; i++)
+    int i = 0;
+    for (; ok && i < a->rank; i += ok)
         ok = i == axis || a->axes[i].value == b->axes[i].value;
-    if (!ok)
-        elab_error(e, "E0361", at, "concat along axis %d of %s and %s", axis,
-                   axes_text(e, a->axes, a->rank), axes_text(e, b->axes, b->rank));
-    return ok;
+    if (ok)
+        return true;
+    Diag *d = elab_error(e, "E0361", at, "concat along axis %d of %s and %s", axis,
+                         axes_text(e, a->axes, a->rank), axes_text(e, b->axes, b->rank));
+    Dim p = a->rank == b->rank ? a->axes[i].value : NULL, q = p ? b->axes[i].value : NULL;
+    const char *help = NULL;
+    if (p && q && !(dim_is_const(p, NULL) && dim_is_const(q, NULL))) /* these are seen to differ */
+        diag_note(e->ctx, d, (Span){0}, "%s", dim_explain(e->ctx, p, NULL, q, NULL, &help));
+    if (help)
+        diag_help(e->ctx, d, "%s", help);
+    return false;
 }
 
 static Value call_concat(Elab *e, const Expr *x, const Expr **a) {
