@@ -96,6 +96,7 @@ typedef struct FnEmit {
     LLVMValueRef on_totals;   /* i1, in such a job: it does */
     LLVMBasicBlockRef leave; /* block that returns `status` */
     LLVMValueRef status;     /* phi there */
+    LLVMValueRef lines_on;    /* in the first or last iteration of a loop by lines: its lanes, else NULL (emit_lines.c) */
     bool in_loop, in_kernel;
     bool waits; /* nothing leaves the entry when asked to stop: a LOOP_POLL says where it ends, or it has begun to
                    change params, state or opt */
@@ -121,6 +122,12 @@ FnEmit emit_open(Emit *e, const LoopFunc *f, LLVMValueRef fn, Span span);
 /* Ends it: returns 0 at the current point, completes `leave`. */
 void emit_close(FnEmit *f);
 void emit_return_if(FnEmit *f, LLVMValueRef failed, LLVMValueRef status); /* leaves with status where failed (i1) */
+
+/* emit_stmt.c: the iterations from lo to hi, init being the carried values before; out receives those after. */
+void emit_iterations(FnEmit *f, const LoopStmt *s, LLVMValueRef lo, LLVMValueRef hi, const LLVMValueRef *init, LLVMValueRef *out);
+
+/* emit_lines.c: a loop whose vectors begin at cache lines. */
+void emit_by_lines(FnEmit *f, const LoopStmt *s);
 
 /* emit_dim.c: the value of a dim (i64), computed at the outermost level where its symbols are known. */
 LLVMValueRef emit_dim(FnEmit *f, Dim d);

@@ -202,13 +202,16 @@ static Access access_of(FnEmit *f, const LoopStmt *s) {
     if (n == 1)
         return a;
     a.step = vector ? 1 : small_step(f, s, a.b);
-    if (vector || (a.step == 1 && (s->lane_step != 1 || s->lane_axis != s->rank - 1))) {
-        LLVMValueRef stride = emit_splat(f, emit_dim(f, stride_of(f, a.b, s->lane_axis)), n);
+    Dim apart = stride_of(f, a.b, s->lane_axis); /* 1 behind the last axis, or where those behind have one element */
+    if (vector || (a.step == 1 && (s->lane_step != 1 || apart != dim_const(f->e->ctx, 1)))) {
+        LLVMValueRef stride = emit_splat(f, emit_dim(f, apart), n);
         a.offsets = LLVMBuildMul(f->b, lane_numbers(f, n, s->lane_step), stride, "");
         a.offsets = vector ? LLVMBuildAdd(f->b, a.offsets, vector, "") : a.offsets;
     }
     if (s->active)
         a.mask = mask_of(f, s->active, n, a.b->dt);
+    else if (s->kind == LOOP_LOAD)
+        a.mask = f->lines_on;
     return a;
 }
 

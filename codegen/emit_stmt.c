@@ -32,14 +32,9 @@ static void poll(FnEmit *f, const LoopStmt *s, LLVMValueRef i) {
 }
 
 /* for (i = lo; i < hi; i += step): tested before, then at the bottom; carried values are phis. */
-static void emit_for(FnEmit *f, const LoopStmt *s) {
+void emit_iterations(FnEmit *f, const LoopStmt *s, LLVMValueRef lo, LLVMValueRef hi, const LLVMValueRef *init, LLVMValueRef *out) {
     Arena *a = &f->e->ctx->perm;
     LLVMBuilderRef b = f->b;
-    LLVMValueRef lo = extreme_of(f, s->lo, s->n_lo, true), hi = extreme_of(f, s->hi, s->n_hi, false);
-    if (s->need) {
-        LLVMValueRef need = emit_dim(f, s->need);
-        hi = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, need, hi, ""), need, hi, "");
-    }
     LLVMBasicBlockRef before = LLVMGetInsertBlock(b), head = emit_block(f, "loop"), body = emit_block(f, "do"), after = emit_block(f, "done");
     LLVMValueRef runs = LLVMBuildICmp(b, LLVMIntSLT, lo, hi, "");
     if (s->n_args)
@@ -50,7 +45,7 @@ static void emit_for(FnEmit *f, const LoopStmt *s) {
     LLVMAddIncoming(i, &lo, &before, 1);
     for (int k = 0; k < s->n_carried; k++) {
         f->vals[s->phi[k].id] = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), "");
-        LLVMAddIncoming(f->vals[s->phi[k].id], &f->vals[s->init[k].id], &before, 1);
+        LLVMAddIncoming(f->vals[s->phi[k].id], (LLVMValueRef *)&init[k], &before, 1);
     }
     Level level = {.at = LLVMBuildBr(b, body), .index = s->index, .value = i};
     vec_push(a, &f->levels, level);
@@ -74,11 +69,30 @@ static void emit_for(FnEmit *f, const LoopStmt *s) {
     f->levels.n--;
     LLVMPositionBuilderAtEnd(b, after);
     for (int k = 0; k < s->n_carried; k++) {
-        LLVMValueRef out = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), ""), init = f->vals[s->init[k].id];
-        LLVMAddIncoming(out, &init, &before, 1);
-        LLVMAddIncoming(out, &yield[k], &end, 1);
-        f->vals[s->out[k].id] = out;
+        out[k] = LLVMBuildPhi(b, emit_ltype(f->e, s->carried[k]), "");
+        LLVMAddIncoming(out[k], (LLVMValueRef *)&init[k], &before, 1);
+        LLVMAddIncoming(out[k], &yield[k], &end, 1);
     }
+}
+
+static void emit_for(FnEmit *f, const LoopStmt *s) {
+    enum { AVX512 = 64 };
+    if (s->lines.id && f->e->m->target->vector_bytes >= AVX512) {
+        emit_by_lines(f, s);
+        return;
+    }
+    LLVMValueRef lo = extreme_of(f, s->lo, s->n_lo, true), hi = extreme_of(f, s->hi, s->n_hi, false);
+    if (s->need) {
+        LLVMValueRef need = emit_dim(f, s->need);
+        hi = LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, need, hi, ""), need, hi, "");
+    }
+    LLVMValueRef *init = ARENA_ARRAY(&f->e->ctx->perm, LLVMValueRef, s->n_carried + 1);
+    LLVMValueRef *out = ARENA_ARRAY(&f->e->ctx->perm, LLVMValueRef, s->n_carried + 1);
+    for (int k = 0; k < s->n_carried; k++)
+        init[k] = f->vals[s->init[k].id];
+    emit_iterations(f, s, lo, hi, init, out);
+    for (int k = 0; k < s->n_carried; k++)
+        f->vals[s->out[k].id] = out[k];
 }
 
 static void emit_while(FnEmit *f, const LoopStmt *s) {

@@ -119,6 +119,9 @@ static void put_loop(Canon *c, const LoopStmt *s) {
     put_dims(c, s->lo, s->n_lo);
     put_dims(c, s->hi, s->n_hi);
     put_dims(c, &s->need, s->need != NULL);
+    put(c, s->lines.id != 0);
+    if (s->lines.id)
+        put_buf(c, s->lines);
     if (s->index) {
         add_symbol(c, s->index, true);
         put_dim(c, dim_of(c->e->ctx, s->index));

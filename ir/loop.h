@@ -116,6 +116,8 @@ struct LoopStmt {
                     to its rows where it is 0, it adds to them where it is 1 */
     Dim onto_if;
     int unroll;    /* hint for `tile`: 0 none */
+    BufId lines;   /* the vectors may begin where this buffer's lines of the cache do (passes/lines.c): no result
+                      depends on it. id 0: they begin at lo */
     /* FOR WHILE: carried values: init -> (inside) phi -> yield -> (after) out */
     int n_carried;
     LVal *init, *phi, *out;

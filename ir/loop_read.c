@@ -12,8 +12,8 @@
  *            | "load" ltype element access | "store" element "=" value access
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
- *            | "for" NAME "in" bounds ".." bounds ["step" INT] [with] ["parallel" ["onto" NAME "if" dim]]
- *              ["unroll" INT] [STRING]
+ *            | "for" NAME "in" bounds ".." bounds ["step" INT] ["needs" DIM] ["lines" NAME] ["when" value] [with]
+ *              ["parallel" ["onto" NAME "if" dim]] ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["ahead" DIM] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>
@@ -289,6 +289,7 @@ static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     int n_hi = read_bounds(r, "min", hi, MOST);
     int64_t step = text_accept(&r->t, "step") ? text_int(&r->t, "a step") : 1;
     Dim need = text_accept(&r->t, "needs") ? text_dim(&r->t) : NULL;
+    BufId lines = text_accept(&r->t, "lines") ? read_buf_name(r) : (BufId){0};
     LVal when = {0};
     if (text_accept(&r->t, "when"))
         when = read_use(r);
@@ -296,6 +297,7 @@ static LoopStmt *read_for_head(Reader *r, Numbers *phis) {
     DimSym index = text_index_symbol(&r->t, name, 0);
     LoopStmt *s = loop_for(&r->c, index, lo, n_lo, hi, n_hi, step, init.p, init.n);
     s->need = need;
+    s->lines = lines;
     loop_when(&r->c, s, when);
     return s;
 }

@@ -165,6 +165,8 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
             sb_put(p->sb, " needs ");
             dim_print(p->sb, s->need);
         }
+        if (s->lines.id)
+            sb_printf(p->sb, " lines %s", loop_bufp(p->f, s->lines)->name);
         if (s->n_args) {
             sb_put(p->sb, " when ");
             put_val(p, s->args[0]);

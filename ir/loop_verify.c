@@ -239,6 +239,15 @@ static void check_yield(Verifier *v, const LoopStmt *owner) {
             fail(v, y, "value %d has another type than the carried one", k + 1);
 }
 
+/* One range, and lanes of one loop: any start shifts them all. */
+static void check_lines(Verifier *v, const LoopStmt *s) {
+    bool fits = s->n_lo == 1 && s->n_hi == 1 && !s->parallel && !s->n_args && !s->need && loop_bufp(v->f, s->lines);
+    for (int k = 0; k < s->n_carried; k++)
+        fits = fits && s->carried[k].lanes == s->step && dtype_is_real(s->carried[k].dt);
+    if (!fits)
+        fail(v, s, "a loop by lines has one range, and sums of as many lanes as its step");
+}
+
 static void check_for_head(Verifier *v, const LoopStmt *s) {
     if (s->step < 1 || s->n_lo < 1 || s->n_hi < 1)
         fail(v, s, "a loop has bounds and a step of at least 1");
@@ -248,6 +257,8 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->hi[k]);
     if (s->need)
         check_dim(v, s, s->need);
+    if (s->lines.id)
+        check_lines(v, s);
     if (s->onto_if)
         check_dim(v, s, s->onto_if);
     if (s->onto && (!s->parallel || !s->onto_if))

@@ -26,6 +26,7 @@
 #include "passes/collapse.h"
 #include "passes/jam.h"
 #include "passes/lane_sums.h"
+#include "passes/lines.h"
 #include "passes/merge.h"
 #include "passes/pass.h"
 #include "passes/strips.h"
@@ -254,5 +255,6 @@ void pass_vectorize(Unit *u) {
         merge_loops(u->ctx, u->arena, u->loops, f);
         abreast_loops(u->ctx, u->arena, u->loops, f, u->target);
         ahead_of_stores(u->ctx, f);
+        lines_mark(u->ctx, f, u->target);
     }
 }
