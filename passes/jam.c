@@ -335,7 +335,7 @@ static void try_choice(Ctx *ctx, const Kernel *n, const Target *t, Choice c, Cho
             if (!cost_of(n, t, &c) || c.cost >= best->cost)
                 continue;
             int64_t text = text_of(ctx, n, &c);
-            c.cost += 0.0004 * (double)text;
+            c.cost += 0.0003 * (double)text;
             if (text >= 0 && text <= MOST_TEXT && c.cost < best->cost)
                 *best = c;
         }
