@@ -1,6 +1,8 @@
 #include "passes/lane_sums.h"
 
-enum { FEWEST = 5, MOST_LANES = 16, MOST_RUN = 64 };
+#include <string.h>
+
+enum { FEWEST = 5, MOST_LANES = 16, MOST_RUN = 64, MOST_NODES = 12 };
 
 typedef struct Sums {
     Ctx *ctx;
@@ -12,11 +14,11 @@ typedef struct Sums {
     LoopStmt **defs; /* by value id: its statement in the body at hand, or NULL */
 } Sums;
 
-/* One cell: store(add(start, lane_sum(vector))), start being select(c, 0, load of that cell). */
+/* One cell: the store of something computed from the sum of a vector's lanes, and what this takes:
+ * operations after their operands, the sum, and loads of this cell or of one that belongs to it. */
 typedef struct Cell {
-    LoopStmt *store, *add, *sum, *start, *load;
-    const LoopStmt *zero;
-    bool start_first; /* of add's operands */
+    LoopStmt *store, *sum, *nodes[MOST_NODES];
+    int n;
 } Cell;
 
 typedef struct Run {
@@ -27,11 +29,6 @@ typedef struct Run {
 } Run;
 
 /* ---- recognising */
-
-static LoopStmt *let_of(const Sums *z, LVal x, ScalarOp op) {
-    LoopStmt *s = z->defs[x.id];
-    return s && s->kind == LOOP_LET && s->op == op && z->uses[x.id] == 1 ? s : NULL;
-}
 
 static bool same_cell(const LoopStmt *a, const LoopStmt *b) {
     if (a->buf.id != b->buf.id || a->rank != b->rank)
@@ -47,30 +44,86 @@ static bool plain(const LoopStmt *s) {
            !s->ahead && s->rank > 0 && dtype_is_real(s->type.dt);
 }
 
-static bool match_start(const Sums *z, Cell *c, LVal x) {
-    c->start = let_of(z, x, SC_select);
-    if (!c->start)
+/* Adds what x is computed from; values that others use too are the same in all cells. */
+static bool collect(const Sums *z, Cell *c, LVal x) {
+    LoopStmt *s = z->defs[x.id];
+    if (!s || z->uses[x.id] != 1 || s->kind == LOOP_CONST)
+        return true;
+    if (c->n == MOST_NODES || s->type.lanes != 1)
         return false;
-    c->zero = z->defs[c->start->args[1].id];
-    c->load = z->defs[c->start->args[2].id];
-    return c->zero && c->zero->kind == LOOP_CONST && c->zero->k.f == 0 && c->load &&
-           c->load->kind == LOOP_LOAD && z->uses[c->load->result.id] == 1 && plain(c->load) &&
-           same_cell(c->load, c->store);
+    if (s->kind == LOOP_LOAD && plain(s)) {
+        c->nodes[c->n++] = s;
+        return s->type.dt == c->store->type.dt;
+    }
+    if (s->kind != LOOP_LET || (s->type.dt != DT_BOOL && s->type.dt != c->store->type.dt))
+        return false;
+    bool sum = s->op == SC_lane_sum && !c->sum;
+    if (!sum && (scalar_def(s->op)->flags & (SF_LANES | SF_LIBM)))
+        return false;
+    for (int k = 0; !sum && k < s->n_args; k++)
+        if (!collect(z, c, s->args[k]))
+            return false;
+    c->sum = sum ? s : c->sum;
+    if (c->n == MOST_NODES)
+        return false;
+    c->nodes[c->n++] = s;
+    return true;
 }
 
 static bool match_cell(const Sums *z, LoopStmt *store, Cell *c) {
     *c = (Cell){.store = store};
-    if (store->kind != LOOP_STORE || !plain(store))
+    return store->kind == LOOP_STORE && plain(store) && collect(z, c, store->args[0]) && c->sum &&
+           loop_type(z->f, c->sum->args[0]).lanes == target_lanes(z->target, store->type.dt);
+}
+
+/* The number of the node that computes x, or -1. */
+static int node_of(const Cell *c, LVal x) {
+    for (int k = 0; k < c->n; k++)
+        if (c->nodes[k]->result.id == x.id)
+            return k;
+    return -1;
+}
+
+static bool same_constant(const Sums *z, LVal a, LVal b) {
+    const LoopStmt *x = z->defs[a.id], *y = z->defs[b.id];
+    return x && y && x->kind == LOOP_CONST && y->kind == LOOP_CONST && x->type.dt == y->type.dt &&
+           memcmp(&x->k, &y->k, sizeof x->k) == 0;
+}
+
+/* Loads of the cells that are stored to, or of cells `by` apart on the last axis. */
+static bool loads_follow(const Sums *z, const Cell *a, const LoopStmt *x, const Cell *b,
+                         const LoopStmt *y, int by) {
+    int64_t step;
+    if (same_cell(x, a->store) || same_cell(y, b->store))
+        return same_cell(x, a->store) && same_cell(y, b->store);
+    if (x->buf.id != y->buf.id || x->rank != y->rank ||
+        loop_storage(z->f, x->buf) == loop_storage(z->f, a->store->buf))
         return false;
-    c->add = let_of(z, store->args[0], SC_add);
-    for (int k = 0; c->add && k < 2; k++) {
-        c->sum = let_of(z, c->add->args[k], SC_lane_sum);
-        c->start_first = k == 1;
-        if (c->sum && match_start(z, c, c->add->args[1 - k]))
-            return loop_type(z->f, c->sum->args[0]).lanes ==
-                   target_lanes(z->target, store->type.dt);
+    for (int k = 0; k + 1 < x->rank; k++)
+        if (x->subs[k] != y->subs[k])
+            return false;
+    Dim d = dim_sub(z->ctx, y->subs[x->rank - 1], x->subs[x->rank - 1]);
+    return d && dim_is_const(d, &step) && step == by;
+}
+
+/* Is b computed as a is? */
+static bool alike(const Sums *z, const Cell *a, const Cell *b, int by) {
+    if (a->n != b->n)
+        return false;
+    for (int k = 0; k < a->n; k++) {
+        const LoopStmt *x = a->nodes[k], *y = b->nodes[k];
+        if (x->kind != y->kind || x->op != y->op || x->type.dt != y->type.dt ||
+            (x == a->sum) != (y == b->sum))
+            return false;
+        if (x->kind == LOOP_LOAD && !loads_follow(z, a, x, b, y, by))
+            return false;
+        for (int j = 0; x->kind == LOOP_LET && x != a->sum && j < x->n_args; j++)
+            if (node_of(a, x->args[j]) != node_of(b, y->args[j]) ||
+                (node_of(a, x->args[j]) < 0 && x->args[j].id != y->args[j].id &&
+                 !same_constant(z, x->args[j], y->args[j])))
+                return false;
     }
-    return false;
+    return true;
 }
 
 /* The axes from `axis` on as one: the number of the cell there; NULL: unknown. */
@@ -87,8 +140,7 @@ static Dim inner(const Sums *z, const LoopStmt *s, int axis) {
 static bool follows(const Sums *z, const Run *r, const Cell *c) {
     const LoopStmt *first = r->cells[0].store, *s = c->store;
     int64_t by;
-    if (first->buf.id != s->buf.id || r->cells[0].start->args[0].id != c->start->args[0].id ||
-        r->cells[0].start_first != c->start_first)
+    if (first->buf.id != s->buf.id || !alike(z, &r->cells[0], c, r->n))
         return false;
     for (int a = 0; a < r->axis; a++)
         if (first->subs[a] != s->subs[a])
@@ -149,8 +201,9 @@ static bool may_move(const Sums *z, const LoopBody *b, const LoopStmt *load, int
 
 static bool loads_may_move(const Sums *z, const LoopBody *b, int k, const Run *r) {
     for (int j = 0; j < r->n; j++)
-        if (!may_move(z, b, r->cells[j].load, k))
-            return false;
+        for (int i = 0; i < r->cells[j].n; i++)
+            if (r->cells[j].nodes[i]->kind == LOOP_LOAD && !may_move(z, b, r->cells[j].nodes[i], k))
+                return false;
     return true;
 }
 
@@ -189,20 +242,52 @@ static LVal sum_tree(Sums *z, const Cell *cells, int n, int lanes) {
     return v[0];
 }
 
+/* Of the cells from `from` on: what each loads, as one vector. */
+static LVal load_all(Sums *z, const Run *r, const LoopStmt *load, LoopStmt *store, int from) {
+    int lanes = store->type.lanes;
+    if (same_cell(load, r->cells[0].store))
+        return loop_load_lanes(&z->cur, store->buf, store->subs, lanes, store->active)->result;
+    Dim subs[MAX_RANK];
+    for (int a = 0; a < load->rank; a++)
+        subs[a] = dim_addk(z->ctx, load->subs[a], a == load->rank - 1 ? from : 0);
+    return loop_load_lanes(&z->cur, load->buf, subs, lanes, store->active)->result;
+}
+
+static LVal operand(Sums *z, const Cell *c, const LVal *to, LVal x, int lanes) {
+    int node = node_of(c, x);
+    const LoopStmt *s = z->defs[x.id];
+    if (node >= 0)
+        return to[node];
+    if (s && s->kind == LOOP_CONST)
+        return loop_const(&z->cur, (LType){s->type.dt, lanes}, s->k);
+    return loop_splat(&z->cur, x, lanes);
+}
+
 static void put_vector(Sums *z, const Run *r, BufId view, int from, int n, int lanes) {
     const Cell *first = &r->cells[0];
-    Dim subs[MAX_RANK], active = n < lanes ? dim_const(z->ctx, n) : NULL;
+    Dim subs[MAX_RANK];
     for (int a = 0; a < r->axis; a++)
         subs[a] = first->store->subs[a];
     subs[r->axis] = dim_addk(z->ctx, r->at, from);
-    LType t = {first->store->type.dt, lanes};
-    LVal sum = sum_tree(z, r->cells + from, n, lanes),
-         zero = loop_const(&z->cur, t, (ScalarValue){0});
-    LVal load = loop_load_lanes(&z->cur, view, subs, lanes, active)->result;
-    LVal when = loop_splat(&z->cur, first->start->args[0], lanes);
-    LVal start = loop_let(&z->cur, SC_select, (LVal[]){when, zero, load}, 3, DT_NONE);
-    LVal args[2] = {first->start_first ? start : sum, first->start_first ? sum : start};
-    loop_store(&z->cur, view, subs, loop_let(&z->cur, SC_add, args, 2, DT_NONE))->active = active;
+    LoopStmt store = {.buf = view,
+                      .subs = subs,
+                      .rank = r->axis + 1,
+                      .type.lanes = lanes,
+                      .active = n < lanes ? dim_const(z->ctx, n) : NULL};
+    LVal to[MOST_NODES], args[3];
+    for (int k = 0; k < first->n; k++) {
+        const LoopStmt *s = first->nodes[k];
+        if (s == first->sum) {
+            to[k] = sum_tree(z, r->cells + from, n, lanes);
+        } else if (s->kind == LOOP_LOAD) {
+            to[k] = load_all(z, r, s, &store, from);
+        } else {
+            for (int j = 0; j < s->n_args; j++)
+                args[j] = operand(z, first, to, s->args[j], lanes);
+            to[k] = loop_let(&z->cur, s->op, args, s->n_args, s->type.dt);
+        }
+    }
+    loop_store(&z->cur, view, subs, to[first->n - 1])->active = store.active;
 }
 
 static void put_run(Sums *z, const Run *r) {
@@ -237,10 +322,8 @@ static void visit(Sums *z, LoopBody *b) {
         for (int j = 0; j < r.n; j++) {
             const Cell *c = &r.cells[j];
             note(gone, b, c->store);
-            note(gone, b, c->add);
-            note(gone, b, c->sum);
-            note(gone, b, c->start);
-            note(gone, b, c->load);
+            for (int i = 0; i < c->n; i++)
+                note(gone, b, c->nodes[i]);
         }
         k += r.n - 1;
     }

@@ -45,8 +45,38 @@ static void neighbours_are_one_vector(void **state) {
         check_pass(together, bufs, cells(ctx, n, 0, ""),
                    PARTS("zip_low(", n < 16 ? str_fmt(ctx, "active %d", n) : "store out"),
                    "lane_sum(");
-    check_pass(together, bufs, cells(ctx, 25, 0, ""), PARTS("[k, 16] = ", "active 9"),
-               "lane_sum(");
+    check_pass(together, bufs, cells(ctx, 25, 0, ""), PARTS("[k, 16] = ", "active 9"), "lane_sum(");
+    ctx_free(ctx);
+}
+
+/* n cells of a layer: a sum, scaled, and a bias; that of the last cell is b[k, last]. */
+static const char *layer(Ctx *ctx, int n, const char *bias, int last) {
+    StrBuf sb = sb_new(&ctx->perm);
+    sb_put(&sb, "for k in 0..4 {\n %1 = f32 0.0\n %2 = f32 2.5\n");
+    for (int j = 0; j < n; j++)
+        sb_printf(&sb, " %%%d = load f32x16 a[%d, 0]\n %%%d = load f32 %s[k, %d]\n", 100 + j, j,
+                  10 + j, bias, j + 1 < n ? j : last);
+    for (int j = 0; j < n; j++)
+        sb_printf(&sb,
+                  " %%%d = lane_sum(%%%d)\n %%%d = add(%%1, %%%d)\n %%%d = fma(%%%d, %%2, %%%d)\n",
+                  200 + 3 * j, 100 + j, 201 + 3 * j, 200 + 3 * j, 202 + 3 * j, 201 + 3 * j, 10 + j);
+    for (int j = 0; j < n; j++)
+        sb_printf(&sb, " store out[k, %d] = %%%d\n", j, 202 + 3 * j);
+    sb_put(&sb, "}");
+    return sb.text;
+}
+
+static void what_follows_the_sums_goes_with_them(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *dense = "buf a f32[32, 16] = arg 2 at 0\nbuf b f32[4, 24] = arg 3 at 0\n"
+                        "buf out f32[4, 24] = arg 4 at 0 written\nbuf again f32[4, 24] = alias out";
+    check_pass(together, dense, layer(ctx, 20, "b", 19),
+               PARTS("zip_low(", "load f32x16 b[k, 16] active 4", "fma("), "lane_sum(");
+    check_pass(together, dense, layer(ctx, 12, "b", 14), /* the last one's bias lies elsewhere */
+               PARTS("load f32x16 b[k, 0] active 11", "lane_sum("), NULL);
+    check_pass(together, dense, layer(ctx, 20, "again", 19), PARTS("lane_sum("),
+               "zip_low("); /* is stored to */
     ctx_free(ctx);
 }
 
@@ -92,6 +122,7 @@ static void additions_are_the_same(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neighbours_are_one_vector),
+        cmocka_unit_test(what_follows_the_sums_goes_with_them),
         cmocka_unit_test(a_gap_parts_them),
         cmocka_unit_test(other_sums_stay),
         cmocka_unit_test(additions_are_the_same),
