@@ -341,6 +341,13 @@ static void copy_row(Walk *t, const Dim *from, BufId dense, const Dim *to, int r
     }
 }
 
+/* Memory answers while so many rows are copied. */
+static Dim rows_ahead(const Walk *t) {
+    enum { ROWS = 32 };
+    int64_t rows = t->d->rank > 1 ? t->d->loops[t->d->rank - 2].n : -1;
+    return rows > 0 ? row_ahead(t, (ROWS + rows - 1) / rows) : NULL;
+}
+
 static void copy_sparse(Walk *t, BufId dense) {
     const DenseCopy *d = t->d;
     int vectors = tile_dense_vectors(t->cur->m->ctx, d);
@@ -348,7 +355,7 @@ static void copy_sparse(Walk *t, BufId dense) {
         open_loop(t, a, d->loops[a].lo, d->loops[a].hi);
     const Dim *from = sparse_cell(t, d->subs, d->sparse_rank), *to = dense_cell(t);
     if (vectors)
-        copy_row(t, from, dense, to, d->rank - t->n_known, NULL);
+        copy_row(t, from, dense, to, d->rank - t->n_known, rows_ahead(t));
     else
         loop_store(t->cur, dense, to, loop_load(t->cur, d->sparse, from));
     close_loops(t, 0);
