@@ -94,7 +94,9 @@ static LoopStmt *open_choice(LoopCursor *cur, int64_t least, Dim extent) {
  */
 static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     enum { LIKELY = 16 };
-    Scheme many, few;
+    Scheme many, few, some;
+    bool three = false;
+    int64_t below[2];
     c->most = most_sums(u, c);
     c->rows = LIKELY;
     c->outside = -1;
@@ -111,16 +113,25 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     } else if (tile_choose_few(c, u->target, &many, &few, &least)) {
         both = true;
         rows = c->out[many.u].extent;
+        three = tile_choose_some(c, u->target, &many, &some, below);
     }
     if (!both) {
         emit(u, c, &many, to);
         return true;
     }
     LoopCursor cur = {.m = c->m, .f = c->f, .at = to, .span = c->root->span};
-    LoopStmt *s = open_choice(&cur, least, rows);
+    LoopStmt *s = open_choice(&cur, three ? below[1] : least, rows), *in = NULL;
     emit(u, c, &many, &s->body);
+    cur.at = &s->orelse;
+    if (three) {
+        in = open_choice(&cur, below[0], rows);
+        emit(u, c, &some, &in->body);
+        cur.at = &in->orelse;
+    }
     c->few = few.in_place ? NULL : rows;
-    emit(u, c, &few, &s->orelse);
+    emit(u, c, &few, cur.at);
+    if (in)
+        loop_end(&cur, in, &s->orelse, NULL);
     loop_end(&cur, s, to, NULL);
     return true;
 }

@@ -11,7 +11,10 @@
 
 /* Rows of a power-of-two pitch share the sets of the first cache, which has at least so many ways.
  */
-enum { WAYS = 8, PARTS = 8 };
+enum { WAYS = 8, PARTS = 8, NEAR = 1024 };
+
+/* Bytes of a row of the result that a job computes, at least. */
+enum { RUN = 256 };
 
 static int64_t ceil_of(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
@@ -40,7 +43,7 @@ double tile_by_columns(const Contraction *c, const Target *t, const Scheme *s) {
     const TileLoop *u = &c->out[s->u], *v = &c->out[s->v], *red = &c->red[0];
     const LoopStmt *a = c->load[1 - s->b], *l = red->loop;
     double size = (double)dtype_size(c->dt);
-    enum { RUN = 256, PAGE = 4096, TALL = 2 };
+    enum { PAGE = 4096, TALL = 2 };
     int64_t coef;
     if (c->n_out != 2 || c->n_red != 1 || !s->direct_out || s->rows > WAYS || c->copy[0] ||
         c->copy[1] || c->spread || u->n <= 0 || v->n <= 0 || red->n <= 0 || l->n_lo != 1 ||
@@ -86,4 +89,45 @@ void tile_columns(const Contraction *c, const Target *t, Scheme *s) {
     }
     s->items[s->n_items++] = (TileItem){TILE_V_GROUPS, s->v};
     s->items[s->n_items++] = (TileItem){TILE_U_BLOCKS, s->u};
+}
+
+/* Rows whose number is known when it runs: they are packed before the jobs, the last block padded.
+ * Fewer do not pay for packing the columns; a job of many has rows of its own. */
+bool tile_choose_some(const Contraction *c, const Target *t, const Scheme *many, Scheme *some,
+                      int64_t below[2]) {
+    enum { FROM = 24, BELOW = 1024 };
+    double best = 1e30;
+    if (c->out[many->v].n * (int64_t)dtype_size(c->dt) < RUN * parts_of(c))
+        return false;
+    Scheme s = {.v = many->v, .u = many->u, .b = many->b, .lanes = many->lanes};
+    s.pack_a = s.direct_out = s.by_columns = true;
+    s.chunk = s.n_inner = 1;
+    for (s.vectors = 1; s.vectors <= TILE_V; s.vectors++)
+        for (s.rows = 1; s.rows <= WAYS; s.rows++) {
+            if (c->out[s.v].n % (s.vectors * s.lanes) || !tile_fits(c, t, s.vectors, s.rows) ||
+                blocks_of(c, &s) < parts_of(c))
+                continue;
+            s.cost = tile_step_cost(c, s.vectors, s.rows) / (s.vectors * s.rows);
+            s.cost *= 1 + idle(c, &s);
+            if (s.cost < best * 0.999) {
+                best = s.cost;
+                *some = s;
+            }
+        }
+    if (best > 1e29)
+        return false;
+    tile_columns(c, t, some);
+    some->n_pieces = 1;
+    some->pieces[0] =
+        (TilePiece){.lo = dim_const(c->ctx, 0),
+                    .hi = dim_ceildiv(c->ctx, c->out[s.u].extent, dim_const(c->ctx, some->rows)),
+                    .rows = some->rows,
+                    .fixed = -1,
+                    .padded = true};
+    some->place_b = some->split ? 2 : 1;
+    some->place_out = some->split ? 0 : 1;
+    some->ahead = NEAR / (int64_t)dtype_size(c->dt);
+    below[0] = FROM;
+    below[1] = BELOW;
+    return some->pieces[0].hi != NULL;
 }

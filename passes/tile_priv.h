@@ -125,6 +125,10 @@ Dim tile_rows(const Contraction *c, const Scheme *s);
 double tile_by_columns(const Contraction *c, const Target *t, const Scheme *s);
 /* The loops around its tiles. */
 void tile_columns(const Contraction *c, const Target *t, Scheme *s);
+/* How the rows of `many` are computed that tile_choose_few knows a way for, below[0] <= rows <
+ * below[1]. False: there is no such way. */
+bool tile_choose_some(const Contraction *c, const Target *t, const Scheme *many, Scheme *some,
+                      int64_t below[2]);
 /* tile_few.c: how the rows of `many`, fewer than *below, are computed without packing the factor
  * that all of them share. False: there is no such way. */
 bool tile_choose_few(const Contraction *c, const Target *t, const Scheme *many, Scheme *few,

@@ -226,6 +226,21 @@ static void few_rows_of_a_large_matrix(void **state) {
                "%6\n}\n%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n}\n}",
                PARTS("i64 80", "b.p[", "load f32x16 b[k, 32*jb] ahead 2048", "in 0..(M + 7) // 8",
                      "active 16*M - 128*ib"));
+    /* from 24 on, jobs pack columns of their own */
+    check_with((How){.second = 65536},
+               "buf a f32[N, 60] = arg 2 at 0\nbuf b f32[60, 512] = arg 3 at 0\n"
+               "buf out f32[N, 512] = arg 4 at 0 written",
+               "for i in 0..N {\nfor j in 0..512 {\n%1 = f32 0.0\n%2 = for k in 0..60 with %3 = %1 "
+               "{\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, %3)\nyield "
+               "%6\n}\n%7 = load f32 b[3, j]\n%8 = add(%2, %7)\nstore out[i, j] = %8\n}\n}",
+               PARTS("i64 1024", "i64 24", "f32[60, 64] = job", "f32[(N + 5) // 6, 60, 6] = work"));
+    check_with((How){.second = 16384},
+               "buf a f32[N, 60] = arg 2 at 0\nbuf b f32[60, 512] = arg 3 at 0\n"
+               "buf out f32[N, 512] = arg 4 at 0 written",
+               "for i in 0..N {\nfor j in 0..512 {\n%1 = load f32 out[i, j]\n%2 = for k in 0..60 "
+               "with %3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n%6 = fma(%4, %5, "
+               "%3)\nyield %6\n}\nstore out[i, j] = %2\n}\n}",
+               PARTS("i64 1024", "i64 24", "] = job"));
 }
 
 #define POINT(out_at, a_at, b_at)                                                                  \
