@@ -13,7 +13,7 @@
  * jobs that wait for their part in order, the number of the next one, whether a thread is at it, and a slot for each by-value
  * buffer. */
 typedef struct FrameLayout {
-    int args, dims, work, statuses, arenas, rows, waiting, next, busy, values, n;
+    int args, dims, work, statuses, arenas, rows, waiting, next, busy, open, begun, ended, jobs, values, n;
 } FrameLayout;
 
 /* A kernel: the outermost loop of a nest, that stands in a function of its own (kernel.c). */

@@ -20,7 +20,11 @@ FrameLayout emit_frame_layout(const LoopFunc *f) {
     l.waiting = l.rows + 1;
     l.next = l.waiting + 1;
     l.busy = l.next + 1;
-    l.values = l.busy + 1;
+    l.open = l.busy + 1;
+    l.begun = l.open + 1;
+    l.ended = l.begun + 1;
+    l.jobs = l.ended + 1;
+    l.values = l.jobs + 1;
     l.n = l.values;
     for (int k = 0; k < f->bufs.n; k++)
         l.n += by_value(f, f->bufs.p[k]);

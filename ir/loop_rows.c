@@ -8,15 +8,23 @@ typedef struct Rows {
     const LoopStmt *loop;   /* the parallel loop around */
 } Rows;
 
+/* All numbers of the loop's iterations are below rows. */
+static bool stays_below(const LoopStmt *s, int64_t rows) {
+    int64_t hi;
+    for (int k = 0; k < s->n_hi; k++)
+        if (dim_is_const(s->hi[k], &hi) && hi <= rows)
+            return true;
+    return false;
+}
+
 static bool is_row(const Rows *r, const LoopBuf *view, const Dim *subs) {
     const LoopBuf *b = loop_storage(r->f, view->id);
-    int64_t lo, hi, n, rows;
+    int64_t lo, n, rows;
     const LoopStmt *s = r->loop;
-    return s && s->orelse.stmts.n && s->step == 1 && s->n_lo == 1 && s->n_hi == 1 &&
-           dim_is_const(s->lo[0], &lo) && lo == 0 && dim_is_const(s->hi[0], &hi) &&
-           b->kind == BUF_WORK && b->rank && view->rank && dim_is_const(b->shape[0], &rows) &&
-           dim_is_const(view->shape[0], &n) && n == rows && hi <= rows &&
-           dim_as_symbol(subs[0]) == s->index;
+    return s && s->orelse.stmts.n && s->step == 1 && s->n_lo == 1 && dim_is_const(s->lo[0], &lo) &&
+           lo == 0 && b->kind == BUF_WORK && b->rank && view->rank &&
+           dim_is_const(b->shape[0], &rows) && dim_is_const(view->shape[0], &n) && n == rows &&
+           stays_below(s, rows) && dim_as_symbol(subs[0]) == s->index;
 }
 
 static void touch(Rows *r, BufId id, const Dim *subs, bool plain) {
@@ -81,9 +89,10 @@ static bool is_load(const LoopStmt *s) { return s && s->kind == LOOP_LOAD && !s-
 
 static bool same_element(const Totals *t, const LoopStmt *a, const LoopStmt *b) {
     bool rows = a->rank && b->rank && a->type.lanes > 1;
-    return (a->type.lanes == 1 || (rows && a->lane_axis == a->rank - 1 && b->lane_axis == b->rank - 1)) &&
-           a->lane_step == b->lane_step && a->type.lanes == b->type.lanes && a->active == b->active && element(t, a) &&
-           element(t, a) == element(t, b);
+    return (a->type.lanes == 1 ||
+            (rows && a->lane_axis == a->rank - 1 && b->lane_axis == b->rank - 1)) &&
+           a->lane_step == b->lane_step && a->type.lanes == b->type.lanes &&
+           a->active == b->active && element(t, a) && element(t, a) == element(t, b);
 }
 
 /* total = row, or total = total + row. */
@@ -92,11 +101,13 @@ static void note_total(Totals *t, const LoopStmt *s) {
     if (v && v->kind == LOOP_LET && v->op == SC_add) {
         const LoopStmt *held = t->defs[v->args[0].id];
         row = t->defs[v->args[1].id];
-        t->no |= !is_load(held) || loop_storage(t->f, held->buf) != loop_storage(t->f, s->buf) || !same_element(t, held, s);
+        t->no |= !is_load(held) || loop_storage(t->f, held->buf) != loop_storage(t->f, s->buf) ||
+                 !same_element(t, held, s);
     }
     uint32_t from = is_load(row) ? loop_storage(t->f, row->buf)->id.id : 0;
     BufId to = loop_storage(t->f, s->buf)->id;
-    if (!from || s->sub_vals || t->rows_of[from] != t->loop || (t->of[from].id && t->of[from].id != to.id) || !same_element(t, row, s))
+    if (!from || s->sub_vals || t->rows_of[from] != t->loop ||
+        (t->of[from].id && t->of[from].id != to.id) || !same_element(t, row, s))
         t->no = true;
     else
         t->of[from] = to;
@@ -109,8 +120,9 @@ static void visit_part(Totals *t, const LoopBody *b) {
         if (s->kind == LOOP_STORE)
             note_total(t, s);
         else
-            t->no |= s->n_carried || (s->kind != LOOP_FOR && s->kind != LOOP_IF && s->kind != LOOP_LET && s->kind != LOOP_CONST &&
-                                      s->kind != LOOP_INDEX && s->kind != LOOP_LOAD);
+            t->no |= s->n_carried ||
+                     (s->kind != LOOP_FOR && s->kind != LOOP_IF && s->kind != LOOP_LET &&
+                      s->kind != LOOP_CONST && s->kind != LOOP_INDEX && s->kind != LOOP_LOAD);
         visit_part(t, &s->body);
         visit_part(t, &s->orelse);
     }
@@ -135,7 +147,8 @@ static void visit_job(Totals *t, const LoopBody *b) {
     }
 }
 
-const BufId *loop_totals_of_rows(Arena *arena, Ctx *ctx, const LoopFunc *f, const LoopStmt *loop, const LoopStmt **rows_of) {
+const BufId *loop_totals_of_rows(Arena *arena, Ctx *ctx, const LoopFunc *f, const LoopStmt *loop,
+                                 const LoopStmt **rows_of) {
     Totals t = {.ctx = ctx, .f = f, .loop = loop, .rows_of = rows_of};
     t.defs = ARENA_ARRAY(arena, const LoopStmt *, f->vals.n + 1);
     t.of = ARENA_ARRAY(arena, BufId, f->bufs.n + 1);

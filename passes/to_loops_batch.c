@@ -585,13 +585,17 @@ static void rows_alone(BatchEmit *e) {
     e->parts.n = 0;
 }
 
-/* The slices' loop is empty where rows run alone. */
+/* The slices' loop is empty where rows run alone. Groups without slices have nothing to do, unless there are none at all. */
 static LoopStmt *open_groups(BatchEmit *e) {
     Ctx *ctx = ctx_of(e);
-    Dim zero = dim_const(ctx, 0), hi[2] = {dim_const(ctx, e->attr->groups), NULL};
+    DimFacts none = {0};
+    Dim n = lower_dim(e->lb, e->attr->n), zero = dim_const(ctx, 0), hi[3] = {dim_const(ctx, e->attr->groups)};
+    int bounds = 1;
     if (e->attr->one.id && e->fold < 0)
-        hi[1] = dim_mul(ctx, hi[0], enough(ctx, lower_dim(e->lb, e->attr->n), e->attr->below));
-    LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, hi[1] ? 2 : 1, 1, NULL, 0);
+        hi[bounds++] = dim_mul(ctx, hi[0], enough(ctx, n, e->attr->below));
+    if (e->attr->groups > 1 && e->fold < 0 && dim_prove_nonneg(ctx, &none, dim_addk(ctx, n, -1)))
+        hi[bounds++] = dim_ceildiv(ctx, slices_of(e), slices_each(e));
+    LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, bounds, 1, NULL, 0);
     s->parallel = !e->lb->in_job; /* jobs start no jobs */
     return s;
 }
