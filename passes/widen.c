@@ -15,7 +15,7 @@ typedef struct Rewrite {
     LVal lane_on; /* bool by lane, where sums must be kept from inactive lanes; id 0: not needed yet
                    */
     bool *inside; /* by value id: defined in the loop, its splat stands there */
-    const DimFacts *facts; /* about the indices of the loops around and inside */
+    bool *open;   /* by value id, of loads: lanes past the end are read, and need no mask */
 } Rewrite;
 
 static bool varies(const Rewrite *r, LVal x) {
@@ -36,51 +36,63 @@ typedef VEC(Dim) Dims;
 
 static void know_range(Vectorize *z, const LoopStmt *s, Dims *when) {
     Dim i = dim_of(z->ctx, s->index);
-    for (int k = 0; k < s->n_lo; k++)
-        vec_push(z->arena, when, dim_sub(z->ctx, i, s->lo[k]));
-    for (int k = 0; k < s->n_hi; k++)
-        vec_push(z->arena, when, dim_sub(z->ctx, dim_addk(z->ctx, s->hi[k], -1), i));
-}
-
-static void know_inner(Vectorize *z, const LoopBody *b, Dims *when) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        if (b->stmts.p[k]->kind == LOOP_FOR)
-            know_range(z, b->stmts.p[k], when);
-        know_inner(z, &b->stmts.p[k]->body, when);
+    for (int k = 0; k < s->n_lo + s->n_hi; k++) {
+        Dim past = k < s->n_lo ? dim_sub(z->ctx, i, s->lo[k])
+                               : dim_sub(z->ctx, dim_addk(z->ctx, s->hi[k - s->n_lo], -1), i);
+        if (past)
+            vec_push(z->arena, when, past);
     }
 }
 
-/* Facts inside the loops around, and about those inside. */
-static DimFacts facts_of(Vectorize *z, const Around *around, const LoopBody *inside) {
+static Dims facts_around(Vectorize *z, const Around *around) {
     Dims when = {0};
     for (int n = 0; n < around->n; n++)
         know_range(z, around->loops[n], &when);
-    know_inner(z, inside, &when);
-    int n = 0;
-    for (int k = 0; k < when.n; k++)
-        if (when.p[k])
-            when.p[n++] = when.p[k];
-    return (DimFacts){.when = when.p, .n_when = n};
+    return when;
 }
 
-/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads
- * there, and nothing else is stored. */
-static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
+static bool is_at_least_0(Ctx *ctx, const Dims *when, Dim d) {
+    DimFacts facts = {.when = when->p, .n_when = when->n};
+    return d && dim_prove_nonneg(ctx, &facts, d);
+}
+
+/* Does the load stay inside its buffer in all lanes? Along the axis of the lanes alone: where the
+ * loop runs, its first iteration reads what is there. */
+static bool stays_inside(const Rewrite *r, const LoopStmt *s, const Dims *when) {
     Ctx *ctx = r->z->ctx;
     const LoopBuf *b = loop_bufp(r->z->f, s->buf);
     int axis;
     int64_t coef;
-    if (!r->plan.mask || !r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 ||
+    if (!r->plan.closed || !vary_axis(r->v, s, &axis, &coef) || axis < 0 ||
         (s->sub_vals && s->sub_vals[axis].id))
-        return r->plan.mask != NULL;
+        return false;
     DimBinding at = {r->v->loop->index, dim_const(ctx, r->plan.lo)};
     Dim start = dim_subst(ctx, s->subs[axis], &at, 1);
     int64_t reach = coef * (r->plan.hi - 1 - r->plan.lo);
     Dim first = start ? dim_addk(ctx, start, reach < 0 ? reach : 0) : NULL;
     Dim last = start ? dim_addk(ctx, start, reach > 0 ? reach : 0) : NULL;
     Dim room = last ? dim_sub(ctx, dim_addk(ctx, b->shape[axis], -1), last) : NULL;
-    return !first || !room || !dim_prove_nonneg(ctx, r->facts, first) ||
-           !dim_prove_nonneg(ctx, r->facts, room);
+    return is_at_least_0(ctx, when, first) && is_at_least_0(ctx, when, room);
+}
+
+/* Facts about the loops around a load: those behind it may be empty. */
+static void find_open_loads(Rewrite *r, const LoopBody *b, Dims *when) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        int n = when->n;
+        if (s->kind == LOOP_LOAD && varies(r, s->result))
+            r->open[s->result.id] = stays_inside(r, s, when);
+        if (s->kind == LOOP_FOR)
+            know_range(r->z, s, when);
+        find_open_loads(r, &s->body, when);
+        when->n = n;
+    }
+}
+
+/* A load that stays inside its buffer in all lanes needs no mask: the sums leave out what it reads
+ * there, and nothing else is stored. */
+static bool load_is_masked(const Rewrite *r, const LoopStmt *s) {
+    return r->plan.mask && !(varies(r, s->result) && r->open[s->result.id]);
 }
 
 static void rewrite_access(Rewrite *r, LoopStmt *s) {
@@ -338,20 +350,25 @@ static void replace(Vectorize *z, LoopBody *b, const LoopStmt *s, const LoopBody
     loop_replace(z->arena, b, loop_position(b, s), to.stmts.p, to.stmts.n);
 }
 
-/* May a loop of at most one iteration run its body always? If nothing inside touches memory of its
- * own accord (what varies is masked), or it surely runs. */
-static bool may_run_always(Rewrite *r, const Around *around) {
+/* May a loop of at most one iteration run its body always? If it surely runs, */
+static bool runs_always(const Rewrite *r, const Dims *around) {
     const LoopStmt *s = r->v->loop;
-    bool masked = true, runs = !s->n_args;
-    for (int k = 0; k < r->v->accesses.n; k++)
-        masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
-                            varies(r, r->v->accesses.p[k]->result));
-    DimFacts facts = facts_of(r->z, around, &(LoopBody){0});
+    DimFacts facts = {.when = around->p, .n_when = around->n};
+    bool runs = !s->n_args;
     for (int k = 0; k < s->n_hi && runs; k++) {
         Dim span = dim_sub(r->z->ctx, s->hi[k], s->lo[0]);
         runs = span && dim_prove_positive(r->z->ctx, &facts, span);
     }
-    return (masked && r->plan.mask && !s->n_args) || runs;
+    return runs;
+}
+
+/* or nothing inside touches memory of its own accord: what varies has a mask then. */
+static bool all_masked(const Rewrite *r) {
+    bool masked = r->plan.mask && !r->v->loop->n_args;
+    for (int k = 0; k < r->v->accesses.n; k++)
+        masked = masked && (r->v->accesses.p[k]->kind == LOOP_STORE ||
+                            varies(r, r->v->accesses.p[k]->result));
+    return masked;
 }
 
 static const Dim *subst_all(Vectorize *z, const Dim *d, int n, const DimBinding *b) {
@@ -414,16 +431,19 @@ static bool mask_is_known_before(const Rewrite *r, const Around *around, int n_u
 void widen_loop(Vectorize *z, const Vary *v, WidenPlan plan, LoopBody *parent,
                 const Around *around) {
     LoopStmt *loop = (LoopStmt *)(uintptr_t)v->loop;
-    DimFacts facts = facts_of(z, around, &loop->body);
-    Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n, .facts = &facts};
+    Rewrite r = {.z = z, .v = v, .plan = plan, .n_old = z->f->vals.n};
+    Dims when = facts_around(z, around);
+    r.open = ARENA_ARRAY(v->arena, bool, r.n_old);
     r.splat = ARENA_ARRAY(v->arena, LVal, r.n_old);
     r.gathered = ARENA_ARRAY(v->arena, ScalarOp, loop->n_carried + 1);
     for (int k = 0; k < loop->n_carried; k++) {
         VarySum links = {0};
         r.gathered[k] = vary_reduction(v, k, &links);
     }
+    bool runs = runs_always(&r, &when), unwraps = plan.single && (runs || all_masked(&r));
+    if (runs || !unwraps)
+        find_open_loads(&r, &loop->body, &when);
     VarySum unsafe = unsafe_links(&r);
-    bool unwraps = plan.single && may_run_always(&r, around);
     int n_up = 0;
     while (loop->n_carried && n_up < around->n &&
            passes_on(around->loops[around->n - 1 - n_up],

@@ -50,6 +50,20 @@ static void loads_inside_their_buffer_need_no_mask(void **state) {
           PARTS("active 20 - j"), NULL);
 }
 
+/* A loop that may be empty says nothing of how long a row is that is read behind it, and lanes of a loop that need not run
+ * are off: both read beside their buffers. */
+static void lanes_of_what_need_not_run_are_off(void **state) {
+    (void)state;
+    check("buf a f32[M, 30] = arg 2 at 0\nbuf b f32[M + 2] = arg 3 at 0\nbuf out f32[3] = arg 4 at 0 written",
+          "for i in 0..3 {\n %1 = f32 0.0\n %2 = for k in 0..M - 13 with %3 = %1 {\n  %4 = load f32 a[k, i]\n"
+          "  %5 = add(%4, %3)\n  yield %5\n }\n %6 = load f32 b[i]\n %7 = add(%6, %2)\n store out[i] = %7\n}",
+          PARTS("load f32x16 a[k, 0]\n", "load f32x16 b[0] active 3"), NULL);
+    check("buf a f32[M, 16] = arg 2 at 0\nbuf out f32[M] = arg 4 at 0 written",
+          "for j in 0..M {\n %1 = f32 0.0\n %2 = for i in 0..min(16, j - 3) with %3 = %1 {\n  %4 = load f32 a[j - 4, i]\n"
+          "  %5 = fma(%4, %4, %3)\n  yield %5\n }\n store out[j] = %2\n}",
+          PARTS("load f32x16 a[j - 4, 0] active j - 3"), NULL);
+}
+
 static void dependent_loops_stay(void **state) {
     (void)state;
     const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[2*N + "
@@ -194,6 +208,7 @@ static void copies_turn_by_squares(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise_loops),          cmocka_unit_test(loads_inside_their_buffer_need_no_mask),
+        cmocka_unit_test(lanes_of_what_need_not_run_are_off),
         cmocka_unit_test(dependent_loops_stay),
         cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_whole_numbers),
         cmocka_unit_test(rows_of_a_slice),
