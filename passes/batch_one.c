@@ -121,8 +121,8 @@ static const Padded *with_zeros(OneRow *o, const NestOp *n, Padded *want, int ra
     return &o->padded.p[o->padded.n - 1];
 }
 
-/* Cells behind a row of `extent` cells, so that vectors along the last axis of the result need no mask
- * to read it; 0 where these were more than a quarter. */
+/* Cells behind a row of `extent` cells, so that vectors along the last axis of the result need no
+ * mask to read it; 0 where these were more than a quarter. */
 static int64_t lanes_past(const OneRow *o, const NestOp *n, Dim at, int64_t extent) {
     int lanes = target_lanes(o->b->r.u->target, o->b->f->real);
     DimSym along = n->nest.rank ? dim_as_symbol(n->nest.map[n->nest.rank - 1]) : NULL;
@@ -346,10 +346,10 @@ static void row_nest(OneRow *o, const Inst *i) {
         turn_factor(o->b->r.m, o->f, &n, factor, n.nest.map[axis]);
     else if (!contraction && n.nest.init < 0)
         axis = like;
-    if (axis >= 0) {
+    if (axis >= 0 && axis < n.nest.rank - 1) {
         turn_result(ctx_of(o), &n, axis);
         o->moved[i->first.id] = axis + 1;
-    } else {
+    } else if (axis < 0) {
         pad(o, &n);
     }
     o->to[i->first.id] = emit_row(o, &n);

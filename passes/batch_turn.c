@@ -6,7 +6,10 @@
  *   %t = nest [c, a, b, o] = %w[o, c, a, b]
  *   %y: f32[10, 10, 16] = nest [i, j, o] += %x[c, i + a, j + b] * %t[c, a, b, o]
  *
- * What follows reads %y in this order; where the order matters, it is put back. */
+ * What follows reads %y in this order; where the order matters, it is put back.
+ *
+ *   %y: f32[4, 64, 64] = nest [h, i, j] += %q[i, h, d] * %k[j, h, d]
+ * has its vectors along j, where the elements of %k lie apart; %k alone is copied, with j last. */
 #include "ir/build.h"
 #include "passes/batch_priv.h"
 
@@ -73,9 +76,21 @@ static bool used_often(const Batch *b, const NestOp *n, const BodyInst *factor) 
     int64_t e;
     for (int k = 0; k < n->nest.n_box; k++)
         points *= dim_is_const(n->nest.box[k].extent, &e) ? (double)e : 0;
-    for (int a = 0; a < t.rank; a++)
+    for (int a = t.rank - factor->rank; a < t.rank;
+         a++) /* the axis of rows is gone from the read */
         elements *= dim_is_const(t.shape[a], &e) ? (double)e : 1e30;
     return points >= OFTEN * elements;
+}
+
+/* Does an element of the factor that is read along the result's last axis lie apart from the next
+ * one, and would it not in a copy? */
+static bool lies_apart(const Batch *b, const NestOp *n, int factor) {
+    const Nest *x = &n->nest;
+    const BodyInst *r = &x->body.insts[factor], *other = &x->body.insts[1 - factor];
+    DimSym s = dim_as_symbol(x->map[x->rank - 1]);
+    return has_index(r, s) == 1 && has_index(other, s) == 0 &&
+           dim_as_symbol(r->map[r->rank - 1]) != s && !r->has_fill && !guarded(x, s) &&
+           used_often(b, n, r);
 }
 
 int turn_axis(const Batch *b, const NestOp *n, int *factor) {
@@ -101,6 +116,11 @@ int turn_axis(const Batch *b, const NestOp *n, int *factor) {
         *factor = with;
         most = full * 1.01;
     }
+    for (int k = 0; k < 2 && best < 0 && !x->n_guards; k++)
+        if (lies_apart(b, n, k)) {
+            best = x->rank - 1;
+            *factor = k;
+        }
     return best;
 }
 

@@ -270,6 +270,26 @@ static void test_other_axis_takes_the_lanes(void **state) {
     ctx_free(ctx);
 }
 
+/* Where the last axis of the result takes the lanes, but its elements lie apart in a factor, that is copied with this axis
+ * last: scores of words by words. Not where each element would be used a few times only. */
+static void test_lanes_of_a_factor_lie_side_by_side(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *head = "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N\n  entry def \"f\" @- {\n  }\n";
+    for (int rows = 2; rows <= 6; rows += 4) {
+        const char *scores = str_fmt(ctx,
+                                     "%s  %%1: f64[N, 6, %d, 4] = input \"q\" @-\n  %%2: f64[N, 24, 4] = input \"k\" @-\n"
+                                     "  %%3: f64[N, 6, %d, 24] = nest [n, h, i, j] += %%1[n, h, i, d] * %%2[n, j, d] over n<N, h<6, i<%d, j<24, d<4 @-\n"
+                                     "  out \"y\" %%3\n}\n",
+                                     head, rows, rows, rows);
+        const char *text = check_rows(ctx, scores, "f", WHOLE, 0);
+        bool often = 6 * rows >= 32;
+        assert_int_equal(count_of(text, "f64[4, 24] = nest [i1, i] = %2[i, i1]"), often);
+        assert_int_equal(count_of(text, "nest [h, i, j] += %1[h, i, d] * %3[d, j]"), often);
+    }
+    ctx_free(ctx);
+}
+
 /* A region that only writes rows has a body for one row, without the axis of rows and with its borders copied; the reference
  * runs it for few rows. One that sums rows has none, nor one whose row has nothing for the lanes. */
 static void test_few_rows_run_alone(void **state) {
@@ -358,7 +378,7 @@ int main(void) {
                                        cmocka_unit_test(test_row_numbers),
                                        cmocka_unit_test(test_init_and_post),
                                        cmocka_unit_test(test_names_and_defs),
-                                       cmocka_unit_test(test_few_rows_run_alone),
+                                       cmocka_unit_test(test_lanes_of_a_factor_lie_side_by_side), cmocka_unit_test(test_few_rows_run_alone),
                                        cmocka_unit_test(test_other_axis_takes_the_lanes),
                                        cmocka_unit_test(test_one_border_for_several_readers),
                                        cmocka_unit_test(test_rows_past_the_end),
