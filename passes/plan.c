@@ -6,9 +6,10 @@
  * an access mentions the loop's index), it lives as long as the loop does. Buffers shared by jobs
  * live at the top level, those of a job inside its loop.
  *
- * Buffers of constant size are placed largest first at the lowest free offset. The others share
- * slots: a buffer joins the first slot that is provably as large and free during its life. Offsets
- * are multiples of 64. */
+ * Buffers of constant size are placed largest first at the lowest free offset. The others go,
+ * largest first, into regions that are measured in units, as (N + 15) // 16 for the slices of a
+ * batch: at the lowest free number of units that are provably as large. Where a unit is 1 at least,
+ * so do buffers of constant size that find room. Offsets are multiples of 64. */
 #include "passes/plan.h"
 
 #include <inttypes.h>
@@ -34,7 +35,8 @@ typedef struct Life {
     int deepest_if; /* around the first access; -1: none */
     Place place;    /* the levels common to all accesses, as deep as it may live */
     int from, to;
-    int64_t size, at; /* of constant buffers */
+    int64_t size, at; /* in bytes; in a region, in its units */
+    bool placed;
 } Life;
 
 typedef struct Plan {
@@ -195,59 +197,133 @@ static int64_t lowest_free(Life *const *placed, int n, const Life *l) {
 }
 
 static int64_t place_constants(const Plan *p, BufKind kind) {
-    int n;
+    int n, placed = 0;
     int64_t end = 0;
     Life **list = sorted(p, kind, true, &n);
     for (int k = 0; k < n; k++) {
         Life *l = list[k];
-        l->at = lowest_free(list, k, l);
+        if (l->placed)
+            continue;
+        l->at = lowest_free(list, placed, l);
         l->buf->offset = dim_const(p->ctx, l->at);
         if (__builtin_add_overflow(l->at, l->size, &l->at))
             return -1;
         end = l->at > end ? l->at : end;
         l->at -= l->size;
+        list[placed++] = l;
     }
     return end;
 }
 
-typedef struct Slot {
-    Dim bytes, at;
-    VEC(const Life *) members;
-} Slot;
+/* Memory of `end` units; all places in it and sizes of members are multiples of `grain` units. */
+typedef struct Region {
+    Dim unit;
+    int64_t grain, end;
+    bool has_one; /* a unit is 1 at least */
+    VEC(Life *) members;
+} Region;
+typedef VEC(Region) Regions;
 
-static bool fits(const Plan *p, const Slot *s, const Life *l) {
+/* The unit that a size is a multiple of: a region's, if it begins one. */
+static Region unit_of(const Plan *p, Dim bytes, int64_t *times) {
     DimFacts none = {0};
-    Dim spare = dim_sub(p->ctx, s->bytes, l->bytes);
-    if (!spare || !dim_prove_nonneg(p->ctx, &none, spare))
+    Region r = {.unit = bytes, .grain = 1};
+    Dim rest = NULL;
+    *times = 1;
+    DimTerm t = dim_n_terms(bytes) == 1 ? dim_term(bytes, 0) : (DimTerm){0};
+    if (t.coef > 0 && t.coef % 64 == 0 && t.n_atoms) {
+        Dim unit = dim_divide(p->ctx, bytes, dim_const(p->ctx, t.coef), &rest);
+        if (unit && rest && dim_is_zero(rest)) {
+            r.unit = unit;
+            r.grain = 64;
+            *times = t.coef;
+        }
+    }
+    r.has_one = dim_prove_positive(p->ctx, &none, r.unit);
+    return r;
+}
+
+/* Units of the region that are as large as a buffer; 0: that is not known. */
+static int64_t units_for(const Plan *p, const Region *r, Dim bytes, int64_t size) {
+    DimFacts none = {0};
+    int64_t one = size_at(p, r->unit, 1000), times = one > 0 ? (size - 1) / one + 1 : 0;
+    if (dim_is_const(bytes, NULL) && r->grain == 64)
+        return r->has_one ? size : 0; /* multiples of 64 */
+    times = (times + r->grain - 1) / r->grain * r->grain;
+    Dim spare = times > 0 && times <= r->end
+                    ? dim_sub(p->ctx, dim_scale(p->ctx, r->unit, times), bytes)
+                    : NULL;
+    return spare && dim_prove_nonneg(p->ctx, &none, spare) ? times : 0;
+}
+
+/* Takes l in, at its end too if it may grow. */
+static bool place_in(const Plan *p, Region *r, Life *l, int64_t times, bool grows) {
+    int64_t bytes = l->size;
+    l->size = times;
+    l->at = times ? lowest_free(r->members.p, r->members.n, l) : 0;
+    l->placed = times && (grows || l->at + times <= r->end);
+    if (!l->placed) {
+        l->size = bytes;
         return false;
-    for (int k = 0; k < s->members.n; k++)
-        if (overlap(s->members.p[k], l))
-            return false;
+    }
+    r->end = l->at + times > r->end ? l->at + times : r->end;
+    vec_push(p->arena, &r->members, l);
     return true;
 }
 
-/* Slots stand one after the other from `end` on; NULL: overflow. */
-static Dim place_others(const Plan *p, BufKind kind, Dim end) {
-    VEC(Slot) slots = {0};
+/* False: one is too large. */
+static bool regions_of(const Plan *p, BufKind kind, Regions *to) {
+    enum { LEAST = 4096 }; /* smaller ones of constant size keep constant offsets */
+    static const int64_t most = (int64_t)1 << 48;
+    Regions all = {0};
     int n;
     Life **list = sorted(p, kind, false, &n);
-    for (int k = 0; k < n && end; k++) {
-        int j = 0;
-        while (j < slots.n && !fits(p, &slots.p[j], list[k]))
-            j++;
-        if (j == slots.n) {
-            vec_push(p->arena, &slots, (Slot){.bytes = list[k]->bytes, .at = end});
-            end = dim_add(p->ctx, end, list[k]->bytes);
+    for (int k = 0; k < n; k++) {
+        Life *l = list[k];
+        int64_t times, own = -1;
+        Region fresh = unit_of(p, l->bytes, &times);
+        if (times > most)
+            return false;
+        for (int j = 0; j < all.n && !l->placed; j++) {
+            bool same = all.p[j].unit == fresh.unit;
+            own = same ? j : own;
+            place_in(p, &all.p[j], l, same ? times : units_for(p, &all.p[j], l->bytes, l->size),
+                     false);
         }
-        vec_push(p->arena, &slots.p[j].members, list[k]);
-        list[k]->buf->offset = slots.p[j].at;
+        if (own < 0 && !l->placed) {
+            own = all.n;
+            vec_push(p->arena, &all, fresh);
+        }
+        if (!l->placed)
+            place_in(p, &all.p[own], l, times, true);
+    }
+    list = sorted(p, kind, true, &n);
+    for (int k = 0; k < n && list[k]->size >= LEAST; k++)
+        for (int j = 0; j < all.n && !list[k]->placed; j++)
+            place_in(p, &all.p[j], list[k], units_for(p, &all.p[j], list[k]->bytes, list[k]->size),
+                     false);
+    *to = all;
+    return true;
+}
+
+/* Regions stand one after the other from `end` on; NULL: overflow. */
+static Dim place_regions(const Plan *p, const Regions *all, Dim end) {
+    for (int k = 0; k < all->n && end; k++) {
+        const Region *r = &all->p[k];
+        for (int j = 0; j < r->members.n; j++) {
+            Life *l = r->members.p[j];
+            l->buf->offset = dim_add(p->ctx, end, dim_scale(p->ctx, r->unit, l->at));
+        }
+        end = dim_add(p->ctx, end, dim_scale(p->ctx, r->unit, r->end));
     }
     return end;
 }
 
 static Dim place_kind(const Plan *p, BufKind kind) {
-    int64_t end = place_constants(p, kind);
-    return end < 0 ? NULL : place_others(p, kind, dim_const(p->ctx, end));
+    Regions regions = {0};
+    bool fit = regions_of(p, kind, &regions);
+    int64_t end = fit ? place_constants(p, kind) : -1;
+    return end < 0 ? NULL : place_regions(p, &regions, dim_const(p->ctx, end));
 }
 
 static bool sizes_known(const Plan *p) {
