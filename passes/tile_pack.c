@@ -282,7 +282,7 @@ static bool squares_fit(const Copy *y, Dim extent) {
     bool known = dim_is_const(extent, &n) || chunk_squares(y);
     if (!dim_is_const(extent, &n))
         n = y->e->s->chunk;
-    return y->p->width >= lanes / 2 && (!known || n >= 4) && (y->p->width % lanes == 0 || known);
+    return 3 * y->p->width >= lanes && (!known || n >= 4) && (y->p->width % lanes == 0 || known);
 }
 
 static void copy_axes(Copy *y, int axis) {
