@@ -1,4 +1,4 @@
-/* Random contractions and programs in memory beside pages that may not be touched, native code
+/* Random contractions, layers and programs in memory beside pages that may not be touched, native code
  * against the f64 graph interpreter.
  *
  *   random_guards [--count=200] [--seed=1] [--show] [--target=T] [--cache=BYTES] [--disable-pass=P]
@@ -21,6 +21,7 @@
 #include "frontend/parse.h"
 #include "guard.h"
 #include "ir/interp.h"
+#include "layer.h"
 #include "options.h"
 #include "passes/pass.h"
 #include "program.h"
@@ -273,10 +274,18 @@ static const char *one(Run *r, const Case *c) {
     return failed ? text : NULL;
 }
 
-/* Two contractions, then a program. */
+/* Of five seeds the last one's is a layer; of the others two contractions, then a program. */
 static Case draw(uint64_t seed) {
     static RandomContraction contraction;
     static RandomProgram program;
+    static RandomLayer layer;
+    if (seed % 5 == 4) {
+        random_layer(&layer, seed);
+        return (Case){.text = layer.text,
+                      .real = layer.single ? DT_F32 : DT_F64,
+                      .dims = {{1}, {2}, {9}, {17}},
+                      .n_dims = 4};
+    }
     if (seed % 3 == 0) {
         random_program(&program, seed);
         return (Case){.text = program.text,
