@@ -41,13 +41,13 @@ static double idle(const Contraction *c, const Scheme *s) {
 double tile_by_columns(const Contraction *c, const Target *t, const Scheme *s) {
     const double FAR = 0.96; /* of what both factors cost that are packed into far memory */
     const TileLoop *u = &c->out[s->u], *v = &c->out[s->v], *red = &c->red[0];
-    const LoopStmt *a = c->load[1 - s->b], *l = red->loop;
+    const LoopStmt *a = c->load[1 - s->b];
     double size = (double)dtype_size(c->dt);
     enum { PAGE = 4096, TALL = 2 };
     int64_t coef;
     if (c->n_out != 2 || c->n_red != 1 || !s->direct_out || s->rows > WAYS || c->copy[0] ||
-        c->copy[1] || c->spread || u->n <= 0 || v->n <= 0 || red->n <= 0 || l->n_lo != 1 ||
-        l->n_hi != 1 || tile_axis(c, a, red->sym, &coef) != a->rank - 1 || coef != 1 ||
+        c->copy[1] || c->spread || u->n <= 0 || v->n <= 0 || red->n <= 0 ||
+        !tile_plain_range(red) || tile_axis(c, a, red->sym, &coef) != a->rank - 1 || coef != 1 ||
         dim_mentions(a->subs[a->rank - 1], u->sym) || blocks_of(c, s) < parts_of(c))
         return 0;
     double rows = (double)u->n, columns = (double)v->n, length = size * (double)red->n;
@@ -97,7 +97,8 @@ bool tile_choose_some(const Contraction *c, const Target *t, const Scheme *many,
                       int64_t below[2]) {
     enum { FROM = 24, BELOW = 1024 };
     double best = 1e30;
-    if (c->out[many->v].n * (int64_t)dtype_size(c->dt) < RUN * parts_of(c))
+    if (c->out[many->v].n * (int64_t)dtype_size(c->dt) < RUN * parts_of(c) || c->red[0].n <= 0 ||
+        !tile_plain_range(&c->red[0]))
         return false;
     Scheme s = {.v = many->v, .u = many->u, .b = many->b, .lanes = many->lanes};
     s.pack_a = s.direct_out = s.by_columns = true;

@@ -393,7 +393,7 @@ static double likely(const Contraction *c, const TileLoop *l) {
     return d && dim_is_const(d, &v) ? (double)v : guess(c, l);
 }
 
-static bool plain_range(const TileLoop *l) {
+bool tile_plain_range(const TileLoop *l) {
     const LoopStmt *s = l->loop;
     return s->n_lo == 1 && s->n_hi == 1 && s->lo[0] == l->lo && s->hi[0] == l->hi;
 }
@@ -405,7 +405,7 @@ static void split(const Contraction *c, const Target *t, Scheme *s) {
     enum { SOME = 256 }; /* values of an extent that is not known: there are chunks for all jobs */
     const TileLoop *first = &c->red[0];
     if (!s->direct_out || item_of(s, TILE_RED) >= 0 || s->n_items < 2 ||
-        s->items[s->n_items - 2].kind != TILE_V_GROUPS || !plain_range(first) ||
+        s->items[s->n_items - 2].kind != TILE_V_GROUPS || !tile_plain_range(first) ||
         (first->n > 0 && !s->pack_a))
         return;
     double step = (double)dtype_size(c->dt) * s->rows * product(c, c->red + 1, c->n_red - 1);

@@ -120,6 +120,8 @@ int tile_last_vectors(const Contraction *c, const Scheme *s);
 /* The extent of the outermost loop, if its rows are divided into jobs and their number is not
  * known; else NULL. */
 Dim tile_rows(const Contraction *c, const Scheme *s);
+/* Does the loop go through all of its range, always? Only then may a sum go by chunks. */
+bool tile_plain_range(const TileLoop *l);
 /* tile_columns.c: what a candidate costs that reads the other factor where it is, as a share of the
  * cost of its tiles; 0: it cannot, or it is not worth it. */
 double tile_by_columns(const Contraction *c, const Target *t, const Scheme *s);

@@ -243,6 +243,18 @@ static void few_rows_of_a_large_matrix(void **state) {
                PARTS("i64 1024", "i64 24", "] = job"));
 }
 
+/* A sum of which the dims say how many terms it has: chunks would add all of them. */
+static void sums_that_end_early_have_no_chunks(void **state) {
+    (void)state;
+    check_with((How){.second = 16384},
+               "buf a f32[N, 60] = arg 2 at 0\nbuf b f32[60, 512] = arg 3 at 0\n"
+               "buf out f32[N, 512] = arg 4 at 0 written",
+               "for i in 0..N {\nfor j in 0..512 {\n%1 = load f32 out[i, j]\n%2 = for k in "
+               "0..min(60, N) with %3 = %1 {\n%4 = load f32 a[i, k]\n%5 = load f32 b[k, j]\n"
+               "%6 = fma(%4, %5, %3)\nyield %6\n}\nstore out[i, j] = %2\n}\n}",
+               PARTS("i64 80", "in 0..min("));
+}
+
 #define POINT(out_at, a_at, b_at)                                                                  \
     "%8 = load f32 a[" a_at "]\n%9 = load f32 b[" b_at                                             \
     "]\n%10 = fma(%8, %9, %7)\nyield %10\n}\nyield %6\n}\nyield %4\n}\nstore out[" out_at          \
@@ -393,6 +405,7 @@ int main(void) {
         cmocka_unit_test(starts_and_epilogues),
         cmocka_unit_test(long_reductions),
         cmocka_unit_test(products_by_columns),
+        cmocka_unit_test(sums_that_end_early_have_no_chunks),
         cmocka_unit_test(few_rows_of_a_large_matrix),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(strides),
