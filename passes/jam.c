@@ -15,7 +15,7 @@
  *       store out[k, x + 1] = %2
  *
  * with each weight and each of the four inputs loaded once. At most two output loops of a nest are
- * taken and up to two of the innermost sums' loops, so that the estimated cycles for each term are
+ * taken, three where what a block reads does not stay in the first cache, and up to two of the innermost sums' loops, so that the estimated cycles for each term are
  * fewest while sums and operands stay in registers. Where the bounds of a sum's loop depend on the
  * blocked index (padding), they become constants of the copies, and the border gets code of its
  * own. A long epilogue becomes a nest of its own. */
@@ -27,13 +27,15 @@
 enum {
     MOST_LOADS = 24,
     MOST_AXES = 12,
+    LINE = 64,
     MOST_TERMS = 140,  /* of one body */
     MOST_TEXT = 320,   /* terms in all pieces of a nest */
     MOST_POINTS = 32,  /* of unrolled loops */
     MOST_OPS = 4,      /* per sum: of bodies that are worth sharing */
     LONG_EPILOGUE = 6, /* operations */
     LEAST_OPEN = 8,    /* terms of a sum over which loops of unknown extent are blocked */
-    LATENCY = 4        /* cycles until a sum is ready for its next term */
+    LATENCY = 4,       /* cycles until a sum is ready for its next term */
+    MOST_BLOCKED = 3   /* output loops */
 };
 
 /* One load of the innermost body: how its subscripts depend on the loops. */
@@ -54,10 +56,11 @@ typedef struct Kernel {
     bool ragged[MOST_LEVELS][MOST_LEVELS]; /* [output][sum]: its bounds depend on that */
     Load loads[MOST_LOADS];
     int n_loads, n_carried, n_ops, n_after;
+    bool far; /* what the sums of one cell read takes half of the first cache or more */
 } Kernel;
 
 typedef struct Choice {
-    int a, by_a, b, by_b; /* output loops; -1: none */
+    int level[MOST_BLOCKED + 1], by[MOST_BLOCKED + 1]; /* output loops; -1: none, as is the last */
     int unrolled, unroll_by;
     double cost;
 } Choice;
@@ -164,6 +167,20 @@ static void note_loops(Ctx *ctx, Arena *scratch, const LoopFunc *f, Kernel *n) {
 
 /* ---- what a choice costs */
 
+static int by_of(const Choice *c, int level) {
+    for (int k = 0; k < MOST_BLOCKED; k++)
+        if (c->level[k] == level)
+            return c->by[k];
+    return 1;
+}
+
+static int copies_of(const Choice *c) {
+    int copies = 1;
+    for (int k = 0; k < MOST_BLOCKED; k++)
+        copies *= c->by[k];
+    return copies;
+}
+
 /* Iterations of sums' loop j in one body. */
 static int64_t points_of(const Kernel *n, const Choice *c, int j) {
     int last = n->nest.n_sums - 1;
@@ -172,18 +189,16 @@ static int64_t points_of(const Kernel *n, const Choice *c, int j) {
     return j == last && !c->unrolled ? c->unroll_by : 1;
 }
 
-/* Different values of the subscript of an axis: sums of its steps along the loops. */
-static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *c) {
+/* Different values of the subscript of an axis: sums of its steps along the loops; in one body, or (all) in all of
+ * a block's sums. */
+static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *c, bool all) {
     enum { MOST = 256 };
     bool seen[MOST] = {true}, next[MOST];
     int64_t reach = 1, count = 0;
-    for (int k = 0; k < 2 + n->nest.n_sums; k++) {
-        int level = k == 0 ? c->a : c->b;
-        int64_t steps = k < 2 ? (level < 0 ? 1
-                                 : k == 0  ? c->by_a
-                                           : c->by_b)
-                              : points_of(n, c, k - 2);
-        int64_t coef = k < 2 ? (level < 0 ? 0 : l->out[axis][level]) : l->sum[axis][k - 2];
+    for (int k = 0; k <= MOST_BLOCKED + n->nest.n_sums; k++) {
+        int sum = k - MOST_BLOCKED - 1;
+        int64_t steps = sum >= 0 ? (all ? n->trip[sum] : points_of(n, c, sum)) : c->by[k];
+        int64_t coef = sum >= 0 ? l->sum[axis][sum] : c->level[k] < 0 ? 0 : l->out[axis][c->level[k]];
         coef = coef < 0 ? -coef : coef;
         if (!coef || steps == 1)
             continue;
@@ -207,7 +222,7 @@ static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *
 static int64_t rows_of(const Load *l, const Kernel *n, const Choice *c) {
     int64_t rows = 1, last = 1;
     for (int a = 0; a < l->n_axes && l->linear; a++) {
-        int64_t d = distinct(l, a, n, c);
+        int64_t d = distinct(l, a, n, c, false);
         rows *= d > 1 ? last : 1;
         last = d > 1 ? d : last;
     }
@@ -217,7 +232,7 @@ static int64_t rows_of(const Load *l, const Kernel *n, const Choice *c) {
 static int64_t times_loaded(const Load *l, const Kernel *n, const Choice *c, int64_t terms) {
     int64_t times = 1;
     for (int a = 0; a < l->n_axes && l->linear; a++)
-        times *= distinct(l, a, n, c);
+        times *= distinct(l, a, n, c, false);
     return l->linear && times < terms ? times : terms;
 }
 
@@ -227,16 +242,55 @@ static double edge_of(const Kernel *n, const Choice *c) {
     enum { EXTENT = 64 }; /* a guess */
     double over = 1;
     for (int k = 0; k < n->nest.n_outs; k++) {
-        int by = k == c->a ? c->by_a : k == c->b ? c->by_b : 1;
+        int by = by_of(c, k);
         over += n->half[k] ? (double)(by * n->nest.outs[k]->step) / EXTENT : 0;
     }
     return over;
 }
 
+/* Cache lines that a block's sums read; 0: not constant. */
+static double lines_of(const Kernel *n, const Choice *c) {
+    double lines = 0;
+    for (int j = 0; j < n->nest.n_sums; j++)
+        if (!n->trip[j])
+            return 0;
+    for (int k = 0; k < n->n_loads; k++) {
+        const Load *l = &n->loads[k];
+        double cells = 1;
+        for (int a = 0; a < l->n_axes; a++)
+            cells *= (double)distinct(l, a, n, c, true);
+        if (!l->linear)
+            return 0;
+        lines += cells * (double)((size_t)l->s->type.lanes * dtype_size(l->s->type.dt)) / LINE;
+    }
+    return lines;
+}
+
+/* Cycles for each term in which lines come from the second cache: those of a block that its predecessor, the one before
+ * along the innermost loop, has not left in the first one. */
+static double reading(const Kernel *n, const Target *t, const Choice *c) {
+    double lines = n->far ? lines_of(n, c) : 0, terms = copies_of(c) * n->n_carried;
+    int along = n->nest.n_outs - 1;
+    for (int j = 0; j < n->nest.n_sums; j++)
+        terms *= (double)n->trip[j];
+    while (along >= 0 && n->extent[along] == by_of(c, along))
+        along--;
+    if (lines && along >= 0 && lines * LINE <= 2 * (double)t->l1_bytes) {
+        Choice both = *c;
+        int k = 0;
+        while (k < MOST_BLOCKED && both.level[k] != along)
+            k++;
+        both.level[k] = along;
+        both.by[k] *= 2;
+        lines = lines_of(n, &both) - lines;
+    }
+    return lines ? 0.7 * lines / terms : 0;
+}
+
 /* Cycles for each term: two operations start in a cycle, and two loads; vectors often come from L2.
  */
 static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
-    int copies = c->by_a * c->by_b, last = n->nest.n_sums - 1;
+    int copies = copies_of(c), last = n->nest.n_sums - 1;
     int64_t points = 1;
     for (int j = 0; j <= last; j++)
         points *= points_of(n, c, j);
@@ -269,6 +323,25 @@ static bool cost_of(const Kernel *n, const Target *t, Choice *c) {
     return true;
 }
 
+/* Iterations of a sum's loop that only some copies have, all copies being those of one block: each is a piece, around the
+ * loop of what all have; -1: there is no such block. */
+static int64_t border_of(Ctx *ctx, const Kernel *n, int level, int by, int sum) {
+    const LoopStmt *out = n->nest.outs[level], *s = n->nest.sums[sum];
+    int64_t from, end, first = 0, start = 0, stop = 0, most = 0;
+    if (n->extent[level] != by || s->step != 1 || s->n_args || !block_bounds(ctx, out, NULL, 0, &from, &end))
+        return -1;
+    for (int u = 0; u < by; u++) {
+        int64_t lo, hi;
+        if (!block_bounds(ctx, s, out->index, from + u * out->step, &lo, &hi))
+            return -1;
+        first = !u || lo < first ? lo : first;
+        start = !u || lo > start ? lo : start;
+        stop = !u || hi < stop ? hi : stop;
+        most = !u || hi > most ? hi : most;
+    }
+    return stop > start ? start - first + most - stop : -1;
+}
+
 /* Terms in the text of all pieces; -1: a loop whose bounds depend on a blocked one is not fit for
  * it. */
 static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
@@ -276,9 +349,9 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
     int64_t terms = n->n_carried, pieces = 1;
     for (int j = 0; j <= last; j++)
         terms *= points_of(n, c, j);
-    terms *= c->by_a * c->by_b;
-    for (int k = 0; k < 2; k++) {
-        int level = k ? c->b : c->a, by = k ? c->by_b : c->by_a;
+    terms *= copies_of(c);
+    for (int k = 0; k < MOST_BLOCKED; k++) {
+        int level = c->level[k], by = c->by[k];
         if (level < 0)
             continue;
         int64_t lo, hi, many = 1 + (n->open[level] || n->extent[level] % by != 0), first[2],
@@ -286,8 +359,13 @@ static int64_t text_of(Ctx *ctx, const Kernel *n, const Choice *c) {
         for (int j = 0; j <= last; j++) {
             if (!n->ragged[level][j])
                 continue;
-            if (j <= last - c->unrolled && !(j == last && !c->unrolled))
-                return -1;
+            if (j <= last - c->unrolled && !(j == last && !c->unrolled)) {
+                int64_t points = border_of(ctx, n, level, by, j);
+                if (points < 0)
+                    return -1;
+                pieces *= 1 + points;
+                continue;
+            }
             block_bounds(ctx, n->nest.outs[level], NULL, 0, &lo, &hi);
             int64_t changes = 1;
             const LoopStmt *out = n->nest.outs[level];
@@ -335,31 +413,41 @@ static void try_choice(Ctx *ctx, const Kernel *n, const Target *t, Choice c, Cho
             if (!cost_of(n, t, &c) || c.cost >= best->cost)
                 continue;
             int64_t text = text_of(ctx, n, &c);
-            c.cost += 0.0003 * (double)text;
+            c.cost += 0.0003 * (double)text + reading(n, t, &c);
             if (text >= 0 && text <= MOST_TEXT && c.cost < best->cost)
                 *best = c;
         }
     }
 }
 
-static Choice choose(Ctx *ctx, const Kernel *n, const Target *t) {
-    Choice best = {.a = -1, .b = -1, .by_a = 1, .by_b = 1, .unroll_by = 1, .cost = 1e30};
-    cost_of(n, t, &best);
-    try_choice(ctx, n, t, best, &best);
-    for (int a = 0; a < n->nest.n_outs; a++)
-        for (int by_a = 2; by_a < MOST_COPIES && n->may[a]; by_a++) {
-            if (!factor_allowed(n, a, by_a))
+/* Blocks of `c` with one more output loop, outside of those it has, up to `most` of them. */
+static void try_outer(Ctx *ctx, const Kernel *n, const Target *t, Choice c, int used, int most, Choice *best) {
+    int inner = used ? c.level[used - 1] : n->nest.n_outs, copies = copies_of(&c);
+    for (c.level[used] = 0; c.level[used] < inner; c.level[used]++)
+        for (int by = 2; by * copies < MOST_COPIES && n->may[c.level[used]]; by++) {
+            if (!factor_allowed(n, c.level[used], by))
                 continue;
-            for (int b = -1; b < a; b++)
-                for (int by_b = b < 0 ? 1 : 2; by_a * by_b < MOST_COPIES; by_b++) {
-                    if (b < 0 ? by_b > 1 : !n->may[b])
-                        break;
-                    if (b >= 0 && !factor_allowed(n, b, by_b))
-                        continue;
-                    Choice c = {.a = a, .by_a = by_a, .b = b, .by_b = by_b};
-                    try_choice(ctx, n, t, c, &best);
-                }
+            c.by[used] = by;
+            try_choice(ctx, n, t, c, best);
+            if (used + 1 < most)
+                try_outer(ctx, n, t, c, used + 1, most, best);
         }
+}
+
+static Choice choose(Ctx *ctx, Kernel *n, const Target *t) {
+    Choice best = {.unroll_by = 1, .cost = 1e30};
+    for (int k = 0; k <= MOST_BLOCKED; k++) {
+        best.level[k] = -1;
+        best.by[k] = 1;
+    }
+    n->far = lines_of(n, &best) * LINE * 2 > (double)t->l1_bytes;
+    cost_of(n, t, &best);
+    best.cost += reading(n, t, &best);
+    try_choice(ctx, n, t, best, &best);
+    Choice none = best;
+    none.unrolled = 0;
+    none.unroll_by = 1;
+    try_outer(ctx, n, t, none, 0, n->far ? MOST_BLOCKED : 2, &best);
     return best;
 }
 
@@ -399,9 +487,9 @@ static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const T
         Choice c = choose(ctx, n, t);
         BlockPlan plan = {.unrolled = c.unrolled, .unroll_by = c.unroll_by};
         for (int k = 0; k < n->nest.n_outs; k++)
-            plan.by[k] = k == c.a ? c.by_a : k == c.b ? c.by_b : 1;
+            plan.by[k] = by_of(&c, k);
         plan.apart = n->n_after >= LONG_EPILOGUE ? apart_level(ctx, f, &n->nest, &plan) : -1;
-        if (c.a >= 0 || c.unrolled || c.unroll_by > 1)
+        if (c.level[0] >= 0 || c.unrolled || c.unroll_by > 1)
             block_nest(ctx, arena, m, f, parent, &n->nest, &plan);
     }
     arena_free(&scratch);

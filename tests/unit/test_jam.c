@@ -150,6 +150,30 @@ static void borders_are_clipped(void **state) {
         PARTS("for x in 2..12 step 2", "store out[k, 4]"), NULL);
 }
 
+static void jam_beyond_the_first_cache(Ctx *ctx, LoopModule *m) {
+    Target small = *m->target;
+    small.l1_bytes = 1024;
+    jam_loops(ctx, &ctx->perm, m, m->funcs.p[0], &small);
+    must_verify(ctx, m);
+}
+
+/* The gradient of a 3 x 3 filter on images that do not stay in the first cache: all nine taps of two filters go side by
+ * side, so that each line is read once for 18 sums; the first and last row have six taps. */
+static void taps_share_what_comes_from_afar(void **state) {
+    (void)state;
+    static const char *const bufs = "buf in f32[2, 8, 8, 16] = arg 2 at 0\nbuf dy f32[4, 8, 8, 16] = arg 3 at 0\n"
+                                    "buf out f32[4, 2, 3, 3, 16] = arg 4 at 0 written";
+    static const char *const text =
+        "for o in 0..4 {\n for c in 0..2 {\n  for a in 0..3 {\n   for b in 0..3 {\n    %1 = f32x16 0.0\n"
+        "    %2 = for i in max(1 - a, 0)..min(9 - a, 8) with %3 = %1 {\n"
+        "     %4 = for j in max(1 - b, 0)..min(9 - b, 8) with %5 = %3 {\n"
+        "      %6 = load f32x16 dy[o, i, j, 0]\n      %7 = load f32x16 in[c, a + i - 1, b + j - 1, 0]\n"
+        "      %8 = fma(%6, %7, %5)\n      yield %8\n     }\n     yield %4\n    }\n"
+        "    store out[o, c, a, b, 0] = %2\n   }\n  }\n }\n}";
+    check_pass(jam_beyond_the_first_cache, bufs, text,
+               PARTS("for o in 0..4 step 2", "for i in 1..7", "store out[o + 1, c, 2, 2, 0]"), "for a in");
+}
+
 /* A convolution with a table of connections: the copies run their loops together, so that what is
  * blocked does not change whether they run. */
 static void conditions(void **state) {
@@ -212,6 +236,7 @@ static void what_may_not_be_jammed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution),
+        cmocka_unit_test(taps_share_what_comes_from_afar),
         cmocka_unit_test(pooling_reads_few_rows),
         cmocka_unit_test(unrolled_taps_share_their_loads),
         cmocka_unit_test(remainders_are_pieces_of_their_own),
