@@ -11,6 +11,7 @@
 
 #include "ir/signature.h"
 #include "passes/bands.h"
+#include "passes/joint.h"
 
 /* ---- loops over cells */
 
@@ -415,6 +416,7 @@ static void lower_func(Unit *u, Func *f) {
     lower_insts(&e.lb, f);
     copy_results(&e);
     band_loops(ctx, u->arena, u->loops, lf, u->target);
+    joint_loops(ctx, u->arena, u->loops, lf, u->target);
 }
 
 void pass_to_loops(Unit *u) {
