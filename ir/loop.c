@@ -88,6 +88,47 @@ bool loop_bounds_inside_mention(const LoopStmt *loop, DimSym x) {
     return false;
 }
 
+void loop_subst(Ctx *ctx, Arena *arena, LoopStmt *s, const DimBinding *to) {
+    const Dim **lists[3] = {&s->subs, &s->lo, &s->hi};
+    const int n[3] = {s->subs ? s->rank : 0, s->n_lo, s->n_hi};
+    for (int l = 0; l < 3; l++) {
+        Dim *list = n[l] ? arena_dup(arena, *lists[l], sizeof *list * (size_t)n[l]) : NULL;
+        for (int j = 0; j < n[l]; j++)
+            list[j] = dim_subst(ctx, list[j], to, 1);
+        *lists[l] = n[l] ? list : *lists[l];
+    }
+    Dim *const others[3] = {&s->active, &s->need, &s->ahead};
+    for (int k = 0; k < 3; k++)
+        *others[k] = *others[k] ? dim_subst(ctx, *others[k], to, 1) : NULL;
+    for (int k = 0; k < s->body.stmts.n; k++)
+        loop_subst(ctx, arena, s->body.stmts.p[k], to);
+    for (int k = 0; k < s->orelse.stmts.n; k++)
+        loop_subst(ctx, arena, s->orelse.stmts.p[k], to);
+}
+
+bool loop_accesses(Arena *arena, LoopStmt *s, LoopAccesses *to) {
+    switch (s->kind) {
+    case LOOP_LOAD:
+    case LOOP_STORE:
+        if (s->status >= 0 || s->checked || s->sub_vals)
+            return false;
+        vec_push(arena, to, s);
+        return true;
+    case LOOP_FOR:
+        for (int k = 0; k < s->body.stmts.n; k++)
+            if (!loop_accesses(arena, s->body.stmts.p[k], to))
+                return false;
+        return !s->parallel && !s->n_args && !s->need;
+    case LOOP_LET:
+    case LOOP_CONST:
+    case LOOP_INDEX:
+    case LOOP_YIELD:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool is_index_of(const LoopBody *body, Str name) {
     for (int k = 0; k < body->stmts.n; k++) {
         const LoopStmt *s = body->stmts.p[k];

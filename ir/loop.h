@@ -229,6 +229,11 @@ LVal loop_val(LoopModule *m, LoopFunc *f, LType t); /* a fresh value */
 LType loop_type(const LoopFunc *f, LVal v);
 bool loop_bounds_mention(const LoopStmt *loop, DimSym x);
 bool loop_bounds_inside_mention(const LoopStmt *loop, DimSym x); /* of this loop (unless x is its index) or one inside */
+/* Puts to->value for the index in a statement and all inside: subscripts, bounds, masks, what is fetched ahead. */
+void loop_subst(Ctx *ctx, Arena *arena, LoopStmt *s, const DimBinding *to);
+typedef VEC(LoopStmt *) LoopAccesses;
+/* Loads and stores of a statement, in order; false: something else than plain loops, values and unchecked accesses is there. */
+bool loop_accesses(Arena *arena, LoopStmt *s, LoopAccesses *to);
 /* An index that no loop of the function has: base, else base and a number. */
 DimSym loop_fresh_index(Ctx *ctx, const LoopFunc *f, Str base);
 

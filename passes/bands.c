@@ -2,8 +2,6 @@
 
 enum { MOST_LOOPS = 12, MOST_READERS = 8, LEAST_ROWS = 4, MOST_STMTS = 8 };
 
-typedef VEC(LoopStmt *) Accesses;
-
 /* Loops around each other with nothing else between, outermost first, and what stands inside. */
 typedef struct Chain {
     LoopStmt *top, *loops[MOST_LOOPS];
@@ -79,30 +77,6 @@ static LoopStmt *loop_in(const Chain *c, DimSym x) {
     return NULL;
 }
 
-/* Loads and stores of a statement; false: something else than loops and values is there. */
-static bool collect(Arena *arena, LoopStmt *s, Accesses *to) {
-    switch (s->kind) {
-    case LOOP_LOAD:
-    case LOOP_STORE:
-        if (s->status >= 0 || s->checked || s->sub_vals)
-            return false;
-        vec_push(arena, to, s);
-        return true;
-    case LOOP_FOR:
-        for (int k = 0; k < s->body.stmts.n; k++)
-            if (!collect(arena, s->body.stmts.p[k], to))
-                return false;
-        return !s->parallel && !s->n_args && !s->need;
-    case LOOP_LET:
-    case LOOP_CONST:
-    case LOOP_INDEX:
-    case LOOP_YIELD:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static const LoopBuf *storage(const Band *b, BufId buf) { return loop_storage(b->f, buf); }
 
 /* ---- who touches the buffer? */
@@ -169,9 +143,9 @@ static bool is_fill(const Band *b, const Chain *c) {
 
 static bool is_copy(Band *b, const Chain *c) {
     const LoopStmt *store = only_store(c);
-    Accesses all = {0};
+    LoopAccesses all = {0};
     Dim coef, rest;
-    if (!store || store->buf.id != b->buf.id || store->active || !collect(b->arena, c->top, &all))
+    if (!store || store->buf.id != b->buf.id || store->active || !loop_accesses(b->arena, c->top, &all))
         return false;
     for (int k = 0; k < c->n; k++) {
         int64_t lo, hi;
@@ -239,8 +213,8 @@ static bool rows_read(const Band *b, Reader *r, const LoopStmt *load) {
 }
 
 static bool is_reader(const Band *b, Reader *r) {
-    Accesses all = {0};
-    if (!collect(b->arena, r->c.top, &all))
+    LoopAccesses all = {0};
+    if (!loop_accesses(b->arena, r->c.top, &all))
         return false;
     for (int k = 0; k < all.n; k++)
         if (storage(b, all.p[k]->buf) == storage(b, b->buf) &&
@@ -272,8 +246,8 @@ static bool stores_apart(const Band *b, BufId stored) {
     int axis = -1;
     int64_t every = 0;
     for (int k = 0; k < b->n; k++) {
-        Accesses all = {0};
-        collect(b->arena, b->readers[k].c.top, &all);
+        LoopAccesses all = {0};
+        loop_accesses(b->arena, b->readers[k].c.top, &all);
         for (int j = 0; j < all.n; j++)
             if (storage(b, all.p[j]->buf) == storage(b, stored) &&
                 (all.p[j]->buf.id != stored.id ||
@@ -284,10 +258,10 @@ static bool stores_apart(const Band *b, BufId stored) {
 }
 
 static bool may_be_banded(const Band *b) {
-    Accesses copied = {0}, all = {0};
-    collect(b->arena, b->copy.top, &copied);
+    LoopAccesses copied = {0}, all = {0};
+    loop_accesses(b->arena, b->copy.top, &copied);
     for (int k = 0; k < b->n; k++)
-        collect(b->arena, b->readers[k].c.top, &all);
+        loop_accesses(b->arena, b->readers[k].c.top, &all);
     for (int k = 0; k < all.n; k++) {
         if (all.p[k]->kind != LOOP_STORE)
             continue;
@@ -302,15 +276,15 @@ static bool may_be_banded(const Band *b) {
 
 /* May the fill and the copy stand before the first reader? */
 static bool may_move(const Band *b) {
-    Accesses copied = {0};
-    collect(b->arena, b->copy.top, &copied);
+    LoopAccesses copied = {0};
+    loop_accesses(b->arena, b->copy.top, &copied);
     for (int k = loop_position(b->body, b->fill.top ? b->fill.top : b->copy.top); k < b->first;
          k++) {
         LoopStmt *s = b->body->stmts.p[k];
-        Accesses all = {0};
+        LoopAccesses all = {0};
         if (s == b->fill.top || s == b->copy.top)
             continue;
-        if (!collect(b->arena, s, &all))
+        if (!loop_accesses(b->arena, s, &all))
             return false;
         for (int j = 0; j < all.n; j++)
             for (int i = 0; i < copied.n && all.p[j]->kind == LOOP_STORE; i++)
@@ -322,20 +296,18 @@ static bool may_move(const Band *b) {
 
 /* ---- the bands */
 
-static void rewrite(const Band *b, LoopStmt *s, const DimBinding *to, Dim base) {
-    if (s->subs) {
-        Dim *subs = arena_dup(b->arena, s->subs, sizeof *subs * (size_t)(s->rank ? s->rank : 1));
-        int n = s->kind == LOOP_INDEX ? 1 : s->rank;
-        for (int a = 0; a < n; a++)
-            subs[a] = to ? dim_subst(b->ctx, s->subs[a], to, 1) : s->subs[a];
-        if (base && (s->kind == LOOP_LOAD || s->kind == LOOP_STORE) && s->buf.id == b->buf.id)
-            subs[b->axis] = dim_sub(b->ctx, subs[b->axis], base);
-        s->subs = subs;
+/* The accesses of s to the copy, which begins at row `base`. */
+static void move_rows(const Band *b, LoopStmt *s, Dim base) {
+    LoopAccesses all = {0};
+    loop_accesses(b->arena, s, &all);
+    for (int k = 0; k < all.n; k++) {
+        LoopStmt *x = all.p[k];
+        if (x->buf.id != b->buf.id)
+            continue;
+        Dim *subs = arena_dup(b->arena, x->subs, sizeof *subs * (size_t)x->rank);
+        subs[b->axis] = dim_sub(b->ctx, subs[b->axis], base);
+        x->subs = subs;
     }
-    if (to && s->active)
-        s->active = dim_subst(b->ctx, s->active, to, 1);
-    for (int k = 0; k < s->body.stmts.n; k++)
-        rewrite(b, s->body.stmts.p[k], to, base);
 }
 
 static Dim *one_more(const Band *b, const Dim *list, int n, Dim last) {
@@ -360,14 +332,15 @@ static void band(const Band *b, DimSym number, int64_t rows, int64_t height) {
         const LoopStmt *store = only_store(&b->fill);
         set_range(b, loop_in(&b->fill, dim_as_symbol(store->subs[b->axis])), height);
     }
-    rewrite(b, b->copy.top, NULL, base);
+    move_rows(b, b->copy.top, base);
     Dim lo = dim_addk(ctx, base, -b->shift);
     b->y->lo = one_more(b, b->y->lo, b->y->n_lo++, lo);
     b->y->hi = one_more(b, b->y->hi, b->y->n_hi++, dim_addk(ctx, lo, height));
     for (int k = 0; k < b->n; k++) {
         const Reader *r = &b->readers[k];
         DimBinding to = {r->x->index, dim_add(ctx, from, dim_of(ctx, r->x->index))};
-        rewrite(b, r->c.top, &to, base);
+        loop_subst(ctx, b->arena, r->c.top, &to);
+        move_rows(b, r->c.top, base);
         set_range(b, r->x, rows);
     }
     LoopBuf *buf = loop_bufp(b->f, b->buf);

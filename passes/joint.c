@@ -2,13 +2,11 @@
 
 enum { MOST_OUTS = 12, MOST_PARTS = 16, MOST_SHARED = 32, LEAST = 4 };
 
-typedef VEC(LoopStmt *) Accesses;
-
 /* A nest, and which of its output loops is divided. */
 typedef struct Part {
     LoopStmt *top, *x, *outs[MOST_OUTS];
     int n_outs;
-    Accesses all;
+    LoopAccesses all;
 } Part;
 
 /* A buffer that a part of the run stores to, and its axis along which the run is divided. */
@@ -33,30 +31,6 @@ typedef struct Joint {
 
 /* ---- parts */
 
-/* Loads and stores of a statement; false: something else than loops and values is there. */
-static bool collect(Arena *arena, LoopStmt *s, Accesses *to) {
-    switch (s->kind) {
-    case LOOP_LOAD:
-    case LOOP_STORE:
-        if (s->status >= 0 || s->checked || s->sub_vals)
-            return false;
-        vec_push(arena, to, s);
-        return true;
-    case LOOP_FOR:
-        for (int k = 0; k < s->body.stmts.n; k++)
-            if (!collect(arena, s->body.stmts.p[k], to))
-                return false;
-        return !s->parallel && !s->n_args && !s->need;
-    case LOOP_LET:
-    case LOOP_CONST:
-    case LOOP_INDEX:
-    case LOOP_YIELD:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static LoopStmt *only_loop(const LoopBody *b) {
     LoopStmt *found = NULL;
     for (int k = 0; k < b->stmts.n; k++)
@@ -70,7 +44,7 @@ static LoopStmt *only_loop(const LoopBody *b) {
 
 static bool part_of(const Joint *j, LoopStmt *s, Part *p) {
     *p = (Part){.top = s};
-    if (s->kind != LOOP_FOR || s->n_carried || !collect(j->arena, s, &p->all))
+    if (s->kind != LOOP_FOR || s->n_carried || !loop_accesses(j->arena, s, &p->all))
         return false;
     for (; s && !s->n_carried && p->n_outs < MOST_OUTS; s = only_loop(&s->body))
         p->outs[p->n_outs++] = s;
@@ -300,20 +274,6 @@ static bool is_own(const Joint *j, const Shared *s) {
     return s->buf->kind == BUF_JOB && here == u.n;
 }
 
-static void shift(const Joint *j, LoopStmt *s, const DimBinding *by) {
-    if (s->subs) {
-        int n = s->kind == LOOP_INDEX ? 1 : s->rank;
-        Dim *subs = ARENA_ARRAY(j->arena, Dim, n + 1);
-        for (int a = 0; a < n; a++)
-            subs[a] = dim_subst(j->ctx, s->subs[a], by, 1);
-        s->subs = subs;
-    }
-    if (s->active)
-        s->active = dim_subst(j->ctx, s->active, by, 1);
-    for (int k = 0; k < s->body.stmts.n; k++)
-        shift(j, s->body.stmts.p[k], by);
-}
-
 static void keep_one_band(const Joint *j, const Shared *s, int64_t band) {
     LoopBuf *buf = loop_bufp(j->f, s->buf->id);
     Dim *shape = arena_dup(j->arena, buf->shape, sizeof *shape * (size_t)buf->rank);
@@ -342,7 +302,7 @@ static void make_bands(const Joint *j, int64_t band) {
     for (int k = 0; k < j->n; k++) {
         const Part *p = &j->parts[k];
         DimBinding by = {p->x->index, dim_add(ctx, from, dim_of(ctx, p->x->index))};
-        shift(j, p->top, &by);
+        loop_subst(ctx, j->arena, p->top, &by);
         p->x->hi = arena_dup(j->arena, &hi, sizeof hi);
         vec_push(j->arena, &loop->body.stmts, p->top);
     }

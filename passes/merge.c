@@ -106,7 +106,8 @@ static bool same_cells(const Merge *g, const LoopStmt *x, const LoopStmt *y, con
     return apart;
 }
 
-static bool may_join(const Merge *g, const Touch *a, const Touch *b, const LoopStmt *s, const LoopStmt *t) {
+static bool may_join(const Merge *g, const Touch *a, const Touch *b, const LoopStmt *s,
+                     const LoopStmt *t) {
     if (!((a->stored & b->any) | (a->any & b->stored)))
         return true;
     for (int k = 0; k < a->list.n; k++)
@@ -151,23 +152,6 @@ static bool may_pass(Merge *g, int at, const LoopStmt *t, const Touch *b) {
     return true;
 }
 
-static void rename_index(Merge *g, LoopBody *b, const DimBinding *to) {
-    for (int k = 0; k < b->stmts.n; k++) {
-        LoopStmt *s = b->stmts.p[k];
-        const Dim **lists[3] = {&s->subs, &s->lo, &s->hi};
-        int n[3] = {s->subs ? s->rank : 0, s->n_lo, s->n_hi};
-        for (int l = 0; l < 3; l++) {
-            Dim *list = ARENA_ARRAY(g->arena, Dim, n[l] + 1);
-            for (int j = 0; j < n[l]; j++)
-                list[j] = dim_subst(g->ctx, (*lists[l])[j], to, 1);
-            *lists[l] = n[l] ? list : *lists[l];
-        }
-        s->active = s->active ? dim_subst(g->ctx, s->active, to, 1) : NULL;
-        s->need = s->need ? dim_subst(g->ctx, s->need, to, 1) : NULL;
-        rename_index(g, &s->body, to);
-    }
-}
-
 static bool has_index(const LoopBody *b, Str name) {
     for (int k = 0; k < b->stmts.n; k++)
         if (b->stmts.p[k]->kind == LOOP_FOR &&
@@ -191,14 +175,14 @@ static bool join(Merge *g, LoopBody *b, int at_s, int at_t) {
     if (!is_plain(t) || !same_range(s, t))
         return false;
     const Touch *in_s = touch_of(g, at_s), *in_t = touch_of(g, at_t);
-    if (in_s->n_stmts + in_t->n_stmts > MOST_STMTS || !in_s->simple || !in_t->simple || has_index(&t->body, s->index->name) ||
-        !may_join(g, in_s, in_t, s, t))
+    if (in_s->n_stmts + in_t->n_stmts > MOST_STMTS || !in_s->simple || !in_t->simple ||
+        has_index(&t->body, s->index->name) || !may_join(g, in_s, in_t, s, t))
         return false;
     for (int k = at_s + 1; k < at_t; k++)
         if (!may_pass(g, k, t, in_t))
             return false;
     DimBinding to = {t->index, dim_of(g->ctx, s->index)};
-    rename_index(g, &t->body, &to);
+    loop_subst(g->ctx, g->arena, t, &to);
     for (int k = 0; k < t->body.stmts.n; k++)
         vec_push(g->arena, &s->body.stmts, t->body.stmts.p[k]);
     g->touch[at_s].known = false;

@@ -108,20 +108,6 @@ static bool may_strip(const Strip *z) {
 
 /* ---- the strips */
 
-static void shift(const Strip *z, LoopStmt *s, const DimBinding *by) {
-    if (s->subs) {
-        int n = s->kind == LOOP_INDEX ? 1 : s->rank;
-        Dim *subs = ARENA_ARRAY(z->arena, Dim, n ? n : 1);
-        for (int a = 0; a < n; a++)
-            subs[a] = dim_subst(z->ctx, s->subs[a], by, 1);
-        s->subs = subs;
-    }
-    if (s->active)
-        s->active = dim_subst(z->ctx, s->active, by, 1);
-    for (int k = 0; k < s->body.stmts.n; k++)
-        shift(z, s->body.stmts.p[k], by);
-}
-
 static void make_strips(const Strip *z, LoopBody *parent, int at, int64_t trips) {
     Ctx *ctx = z->ctx;
     LoopStmt *top = z->nest.outs[0], *s = z->nest.outs[1];
@@ -129,7 +115,7 @@ static void make_strips(const Strip *z, LoopBody *parent, int at, int64_t trips)
     DimSym number = loop_fresh_index(ctx, z->f, str_fmt(ctx, "%sb", s->index->name));
     Dim from = dim_scale(ctx, dim_of(ctx, number), length);
     DimBinding by = {s->index, dim_add(ctx, from, dim_of(ctx, s->index))};
-    shift(z, s, &by);
+    loop_subst(ctx, z->arena, s, &by);
     Dim hi = dim_const(ctx, length);
     s->hi = arena_dup(z->arena, &hi, sizeof hi);
     s->n_hi = 1;
