@@ -342,6 +342,7 @@ static Copy copy_of(Block *b, const Copy *c) {
 
 /* by copies of each, of the iterations from `at` on; sample: a value of the first one's index. */
 static Copies multiply(Block *b, Copies c, const LoopStmt *s, Dim at, int64_t sample, int by) {
+    CTX_ASSERT(b->ctx, c.n * by <= MOST_COPIES);
     Copies n = {ARENA_ARRAY(b->scratch, Copy, c.n * by), 0};
     for (int k = 0; k < c.n; k++)
         for (int u = 0; u < by; u++) {
@@ -450,15 +451,22 @@ static void put_open(Block *b, const LoopStmt *s, Dim lo, Dim hi, int by, Copies
     vec_push(b->arena, &to->stmts, n);
 }
 
-/* In the rest of a loop, the one inside takes so many iterations more that there are as many sums
- * at a time. */
-static void widen_inner(Block *b, int level, int times) {
+/* In the rest of a loop, those inside take so many iterations more that there are as many sums at a
+ * time as in a block: `around` copies of those stand here. */
+static void widen_inner(Block *b, int level, int around) {
     enum { MOST = 8 };
+    int planned = 1, now = around;
+    for (int k = 0; k < b->nest->n_outs; k++) {
+        planned *= b->plan->by[k];
+        now *= k > level ? b->by[k] : 1;
+    }
     for (int k = level + 1; k < b->nest->n_outs; k++) {
         int64_t lo, hi;
         while (b->plan->by[k] > 1 && !block_bounds(b->ctx, b->nest->outs[k], NULL, 0, &lo, &hi) &&
-               b->by[k] * 2 <= MOST && b->by[k] * 2 <= b->plan->by[k] * times)
+               b->by[k] * 2 <= MOST && now * 2 <= planned) {
             b->by[k] *= 2;
+            now *= 2;
+        }
     }
 }
 
@@ -476,7 +484,7 @@ static void put_halves(Block *b, const LoopStmt *s, int level, Copies c, LoopBod
                   : whole ? dim_add(ctx, from, dim_mul(ctx, whole, block))
                           : NULL;
         CTX_ASSERT(ctx, end);
-        widen_inner(b, level, most / by);
+        widen_inner(b, level, c.n * by);
         put_open(b, s, from, end, by, c, to);
         memcpy(b->by, kept, sizeof kept);
         from = end;

@@ -1,8 +1,9 @@
-/* Four kinds of layers, each with known extents of which most are no multiples of anything:
+/* Five kinds of layers, most of known extents, and these seldom multiples of anything:
  *
  *   products of some rows by hundreds of columns, and of a weight by one input,
  *   1 x 1 convolutions with a stride, of N images or of a few,
  *   chains of dense layers or 1 x 1 convolutions with activations and additions of what went in,
+ *   sums of what three tensors of N rows have for each three of them,
  *
  * forward or as the gradient by one of their operands. */
 #include "layer.h"
@@ -159,6 +160,25 @@ static void chain(Gen *g) {
         put(g, "  return y%d\n}\n", depth);
 }
 
+/* y[i, j, k, v] = sum of a[c, i, v], b[c, j, v] and d[c, k, v] */
+static void triples(Gen *g) {
+    static const char *const forms[] = {"a[c, i%s] * b[c, j%s] * d[c, k%s]",
+                                        "a[c, i%s] + b[c, j%s] * d[c, k%s]",
+                                        "min(a[c, i%s], b[c, j%s]) - d[c, k%s]"};
+    int v = ONE_OF(g, 0, 1, 3, 8, 16, 17), c = ONE_OF(g, 1, 2, 3, 8, 9);
+    char axis[16] = "", loop[16] = "";
+    if (v) {
+        snprintf(axis, sizeof axis, ", %d", v);
+        snprintf(loop, sizeof loop, ", v < %d", v);
+    }
+    const char *at = v ? ", v" : "";
+    put(g, "def f[N](a: [%d, N%s], b: [%d, N%s], d: [%d, N%s]) -> [N, N, N%s] =\n", c, axis, c,
+        axis, c, axis, axis);
+    put(g, "  for i < N, j < N, k < N%s => sum(for c < %d => ", loop, c);
+    put(g, forms[below(g, 3)], at, at, at);
+    put(g, ")\n");
+}
+
 void random_layer(RandomLayer *l, uint64_t seed) {
     Gen g = {.l = l, .rng = seed * 2654435761u + 7};
     *l = (RandomLayer){0};
@@ -170,6 +190,8 @@ void random_layer(RandomLayer *l, uint64_t seed) {
         one_input(&g);
     else if (kind < 9)
         strided(&g);
-    else
+    else if (percent(&g, 70))
         chain(&g);
+    else
+        triples(&g);
 }

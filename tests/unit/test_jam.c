@@ -174,6 +174,25 @@ static void taps_share_what_comes_from_afar(void **state) {
                PARTS("for o in 0..4 step 2", "for i in 1..7", "store out[o + 1, c, 2, 2, 0]"), "for a in");
 }
 
+static void three_open_loops(Ctx *ctx, LoopModule *m) {
+    assert_true(block(ctx, m, "i", (BlockPlan){.by = {4, 2, 2}, .unroll_by = 1, .apart = -1}));
+}
+
+/* In the rest of a block of 4 x 2 x 2 of unknown extents, the inner loops take more iterations, but there are never more
+ * sums than the 16 of the block. */
+static void rests_of_three_open_loops_have_no_more_sums_than_a_block(void **state) {
+    (void)state;
+    static const char *const bufs = "buf x f32[3, M] = arg 2 at 0\nbuf y f32[3, N] = arg 3 at 0\n"
+                                    "buf out f32[N, M, M] = arg 4 at 0 written";
+    static const char *const text =
+        "for i in 0..N {\n for j in 0..M {\n  for k in 0..M {\n   %1 = f32 0.0\n"
+        "   %2 = for c in 0..3 with %3 = %1 {\n    %4 = load f32 y[c, i]\n    %5 = load f32 x[c, j]\n"
+        "    %6 = load f32 x[c, k]\n    %7 = add(%5, %6)\n    %8 = fma(%4, %7, %3)\n    yield %8\n   }\n"
+        "   store out[i, j, k] = %2\n  }\n }\n}";
+    check_pass(three_open_loops, bufs, text,
+               PARTS("step 4", "store out[i + 1, j + 3, k + 1]", "store out[i, j + 7, k + 1]"), "store out[i, j + 7, k + 3]");
+}
+
 /* A convolution with a table of connections: the copies run their loops together, so that what is
  * blocked does not change whether they run. */
 static void conditions(void **state) {
@@ -237,6 +256,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolution),
         cmocka_unit_test(taps_share_what_comes_from_afar),
+        cmocka_unit_test(rests_of_three_open_loops_have_no_more_sums_than_a_block),
         cmocka_unit_test(pooling_reads_few_rows),
         cmocka_unit_test(unrolled_taps_share_their_loads),
         cmocka_unit_test(remainders_are_pieces_of_their_own),
