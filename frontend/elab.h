@@ -65,6 +65,7 @@ struct Node {
     bool has_fill;
     NestOpKind red;
     unsigned reduced;
+    bool wide; /* Nest.wide */
     bool rows;
 };
 

@@ -21,6 +21,7 @@ typedef struct Gen {
     VEC(Val) args;
     VEC(DimBinding) env; /* index of the tree -> form in the box; the last one of a symbol counts */
     VEC(Guard) guards;
+    bool wide; /* Nest.wide of what is emitted */
 } Gen;
 
 static int gen(Gen *g, const Node *n, const Dim *forms);
@@ -235,7 +236,7 @@ static Val emit(Gen *g, NestOpKind op, int result, int n_out, const bool *keep, 
         }
     }
     Nest nest = {
-        .op = op, .n_box = n, .box = box, .rank = rank, .map = map, .body = body, .init = -1};
+        .op = op, .n_box = n, .box = box, .rank = rank, .map = map, .body = body, .init = -1, .wide = g->wide};
     DType dt = op == NEST_ARGMAX ? DT_I32 : body.insts[body.n - 1].dt;
     return graph_nest(e->m, e->f, &nest, g->args.p, g->args.n, dt, shape, elab_span(e, span),
                       elab_label(e));
@@ -300,6 +301,7 @@ static int gen_reduce(Gen *g, const Node *n, const Dim *forms) {
     if (!n->open && !g->guards.n)
         return gen_read(g, gen_value(e, (Node *)n), forms, NULL);
     Gen in = inner_gen(g, &forms, n->rank);
+    in.wide = n->wide;
     int outer = g->box.n;
     const Dim *kid = reduce_forms(&in, n, forms);
     int body = guarded(&in, gen(&in, n->kid[0], kid), n->red);
@@ -415,6 +417,7 @@ static Val gen_nest(Elab *e, const Node *n) {
     const Node *red = as_reduce(&g, n, &forms);
     if (red) {
         const Dim *kid = reduce_forms(&g, red, forms);
+        g.wide = red->wide;
         return emit(&g, red->red, gen(&g, red->kid[0], kid), n->rank, keep, red->span);
     }
     g.env.n = 0;

@@ -99,10 +99,21 @@ static Node *sum_of(Elab *e, Node *x, unsigned mask, DType dt, Span at) {
     return mask ? node_reduce(e, NEST_SUM, node_cast(e, dt, x), mask, at) : node_cast(e, dt, x);
 }
 
+/* Is an axis of the mask as long as the caller says? */
+static bool any_length(const Node *x, unsigned mask) {
+    for (int i = 0; i < x->rank; i++)
+        if ((mask >> i & 1) && !dim_is_const(x->axes[i].value, NULL))
+            return true;
+    return false;
+}
+
+/* Statistics over any number of rows are added up in f64. */
 static Node *mean_of(Elab *e, Node *x, unsigned mask, Span at) {
     DType dt = mean_type(e, x->dt);
     Node *sum = dtype_is_real(x->dt) ? sum_of(e, x, mask, dt, at)
                                      : node_cast(e, dt, sum_of(e, x, mask, DT_I64, at));
+    if (sum->kind == N_REDUCE && sum->dt == DT_F32)
+        sum->wide = any_length(x, mask);
     return elab_op2(e, SC_div, sum, reduced_count(e, x, mask, dt, at), at);
 }
 

@@ -1,7 +1,7 @@
 /* The text of nests. Instructions of a body that are used more than once are named by `let $0 =
  * ...;`; leaves stand in place.
  *
- *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "needs" dim ]
+ *     nest = "[" dims "]" reducer body "over" indices [ "where" guards ] [ "in" "f64" ] [ "needs" dim ]
  *            [ "then" body ] [ "from" value ]
  *     body = { "let" "$" INT "=" expr ";" } expr
  *     expr = sum [ ("<" | "<=" | "==" | "!=") sum ]      the infix forms of scalar.def
@@ -146,6 +146,8 @@ void graph_print_nest(StrBuf *sb, const Inst *i, DType real) {
         sb_put(sb, " < ");
         dim_print(sb, n->guards[k].extent);
     }
+    if (n->wide)
+        sb_put(sb, " in f64");
     if (n->need) {
         sb_put(sb, " needs ");
         dim_print(sb, n->need);
@@ -483,6 +485,9 @@ const Nest *graph_read_nest(IrReader *r) {
     if (!t->failed)
         *t = ahead; /* the indices were read above */
     read_guards(r, n);
+    n->wide = text_accept(t, "in");
+    if (n->wide)
+        text_expect(t, "f64");
     if (text_accept(t, "needs"))
         n->need = text_dim(t);
     if (text_accept(t, "then"))

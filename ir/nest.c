@@ -279,7 +279,7 @@ static bool same_body(Ctx *ctx, const Body *a, const Body *b, const DimBinding *
 }
 
 bool nest_equal(Ctx *ctx, const Nest *a, const Nest *b) {
-    if (a->op != b->op || a->n_box != b->n_box || a->rank != b->rank || a->n_guards != b->n_guards || a->init != b->init)
+    if (a->op != b->op || a->n_box != b->n_box || a->rank != b->rank || a->n_guards != b->n_guards || a->init != b->init || a->wide != b->wide)
         return false;
     DimBinding *bind = ARENA_ARRAY(&ctx->perm, DimBinding, a->n_box + 1);
     for (int k = 0; k < a->n_box; k++) {

@@ -64,6 +64,7 @@ typedef struct Nest {
     int n_guards;
     const NestGuard *guards;
     int init; /* argument that holds the initial value, or -1 */
+    bool wide; /* a sum of f32 over any number of terms: added up in f64 (short runs of terms in f32 before) */
     Dim need; /* no one reads the cells of points where this is negative, so they may be left out; NULL: all are read */
 } Nest;
 

@@ -306,6 +306,7 @@ bool nest_cellwise(Ctx *ctx, const NestOp *n, NestOp *out) {
     }
     *out = bare;
     out->nest.op = NEST_STORE;
+    out->nest.wide = false;
     out->nest.body = body_done(&b, post->n ? to[post->n - 1] : acc);
     *out = nestop_compact(ctx, out);
     return true;

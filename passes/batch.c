@@ -275,7 +275,7 @@ static void slice_nest(BodyMaker *m, const Inst *i, Place place) {
         }
         n.nest.post = (Body){0};
         n.nest.init = -1;
-        n.type = type_with(n.type, n.nest.body.insts[n.nest.body.n - 1].dt);
+        n.type = type_with(n.type, n.nest.wide ? DT_F64 : n.nest.body.insts[n.nest.body.n - 1].dt);
     }
     for (int k = 0; k < n.n_args; k++)
         if (k == n.nest.init || used_by(&n.nest.body, k) || used_by(&n.nest.post, k))
@@ -330,7 +330,7 @@ bool batch_leaves(const Batch *b, int inst) {
 static Val finish_sum(Batch *b, const Inst *i, Val total) {
     Arena *arena = b->r.u->arena;
     NestOp n = nestop_of(b->f, i);
-    if (n.nest.init < 0 && !n.nest.post.n)
+    if (n.nest.init < 0 && !n.nest.post.n && !n.nest.wide)
         return total;
     Type t = graph_type(b->r.to, total);
     NestIndex *box = ARENA_ARRAY(arena, NestIndex, t.rank + 1);
@@ -347,9 +347,10 @@ static Val finish_sum(Batch *b, const Inst *i, Val total) {
         args[k] =
             k == n.nest.init || used_by(&n.nest.post, k) ? rewrite_val(&b->r, n.args[k]) : total;
     args[n.n_args] = total;
-    int sum = body_read(&bb, t.dt, n.n_args, t.rank, map);
+    DType dt = n.nest.body.insts[n.nest.body.n - 1].dt;
+    int sum = body_cast(&bb, dt, body_read(&bb, t.dt, n.n_args, t.rank, map));
     if (n.nest.init >= 0)
-        sum = body_op2(&bb, SC_add, body_read(&bb, t.dt, n.nest.init, t.rank, map), sum);
+        sum = body_op2(&bb, SC_add, body_read(&bb, dt, n.nest.init, t.rank, map), sum);
     if (n.nest.post.n) {
         BodyInst *insts =
             arena_dup(arena, n.nest.post.insts, sizeof *insts * (size_t)n.nest.post.n);

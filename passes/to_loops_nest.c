@@ -14,6 +14,7 @@ typedef struct NestEmit {
     bool accumulate; /* cells start from what out holds */
     bool grouped;    /* which is the partial sum of a group */
     bool settled;
+    int narrow; /* Nest.wide: the first level of the loops that add up in f32; -1: all add up in e->dt */
     NestLimit *limits;
     int n_limits, n_outputs;
     int when_level; /* level of the loop that runs only where `when` is true; -1: none */
@@ -86,7 +87,28 @@ static void combine(const NestEmit *e, const LVal *in, LVal *out) {
 
 /* ---- loops */
 
+static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *out);
+
+/* One run of terms in f32, to the sum in f64. */
+static void add_run(const NestEmit *e, int level, LVal in, LVal *out) {
+    LoopCursor *c = cursor(e);
+    LVal run;
+    if (level == e->n_limits) {
+        run = lower_body(&e->body, &e->expr);
+    } else {
+        NestEmit terms = *e;
+        LVal zero = loop_const(c, (LType){DT_F32, 1}, (ScalarValue){0});
+        terms.narrow = -1;
+        reduce(&terms, level, &zero, 1, &run);
+    }
+    *out = let(e, SC_add, in, loop_let(c, SC_cast, &run, 1, DT_F64));
+}
+
 static void reduce(const NestEmit *e, int level, const LVal *in, int n, LVal *out) {
+    if (level == e->narrow) {
+        add_run(e, level, *in, out);
+        return;
+    }
     if (level == e->n_limits) {
         combine(e, in, out);
         return;
@@ -116,13 +138,25 @@ LVal lower_added(LowerBuilder *lb, BufId buf, const Dim *subs, Dim first, LVal v
     return loop_let(c, SC_select, (LVal[]){starts, v, sum}, 3, DT_NONE);
 }
 
+static LVal cast(const NestEmit *e, LVal v, DType dt) {
+    LoopCursor *c = cursor(e);
+    return loop_type(c->f, v).dt == dt ? v : loop_let(c, SC_cast, &v, 1, dt);
+}
+
+/* A cell to add to; the sum of it. What a wide sum hands on is f32, that over a slice of rows is f64. */
+static LVal begun(const NestEmit *e, LVal v) { return e->narrow >= 0 ? cast(e, v, DT_F64) : v; }
+static LVal finished(const NestEmit *e, LVal v) {
+    bool sum = e->narrow >= 0 && loop_bufp(cursor(e)->f, e->out)->dt == DT_F64 && !e->post.n;
+    return e->narrow >= 0 && !sum ? cast(e, v, DT_F32) : v;
+}
+
 static LVal start_of_cell(const NestEmit *e) {
     LoopCursor *c = cursor(e);
     if (e->accumulate && !e->grouped)
-        return loop_load(c, e->out, e->at);
+        return begun(e, loop_load(c, e->out, e->at));
     if (e->init.id)
-        return loop_load(c, e->init, e->n->map);
-    DType dt = body_result_type(&e->expr); /* a post body may give the cell another type */
+        return begun(e, loop_load(c, e->init, e->n->map));
+    DType dt = e->narrow >= 0 ? DT_F64 : body_result_type(&e->expr); /* post may give the cell another type */
     return loop_const(c, (LType){dt, 1}, neutral(e->n->op, dt));
 }
 
@@ -142,6 +176,7 @@ static void cell(NestEmit *e) {
         in[0] = start_of_cell(e);
         reduce(e, e->n_outputs, in, 1, out);
     }
+    out[0] = finished(e, out[0]);
     if (e->post.n) {
         e->body.acc = out[0];
         out[0] = lower_body(&e->body, &e->post);
@@ -235,9 +270,12 @@ static void scatter_loops(NestEmit *e, int level) {
         loop_end(c, s, outer, NULL);
         return;
     }
-    LVal in = loop_load(c, e->out, e->at), out;
-    combine(e, &in, &out);
-    loop_store(c, e->out, e->at, out);
+    LVal in = begun(e, loop_load(c, e->out, e->at)), out;
+    if (level == e->narrow)
+        add_run(e, level, in, &out);
+    else
+        combine(e, &in, &out);
+    loop_store(c, e->out, e->at, finished(e, out));
 }
 
 /* Cells that the loops may leave out hold their start beforehand; then cells start from out. */
@@ -291,6 +329,21 @@ static void find_when(NestEmit *e) {
     e->expr = body_expand(ctx, &alone, e->body.lb->target->fma, true);
 }
 
+/* Where the runs of a wide sum begin: the innermost loops that make few terms together. */
+static int runs_from(const NestEmit *e, const int *order) {
+    enum { LONGEST = 64 }; /* terms; the error of a run is that of as many roundings */
+    int64_t terms = 1, extent;
+    int level = e->n_limits;
+    if (!e->n->wide)
+        return -1;
+    while (e->settled && level > e->n_outputs && dim_is_const(e->n->box[order[level - 1]].extent, &extent) &&
+           extent <= LONGEST / terms) {
+        terms *= extent > 0 ? extent : 1;
+        level--;
+    }
+    return level;
+}
+
 /* Without indices of one value (which no guard mentions): a loop of one iteration would hide from
  * later passes that the loops around it and in it are neighbours. */
 static const Nest *without_single(Ctx *ctx, const Nest *n) {
@@ -337,6 +390,7 @@ void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId
     e.limits = nest_limits(ctx, n, order, &never);
     e.n_limits = n->n_box;
     find_when(&e);
+    e.narrow = runs_from(&e, order);
     e.lin = n->op == NEST_ARGMAX ? row_major_number(ctx, n, order, e.n_outputs) : NULL;
     start_cells(&e, e.settled && !never && nest_covers(ctx, op));
     if (never)

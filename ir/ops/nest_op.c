@@ -161,7 +161,10 @@ static const char *nest_verify(const Module *m, const Func *f, const Inst *inst)
     if (why)
         return why;
     DType acc = n->op == NEST_ARGMAX ? DT_I32 : n->body.insts[n->body.n - 1].dt;
-    if (t.dt != (n->post.n ? n->post.insts[n->post.n - 1].dt : acc))
+    if (n->wide && (n->op != NEST_SUM || acc != DT_F32))
+        return "only sums of f32 are added up in f64";
+    bool total = n->wide && !n->post.n && t.dt == DT_F64;
+    if (!total && t.dt != (n->post.n ? n->post.insts[n->post.n - 1].dt : acc))
         return "the element type of the result is not that of the body";
     if (n->init >= inst->n_args ||
         (n->init >= 0 && (graph_type(f, inst->args[n->init]).rank != t.rank ||
