@@ -308,43 +308,6 @@ static void stay(FnEmit *j) {
     LLVMPositionBuilderAtEnd(b, left);
 }
 
-/* void job(void *frame, int k): sets the mode, runs the iteration and stores the status. */
-static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
-    Emit *e = f->e;
-    LLVMTypeRef job_types[2] = {e->ptr, e->i32}, job_type = LLVMFunctionType(e->void_, job_types, 2, 0);
-    const char *name = str_fmt(e->ctx, "%s.job", s->name ? s->name : f->f->name);
-    bool ordered = s->orelse.stmts.n > 0;
-    LLVMValueRef body = part_function(f, s, &s->body, name), turns = NULL;
-    if (ordered)
-        turns = turns_function(f, s, part_function(f, s, &s->orelse, str_fmt(e->ctx, "%s.ordered", name)), str_fmt(e->ctx, "%s.turns", name));
-    LLVMValueRef job = LLVMAddFunction(e->mod, str_fmt(e->ctx, "%s.run", name), job_type);
-    LLVMSetLinkage(job, LLVMInternalLinkage);
-    FnEmit j = emit_open(e, f->f, job, s->span);
-    j.frame = LLVMGetParam(job, 0);
-    debug_function(&j, str_fmt(e->ctx, "%s.run", name), s->span);
-    count_up(&j, j.layout.begun);
-    LLVMValueRef mode = emit_set_mode(&j), k = LLVMBuildSExt(j.b, LLVMGetParam(job, 1), e->i64, "");
-    bool shares = shares_arenas(f->f);
-    LLVMValueRef row = k;
-    if (ordered && totals_of(&j, s, loop_rows_of_jobs(&e->ctx->perm, f->f)))
-        k = take_job(&j, s, &row);
-    else if (ordered && shares)
-        row = take_first(&j, j.layout.rows);
-    LLVMValueRef arena = shares ? take_first(&j, j.layout.arenas) : k;
-    LLVMValueRef args[4] = {j.frame, k, arena, row};
-    LLVMBuildStore(j.b, LLVMBuildCall2(j.b, part_type(e), body, args, 4, ""), status_of(&j, k));
-    if (shares)
-        give_back(&j, j.layout.arenas, arena);
-    if (ordered)
-        take_turn(&j, turns, k, row);
-    emit_restore_mode(&j, mode);
-    stay(&j);
-    emit_close(&j);
-    LLVMBuildRetVoid(j.b);
-    LLVMDisposeBuilder(j.b);
-    return job;
-}
-
 /* for (k = 0; k < n; k++) body(k), at the current point. */
 typedef struct CountLoop {
     LLVMValueRef k, n;
@@ -368,6 +331,70 @@ static void count_end(FnEmit *f, CountLoop *c) {
     LLVMAddIncoming(c->k, &next, &end, 1);
     LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, next, c->n, ""), c->head, c->after);
     LLVMPositionBuilderAtEnd(f->b, c->after);
+}
+
+static LLVMValueRef most_of(FnEmit *f, LLVMValueRef a, LLVMValueRef b, LLVMIntPredicate p) {
+    return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, p, a, b, ""), a, b, "");
+}
+
+/* One line of each page of an arena is fetched before a job works in it: its addresses are then translated several at a
+ * time, and not one by one where the job's stores come to a new page. In a virtual machine an untranslated page can cost
+ * as much as a thousand cycles; a caller with many work memories pays for all pages in each call. */
+static void fetch_arena(FnEmit *j, LLVMValueRef arena) {
+    enum { NEXT = 4096 - 64, MOST = 1 << 21 }; /* another line in each page: they would share one set of the cache */
+    Emit *e = j->e;
+    Dim size = j->f->work_job;
+    LLVMValueRef bytes = emit_dim(j, size), from = emit_dim(j, j->f->work_fixed);
+    LLVMValueRef work = emit_frame_load(j, j->layout.work, e->ptr);
+    from = LLVMBuildAdd(j->b, from, LLVMBuildMul(j->b, bytes, arena, ""), "");
+    bytes = most_of(j, bytes, emit_i64(e, MOST), LLVMIntSLT);
+    LLVMValueRef lines = LLVMBuildUDiv(j->b, LLVMBuildAdd(j->b, bytes, emit_i64(e, NEXT - 1), ""), emit_i64(e, NEXT), "");
+    CountLoop c = count_loop(j, lines);
+    LLVMValueRef at = LLVMBuildAdd(j->b, from, LLVMBuildMul(j->b, c.k, emit_i64(e, NEXT), ""), "");
+    LLVMValueRef args[4] = {LLVMBuildGEP2(j->b, e->i8, work, &at, 1, "")};
+    for (unsigned k = 0; k < 3; k++)
+        args[k + 1] = LLVMConstInt(e->i32, k == 1 ? 3 : 1, 0); /* for writing, into the first cache, data */
+    emit_intrinsic(j, "llvm.prefetch", &e->ptr, 1, args, 4);
+    count_end(j, &c);
+}
+
+/* void job(void *frame, int k): sets the mode, runs the iteration and stores the status. */
+static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
+    Emit *e = f->e;
+    LLVMTypeRef job_types[2] = {e->ptr, e->i32}, job_type = LLVMFunctionType(e->void_, job_types, 2, 0);
+    const char *name = str_fmt(e->ctx, "%s.job", s->name ? s->name : f->f->name);
+    bool ordered = s->orelse.stmts.n > 0;
+    LLVMValueRef body = part_function(f, s, &s->body, name), turns = NULL;
+    if (ordered)
+        turns = turns_function(f, s, part_function(f, s, &s->orelse, str_fmt(e->ctx, "%s.ordered", name)), str_fmt(e->ctx, "%s.turns", name));
+    LLVMValueRef job = LLVMAddFunction(e->mod, str_fmt(e->ctx, "%s.run", name), job_type);
+    LLVMSetLinkage(job, LLVMInternalLinkage);
+    FnEmit j = emit_open(e, f->f, job, s->span);
+    j.frame = LLVMGetParam(job, 0);
+    debug_function(&j, str_fmt(e->ctx, "%s.run", name), s->span);
+    count_up(&j, j.layout.begun);
+    LLVMValueRef mode = emit_set_mode(&j), k = LLVMBuildSExt(j.b, LLVMGetParam(job, 1), e->i64, "");
+    bool shares = shares_arenas(f->f);
+    LLVMValueRef row = k;
+    if (ordered && totals_of(&j, s, loop_rows_of_jobs(&e->ctx->perm, f->f)))
+        k = take_job(&j, s, &row);
+    else if (ordered && shares)
+        row = take_first(&j, j.layout.rows);
+    LLVMValueRef arena = shares ? take_first(&j, j.layout.arenas) : k;
+    if (s->fetch)
+        fetch_arena(&j, arena);
+    LLVMValueRef args[4] = {j.frame, k, arena, row};
+    LLVMBuildStore(j.b, LLVMBuildCall2(j.b, part_type(e), body, args, 4, ""), status_of(&j, k));
+    if (shares)
+        give_back(&j, j.layout.arenas, arena);
+    if (ordered)
+        take_turn(&j, turns, k, row);
+    emit_restore_mode(&j, mode);
+    stay(&j);
+    emit_close(&j);
+    LLVMBuildRetVoid(j.b);
+    LLVMDisposeBuilder(j.b);
+    return job;
 }
 
 static void run_here(FnEmit *f, LLVMTypeRef type, LLVMValueRef job, LLVMValueRef jobs) {
@@ -400,10 +427,6 @@ static void dispatch(FnEmit *f, LLVMValueRef job, LLVMValueRef jobs) {
     run_here(f, job_type, job, jobs);
     LLVMBuildBr(f->b, end);
     LLVMPositionBuilderAtEnd(f->b, end);
-}
-
-static LLVMValueRef most_of(FnEmit *f, LLVMValueRef a, LLVMValueRef b, LLVMIntPredicate p) {
-    return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, p, a, b, ""), a, b, "");
 }
 
 /* No job waits, and one behind the last never will; all are open. */

@@ -186,6 +186,8 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
         sb_printf(p->sb, " onto %s if ", s->onto->name);
         dim_print(p->sb, s->onto_if);
     }
+    if (s->fetch)
+        sb_put(p->sb, " fetch");
     if (s->unroll)
         sb_printf(p->sb, " unroll %d", s->unroll);
     if (s->name) {

@@ -596,7 +596,7 @@ static LoopStmt *open_groups(BatchEmit *e) {
     if (e->attr->groups > 1 && e->fold < 0 && dim_prove_nonneg(ctx, &none, dim_addk(ctx, n, -1)))
         hi[bounds++] = dim_ceildiv(ctx, slices_of(e), slices_each(e));
     LoopStmt *s = loop_for(&e->lb->c, e->group, &zero, 1, hi, bounds, 1, NULL, 0);
-    s->parallel = !e->lb->in_job; /* jobs start no jobs */
+    s->parallel = s->fetch = !e->lb->in_job; /* jobs start no jobs */
     return s;
 }
 

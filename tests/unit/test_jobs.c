@@ -80,8 +80,24 @@ static void one_thread_needs_no_partial_sums(void **state) {
     ctx_free(ctx);
 }
 
+/* The jobs of slices, and not those of single rows, which use a part of their arena. */
+static void jobs_of_slices_fetch_the_pages_of_their_arena(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = compile_text(ctx, "model f[N](x: [N, 1, 9, 9]) -> [N, 4, 7, 7] { return x |> conv(4, 3) |> sigmoid }", DT_F32,
+                                 target_named("x86-64-v3"), NULL);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print(&sb, m);
+    const char *slices = strstr(sb.text, " parallel fetch \"f.forward\""), *rows = strstr(sb.text, " parallel \"f.forward.row\"");
+    if (!slices || !rows)
+        fail_msg("%.2000s", sb.text);
+    assert_non_null(strstr(slices, "for slice in"));
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sums_do_not_depend_on_who_ends_first),
-                                       cmocka_unit_test(one_thread_needs_no_partial_sums)};
+                                       cmocka_unit_test(one_thread_needs_no_partial_sums),
+                                       cmocka_unit_test(jobs_of_slices_fetch_the_pages_of_their_arena)};
     return cmocka_run_group_tests_name("jobs", tests, NULL, NULL);
 }
