@@ -32,7 +32,7 @@ typedef struct RunNest {
     Form *map, *guards;
     int64_t *guard_extent;
     ScalarValue acc;
-    bool failed;
+    bool is_term, failed;
 } RunNest;
 
 static int64_t eval_at(RunNest *r, Dim d) {
@@ -200,7 +200,7 @@ static void reduce(RunNest *r, Tensor *acc, Tensor *best, int64_t at, ScalarValu
         tensor_set(acc, at, v);
         break;
     case NEST_SUM:
-        tensor_set(acc, at, scalar_eval(SC_add, dt, dt, a));
+        tensor_set(acc, at, r->is_term ? v : scalar_eval(SC_add, dt, dt, a));
         break;
     case NEST_MAX:
         tensor_set(acc, at, scalar_eval(SC_max, dt, dt, a));
@@ -269,7 +269,7 @@ static bool prepare(RunNest *r) {
 
 bool interp_nest(Interp *in, const Func *f, const Inst *i, const Tensor *const *args, Tensor *out) {
     const Nest *n = i->attr;
-    RunNest r = {.in = in, .inst = i, .n = n, .args = args, .out = out};
+    RunNest r = {.in = in, .inst = i, .n = n, .args = args, .out = out, .is_term = nest_is_term(n)};
     if (n->n_box > 64)
         return interp_fail(in, "a nest has more than 64 indices");
     if (!interp_tensor(in, graph_type(f, i->first), out) || !prepare(&r))

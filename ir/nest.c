@@ -220,6 +220,10 @@ bool nest_elementwise(Ctx *ctx, const NestOp *n) {
     return (x->op == NEST_STORE || x->op == NEST_SUM) && !x->n_guards && x->init < 0 && !x->post.n && x->n_box == x->rank && plain_covers(n);
 }
 
+bool nest_is_term(const Nest *n) {
+    return n->op == NEST_SUM && n->init < 0 && !n->n_guards && n->n_box == n->rank && nest_plain_map(n);
+}
+
 bool nest_covers(Ctx *ctx, const NestOp *n) {
     const Nest *x = &n->nest;
     uint64_t out;

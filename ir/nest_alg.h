@@ -34,6 +34,8 @@ Nest nest_tidy(Ctx *ctx, const Nest *n);
 Nest nest_subst(Ctx *ctx, const Nest *n, const DimBinding *b, int n_b);
 /* Every axis a plain index, all cells reached once, no guards, init or post; a store or a sum without reductions. */
 bool nest_elementwise(Ctx *ctx, const NestOp *n);
+/* A sum without summed indices: a cell is its one term, not 0 + the term, which would turn -0 into 0. */
+bool nest_is_term(const Nest *n);
 bool nest_covers(Ctx *ctx, const NestOp *n);
 /* A sum without summed indices that begins at a tensor (init) or has a post: the elementwise store of the same. False:
  * it is something else. */

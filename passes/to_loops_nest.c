@@ -13,7 +13,7 @@ typedef struct NestEmit {
     const Dim *at;   /* subscripts of the cell in out */
     bool accumulate; /* cells start from what out holds */
     bool grouped;    /* which is the partial sum of a group */
-    bool settled;
+    bool settled, is_term;
     int narrow; /* Nest.wide: the first level of the loops that add up in f32; -1: all add up in e->dt */
     NestLimit *limits;
     int n_limits, n_outputs;
@@ -147,7 +147,7 @@ static LVal cast(const NestEmit *e, LVal v, DType dt) {
 static LVal begun(const NestEmit *e, LVal v) { return e->narrow >= 0 ? cast(e, v, DT_F64) : v; }
 static LVal finished(const NestEmit *e, LVal v) {
     bool sum = e->narrow >= 0 && loop_bufp(cursor(e)->f, e->out)->dt == DT_F64 && !e->post.n;
-    return e->narrow >= 0 && !sum ? cast(e, v, DT_F32) : v;
+    return e->narrow >= 0 ? cast(e, v, sum ? DT_F64 : DT_F32) : v;
 }
 
 static LVal start_of_cell(const NestEmit *e) {
@@ -163,9 +163,9 @@ static LVal start_of_cell(const NestEmit *e) {
 static void cell(NestEmit *e) {
     LoopCursor *c = cursor(e);
     LVal in[2] = {{0}, {0}}, out[2];
-    bool plain_store = e->n->op == NEST_STORE && e->n_limits == e->n_outputs;
+    bool plain_store = (e->n->op == NEST_STORE && e->n_limits == e->n_outputs) || e->is_term;
     if (plain_store) {
-        combine(e, in, out);
+        out[0] = lower_body(&e->body, &e->expr);
     } else if (e->n->op == NEST_ARGMAX) {
         DType dt = body_result_type(&e->expr);
         in[0] = loop_const(c, (LType){dt, 1}, neutral(NEST_MAX, dt));
@@ -380,6 +380,7 @@ void lower_nest(LowerBuilder *lb, const NestOp *op, const BufId *operands, BufId
     e.dt =
         n->op == NEST_ARGMAX ? DT_I32 : body_result_type(&n->body); /* post may have another type */
     e.name = op->name;
+    e.is_term = nest_is_term(&op->nest);
     uint64_t outputs = 0;
     e.settled = nest_outputs(ctx, n, &outputs);
     int *order = loop_order(ctx, n, e.settled ? outputs : 0, &e.n_outputs);

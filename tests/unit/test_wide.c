@@ -1,4 +1,5 @@
-/* Sums "in f64" (Nest.wide): means and variances of f32 over any number of rows lose no digits to their length. */
+/* Sums "in f64" (Nest.wide): means and variances of f32 over any number of rows lose no digits to
+ * their length. */
 #include "graph_helper.h"
 #include "jit_helper.h"
 
@@ -67,7 +68,8 @@ static void check(int64_t n, int64_t height, int64_t width, bool product) {
 
 static void statistics_of_many_terms(void **state) {
     (void)state;
-    static const int64_t sizes[][3] = {{512, 1, 1}, {512, 8, 8}, {83, 32, 32}, {4, 224, 224}, {3, 100, 7}, {1, 5, 1000}};
+    static const int64_t sizes[][3] = {{512, 1, 1},   {512, 8, 8}, {83, 32, 32},
+                                       {4, 224, 224}, {3, 100, 7}, {1, 5, 1000}};
     for (int k = 0; k < 6; k++)
         for (int product = 0; product < 2; product++)
             check(sizes[k][0], sizes[k][1], sizes[k][2], product);
@@ -93,10 +95,11 @@ static void only_where_there_may_be_many(void **state) {
 }
 
 static const char *module(Ctx *ctx, const char *sum, const char *type) {
-    return str_fmt(ctx,
-                   "graph \"t.ir\"\nfunc \"f\" f32 @- {\n  dims N\n  %%1: f32[N, 4] = input \"x\" @-\n"
-                   "  %%2: %s[4] = nest [c] %s %%1[n, c] over c<4, n<N in f64 @-\n  out \"y\" %%2\n}\n",
-                   type, sum);
+    return str_fmt(
+        ctx,
+        "graph \"t.ir\"\nfunc \"f\" f32 @- {\n  dims N\n  %%1: f32[N, 4] = input \"x\" @-\n"
+        "  %%2: %s[4] = nest [c] %s %%1[n, c] over c<4, n<N in f64 @-\n  out \"y\" %%2\n}\n",
+        type, sum);
 }
 
 static void text_and_verifier(void **state) {
