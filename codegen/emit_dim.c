@@ -80,7 +80,7 @@ static bool not_negative(Dim d) {
 static LLVMValueRef atom_value(FnEmit *f, const DimAtom *a) {
     if (a->sym)
         return symbol(f, a->sym);
-    if (not_negative(a->num)) /* then LLVM makes one shift of a division by 8 */
+    if (not_negative(a->num)) /* then LLVM makes one shift of a division by 8; loop_verify and loop_interp: indices begin at least at `least` */
         return LLVMBuildUDiv(f->b, sum_value(f, a->num), sum_value(f, a->den), "");
     return emit_floor_div(f, sum_value(f, a->num), sum_value(f, a->den));
 }

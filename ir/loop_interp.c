@@ -417,6 +417,8 @@ static bool exec_for(Interp *in, const LoopStmt *s) {
     int64_t lo = 0, hi = 0;
     if (!bounds(in, s, &lo, &hi))
         return false;
+    if (lo < s->index->least && lo < hi)
+        return error(in, "the index `%s` begins at %" PRId64 ", below %" PRId64, s->index->name, lo, s->index->least);
     if (s->parallel)
         return exec_jobs(in, s, lo, hi);
     int slot = slot_of(in, s->index);

@@ -248,6 +248,28 @@ static void check_lines(Verifier *v, const LoopStmt *s) {
         fail(v, s, "a loop by lines has one range, and sums of as many lanes as its step");
 }
 
+static bool below(Dim d, int64_t least) {
+    int64_t k, n = dim_n_terms(d), rest = 0;
+    if (dim_is_const(d, &k))
+        return k < least;
+    for (int t = 0; t < n; t++) { /* c - N: N is at least its own `least` */
+        DimTerm x = dim_term(d, t);
+        if (x.n_atoms > 1 || (x.n_atoms && (!x.atoms[0]->sym || x.coef > 0)))
+            return false;
+        rest += x.coef * (x.n_atoms ? x.atoms[0]->sym->least : 1);
+    }
+    return rest < least;
+}
+
+/* Is the index certainly below its `least` at first? Proofs count on `least`, and code divides an index without a sign.
+ * What the bounds do not tell is found where the loop is interpreted. */
+static bool begins_below(const LoopStmt *s) {
+    for (int k = 0; k < s->n_lo; k++)
+        if (!below(s->lo[k], s->index->least))
+            return false;
+    return true;
+}
+
 static void check_for_head(Verifier *v, const LoopStmt *s) {
     if (s->step < 1 || s->n_lo < 1 || s->n_hi < 1)
         fail(v, s, "a loop has bounds and a step of at least 1");
@@ -255,6 +277,8 @@ static void check_for_head(Verifier *v, const LoopStmt *s) {
         check_dim(v, s, s->lo[k]);
     for (int k = 0; k < s->n_hi; k++)
         check_dim(v, s, s->hi[k]);
+    if (!v->why && begins_below(s))
+        fail(v, s, "the index begins below %" PRId64, s->index->least);
     if (s->need)
         check_dim(v, s, s->need);
     if (s->lines.id)

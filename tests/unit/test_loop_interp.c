@@ -175,6 +175,11 @@ static void calls_are_checked(void **state) {
         assert_int_equal(loop_run(ctx, m, m->funcs.p[0], args, NULL, &why), INT_MIN);
         assert_non_null(strstr(why, "is outside 0..4"));
     }
+    /* Where bounds do not tell before: code would divide -1 as a large number. */
+    LoopModule *below = program(ctx, "f64", "for i in N - 5..3 {\n %1 = f64 0.0\n store out[i // 2 + 1] = %1\n}");
+    const LoopArg five[] = {{.i = 4}, {.p = x}, {.p = out}, {.f = 0}, {.p = NULL}};
+    assert_int_equal(loop_run(ctx, below, below->funcs.p[0], five, NULL, &why), INT_MIN);
+    assert_non_null(strstr(why, "the index `i` begins at -1, below 0"));
     /* The first failure in the order of the jobs counts; the others have run. */
     out[3] = 0;
     assert_int_equal(run_f64(ctx,

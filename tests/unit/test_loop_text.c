@@ -171,6 +171,8 @@ static void what_does_not_verify_is_told(void **state) {
     expect_error("%1 = f32 1.0\nrequire %1 else 0", "E0802", "not one bool");
     expect_error("%1 = f32 1.0\nfor i in 0..N when %1 {\n}", "E0802", "one bool");
     expect_error("for i in 0..N step 0 {\n}", "E0802", "a step of at least 1");
+    expect_error("for i in -1..N {\n}", "E0802", "the index begins below 0");
+    expect_error("for i in max(-2, 1 - 2*N)..N {\n}", "E0802", "the index begins below 0");
     expect_error("%1 = index i64 0\n%2 = load f32 x[0 + %1] else 5", "E0802",
                  "not in the module's table");
     expect_error("%1 = f32 1.0\n%2 = bitcast(%1) : f64", "E0802", "keeps the size");
