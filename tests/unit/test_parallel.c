@@ -27,20 +27,22 @@ static void run(Ctx *ctx, const LoopModule *m, int64_t n, double *out) {
     assert_int_equal(run_loops(ctx, m, 0, args), 0);
 }
 
+/* What the pass makes of a text. */
+static LoopModule *divided(Ctx *ctx, const char *text) {
+    LoopModule *m = must_read_loops(ctx, text);
+    Unit u = {
+        .ctx = ctx, .arena = &ctx->perm, .loops = m, .target = m->target, .groups = 8, .rows = 16};
+    pass_parallel(&u);
+    if (loop_verify(m))
+        fail_msg("%s\n%s", loop_verify(m), loops_text(ctx, m));
+    return m;
+}
+
 static void check(const char *body, const char *part, const char *absent) {
     Ctx *ctx = ctx_new(0);
-    LoopModule *before = must_read_loops(ctx, program(ctx, body)),
-               *after = must_read_loops(ctx, program(ctx, body));
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .loops = after,
-              .target = after->target,
-              .groups = 8,
-              .rows = 16};
-    pass_parallel(&u);
+    const char *text = program(ctx, body);
+    LoopModule *before = must_read_loops(ctx, text), *after = divided(ctx, text);
     const char *got = loops_text(ctx, after);
-    if (loop_verify(after))
-        fail_msg("%s\n%s", loop_verify(after), got);
     if ((part && !strstr(got, part)) || (absent && strstr(got, absent)))
         fail_msg("`%s` expected, `%s` not, in\n%s", part ? part : "", absent ? absent : "", got);
     static double x[MOST], y[MOST];
@@ -102,14 +104,7 @@ static void short_loops_of_known_extent_stay(void **state) {
         for (int k = 0; k < (many ? 200 : 40); k++)
             sb_printf(&sb, "  %%%d = mul(%%%d, %%1)\n", k + 2, k + 1);
         sb_printf(&sb, "  store out[i, j] = %%%d\n }\n}", (many ? 200 : 40) + 1);
-        LoopModule *m = must_read_loops(ctx, program(ctx, sb.text));
-        Unit u = {.ctx = ctx,
-                  .arena = &ctx->perm,
-                  .loops = m,
-                  .target = m->target,
-                  .groups = 8,
-                  .rows = 16};
-        pass_parallel(&u);
+        LoopModule *m = divided(ctx, program(ctx, sb.text));
         assert_int_equal(strstr(loops_text(ctx, m), "parallel") != NULL, many);
         ctx_free(ctx);
     }
@@ -153,17 +148,8 @@ static void run_behind(Ctx *ctx, const LoopModule *m, double *out) {
 static void check_sets(bool awake, const char *body, int sets, const char *const *parts) {
     Ctx *ctx = ctx_new(0);
     const char *text = behind(ctx, awake, body);
-    LoopModule *before = must_read_loops(ctx, text), *after = must_read_loops(ctx, text);
-    Unit u = {.ctx = ctx,
-              .arena = &ctx->perm,
-              .loops = after,
-              .target = after->target,
-              .groups = 8,
-              .rows = 16};
-    pass_parallel(&u);
+    LoopModule *before = must_read_loops(ctx, text), *after = divided(ctx, text);
     const char *got = loops_text(ctx, after), *at = got;
-    if (loop_verify(after))
-        fail_msg("%s\n%s", loop_verify(after), got);
     int n = 0;
     for (const char *p = got; (p = strstr(p, " parallel ")); p++)
         n++;

@@ -60,45 +60,76 @@ static const char *text_of(Ctx *ctx, const Case *y) {
                    y->columns, y->o, y->rows, y->columns, y->c, y->step, y->from, y->step, y->from);
 }
 
-static void check(const Case *y, const char *cpu) {
+/* A program of N images, what it is given, and what it gives for MOST of them: `cells` numbers an
+ * image. */
+typedef struct Program {
+    const char *text;
+    const float *in[3];
+    int n_in;
+    const float *want;
+    int cells;
+} Program;
+
+/* On one thread, and by jobs that begin with the last one. */
+static void call(Jit *j, const AbiEntry *e, const Program *p, int images, const char *what) {
+    const Exec backwards = {.threads = 2, .run = jobs_backwards};
+    DimValue dims[1] = {{e->args.p[1].dim, images}};
+    for (int jobs = 0; jobs < 2; jobs++) {
+        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
+        float *got = whole_numbers(images * p->cells, 5);
+        CnncArg args[7] = {{.p = jobs ? &backwards : NULL}, {.i = images}};
+        int n = 2;
+        for (int k = 0; k < p->n_in; k++)
+            args[n++].p = p->in[k];
+        args[n++].p = got;
+        args[n++].p = work;
+        assert_int_equal(e->args.n, n);
+        assert_int_equal(jit_call(j, e->cname, args), 0);
+        if (memcmp(got, p->want, sizeof *got * (size_t)(images * p->cells)) != 0)
+            fail_msg("%s: wrong with %d images", what, images);
+        free(got);
+        free(work);
+    }
+}
+
+static void check_program(Ctx *ctx, const Case *y, const char *cpu, const Program *p) {
     static const int calls[] = {1, 7, 8, 9, MOST};
-    int image = y->c * side(y->rows, y) * side(y->columns, y), result = y->o * y->rows * y->columns;
-    float *x = whole_numbers(MOST * image, 1), *w = whole_numbers(y->o * y->c, 2),
-          *want = malloc(sizeof *want * (size_t)(MOST * result)),
-          *got = malloc(sizeof *got * (size_t)(MOST * result));
-    assert_non_null(want);
-    assert_non_null(got);
-    reference(y, x, w, want);
-    Ctx *ctx = ctx_new(0);
+    const char *what = str_fmt(ctx, "%s, %s", y->name, cpu);
     Target target = *target_named(cpu);
-    LoopModule *m = compile_text(ctx, text_of(ctx, y), DT_F32, &target, NULL);
+    LoopModule *m = compile_text(ctx, p->text, DT_F32, &target, NULL);
     StrBuf sb = sb_new(&ctx->perm);
     loop_print_func(&sb, m, m->funcs.p[0]);
     if ((y->wide || strcmp(cpu, "x86-64-v4") != 0) && !strstr(sb.text, "for time in"))
-        fail_msg("%s, %s: nothing is copied by the tiles", y->name, cpu);
-    CodegenOptions o = {.level = 2};
-    Jit *j = jit_open(ctx, m, &o);
-    const AbiEntry *e = m->funcs.p[0]->entry;
-    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        DimValue dims[1] = {{e->args.p[1].dim, calls[k]}};
-        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
-        const Exec backwards = {.threads = 2, .run = jobs_backwards};
-        CnncArg args[] = {{.p = k % 2 ? &backwards : NULL},
-                          {.i = calls[k]},
-                          {.p = x},
-                          {.p = w},
-                          {.p = got},
-                          {.p = work}};
-        size_t bytes = sizeof *got * (size_t)(calls[k] * result);
-        memset(got, 0xff, bytes);
-        assert_int_equal(jit_call(j, e->cname, args), 0);
-        if (memcmp(got, want, bytes) != 0)
-            fail_msg("%s, %s: wrong with %d images", y->name, cpu, calls[k]);
-        free(work);
-    }
+        fail_msg("%s: nothing is moved by the tiles", what);
+    Jit *j = jit_open(ctx, m, &(CodegenOptions){.level = 2});
+    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++)
+        call(j, m->funcs.p[0]->entry, p, calls[k], what);
     jit_close(j);
+}
+
+typedef void Check(const Case *y, const char *cpu);
+
+static void on_every_cpu(Check *check, const Case *all, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        check(&all[k], "x86-64");
+        if (__builtin_cpu_supports("avx2"))
+            check(&all[k], "x86-64-v3");
+        if (__builtin_cpu_supports("avx512vl"))
+            check(&all[k], "x86-64-v4");
+    }
+}
+
+static void check_copied(const Case *y, const char *cpu) {
+    int image = y->c * side(y->rows, y) * side(y->columns, y), result = y->o * y->rows * y->columns;
+    float *x = whole_numbers(MOST * image, 1), *w = whole_numbers(y->o * y->c, 2),
+          *want = whole_numbers(MOST * result, 3);
+    reference(y, x, w, want);
+    Ctx *ctx = ctx_new(0);
+    check_program(
+        ctx, y, cpu,
+        &(Program){
+            .text = text_of(ctx, y), .in = {x, w}, .n_in = 2, .want = want, .cells = result});
     ctx_free(ctx);
-    free(got);
     free(want);
     free(w);
     free(x);
@@ -106,13 +137,7 @@ static void check(const Case *y, const char *cpu) {
 
 static void the_next_part_is_copied_meanwhile(void **state) {
     (void)state;
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        check(&cases[k], "x86-64");
-        if (__builtin_cpu_supports("avx2"))
-            check(&cases[k], "x86-64-v3");
-        if (__builtin_cpu_supports("avx512vl"))
-            check(&cases[k], "x86-64-v4");
-    }
+    on_every_cpu(check_copied, cases, sizeof cases / sizeof *cases);
 }
 
 /* ---- the same for a result that is spread */
@@ -143,39 +168,16 @@ static const char *text_back(Ctx *ctx, const Case *y) {
                    y->columns, y->c, y->step, y->step);
 }
 
-static void check_back(const Case *y, const char *cpu) {
-    static const int calls[] = {1, 7, 8, 9, MOST};
+static void check_spread(const Case *y, const char *cpu) {
     int image = y->c * side(y->rows, y) * side(y->columns, y), of_g = y->o * y->rows * y->columns;
     float *g = whole_numbers(MOST * of_g, 1), *w = whole_numbers(y->o * y->c, 2),
           *want = whole_numbers(MOST * image, 3), *x = whole_numbers(MOST * image, 4);
     reference_back(y, g, w, want);
     Ctx *ctx = ctx_new(0);
-    LoopModule *m = compile_text(ctx, text_back(ctx, y), DT_F32, target_named(cpu), NULL);
-    StrBuf sb = sb_new(&ctx->perm);
-    loop_print_func(&sb, m, m->funcs.p[0]);
-    if ((y->wide || strcmp(cpu, "x86-64-v4") != 0) && !strstr(sb.text, "for time in"))
-        fail_msg("%s, %s: nothing is spread by the tiles", y->name, cpu);
-    Jit *j = jit_open(ctx, m, &(CodegenOptions){.level = 2});
-    const AbiEntry *e = m->funcs.p[0]->entry;
-    for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
-        DimValue dims[1] = {{e->args.p[1].dim, calls[k]}};
-        void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
-        float *got = whole_numbers(calls[k] * image, 5);
-        const Exec backwards = {.threads = 2, .run = jobs_backwards};
-        CnncArg args[] = {{.p = k % 2 ? &backwards : NULL},
-                          {.i = calls[k]},
-                          {.p = x},
-                          {.p = w},
-                          {.p = g},
-                          {.p = got},
-                          {.p = work}};
-        assert_int_equal(jit_call(j, e->cname, args), 0);
-        if (memcmp(got, want, sizeof *got * (size_t)(calls[k] * image)) != 0)
-            fail_msg("%s, %s: wrong with %d images", y->name, cpu, calls[k]);
-        free(got);
-        free(work);
-    }
-    jit_close(j);
+    check_program(
+        ctx, y, cpu,
+        &(Program){
+            .text = text_back(ctx, y), .in = {x, w, g}, .n_in = 3, .want = want, .cells = image});
     ctx_free(ctx);
     free(x);
     free(want);
@@ -194,13 +196,7 @@ static const Case results[] = {
 
 static void the_part_before_is_spread_meanwhile(void **state) {
     (void)state;
-    for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
-        check_back(&results[k], "x86-64");
-        if (__builtin_cpu_supports("avx2"))
-            check_back(&results[k], "x86-64-v3");
-        if (__builtin_cpu_supports("avx512vl"))
-            check_back(&results[k], "x86-64-v4");
-    }
+    on_every_cpu(check_spread, results, sizeof results / sizeof *results);
 }
 
 int main(void) {
