@@ -605,9 +605,17 @@ static bool outside_of_groups(const Scheme *s, int out) {
     return false;
 }
 
+/* Rows of a dense copy are cut into the short pieces of blocks, or all of it lies in far memory
+ * because a block has values of its first index. */
+static bool copied_again(const Contraction *c, const LoopStmt *a, DimSym u) {
+    int64_t coef;
+    return dim_mentions(a->subs[a->rank - 1], u) || tile_axis(c, a, u, &coef) == 0;
+}
+
 /* Rows far apart, or steps far apart, take more lines and pages for a step, unless they are packed.
  */
 static void consider_a(const Contraction *c, const Target *t, Scheme *s) {
+    const double AGAIN = 1.0; /* cycles for an element */
     const LoopStmt *a = c->load[1 - s->b];
     Dim last = a->subs[a->rank - 1];
     double far = 1.1, packed = 0.5 * per_product(c, s, a);
@@ -629,6 +637,8 @@ static void consider_a(const Contraction *c, const Target *t, Scheme *s) {
                           outside_of_groups(s, k));
     s->pack_a = known && may_pack_a(c, s) && packed < s->cost * (far - 0.97);
     s->cost = s->pack_a ? s->cost + packed : s->cost * far;
+    if (c->copy[1 - s->b] && copied_again(c, a, c->out[s->u].sym))
+        s->cost += AGAIN * per_product(c, s, a);
 }
 
 static void consider(const Contraction *c, const Target *t, Scheme s, Scheme *best) {

@@ -199,8 +199,23 @@ static void the_part_before_is_spread_meanwhile(void **state) {
     on_every_cpu(check_spread, results, sizeof results / sizeof *results);
 }
 
+/* Rows that a copy makes are not cut into blocks: the vectors run along them, and no sums are
+ * turned afterwards. */
+static void rows_of_a_copy_are_vectors(void **state) {
+    (void)state;
+    const Case y = {"14 x 14 pixels", 512, 256, 14, 14, 2, 0, true};
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = compile_text(ctx, text_of(ctx, &y), DT_F32, target_named("x86-64-v4"), NULL);
+    StrBuf sb = sb_new(&ctx->perm);
+    loop_print_func(&sb, m, m->funcs.p[0]);
+    assert_non_null(strstr(sb.text, "buf w.p "));
+    assert_null(strstr(sb.text, "buf sums"));
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_part_is_copied_meanwhile),
-                                       cmocka_unit_test(the_part_before_is_spread_meanwhile)};
+                                       cmocka_unit_test(the_part_before_is_spread_meanwhile),
+                                       cmocka_unit_test(rows_of_a_copy_are_vectors)};
     return cmocka_run_group_tests_name("tile_behind", tests, NULL, NULL);
 }
