@@ -257,6 +257,8 @@ const BufId *loop_totals_of_rows(Arena *arena, Ctx *ctx, const LoopFunc *f, cons
 /* Every statement of a body, in order, those in nested bodies after the one that holds them. */
 void loop_walk(LoopBody *b, void (*visit)(void *arg, LoopStmt *s), void *arg);
 
+/* loop_copy.c: the same module with statements, buffers and entries of its own; dims, texts and constants are shared. */
+LoopModule *loop_module_copy(Arena *arena, const LoopModule *from);
 /* loop_text.c, loop_read.c: complete text, reads back exactly. loop_verify.c: first broken
  * invariant or NULL (dominance, types, lanes, ranks, parallel restrictions, that every store's
  * buffer may be written). */

@@ -474,14 +474,16 @@ static int apart_level(Ctx *ctx, const LoopFunc *f, const BlockNest *nest, const
 
 static bool jam_nest(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *t,
                      LoopBody *parent, LoopStmt *s) {
+    BlockNest nest = {0};
+    bool is = block_find_nest(s, &nest);
+    int64_t trips = 1;
+    for (int k = 0; is && k < nest.n_sums; k++)
+        trips *= vary_trip(nest.sums[k]);
     Arena scratch;
     arena_init(&scratch, ctx);
-    Kernel *n = ARENA_NEW(&scratch, Kernel);
-    bool is = block_find_nest(s, &n->nest);
-    int64_t trips = 1;
-    for (int k = 0; is && k < n->nest.n_sums; k++)
-        trips *= vary_trip(n->nest.sums[k]);
     if (is && trips > 1) {
+        Kernel *n = ARENA_NEW(&scratch, Kernel);
+        n->nest = nest;
         note_loops(ctx, &scratch, f, n);
         note_body(ctx, t, n);
         Choice c = choose(ctx, n, t);

@@ -179,13 +179,8 @@ bool pass_run(Unit *u, const PassOptions *o, const char **why) {
 }
 
 void pass_again(Unit *u, const PassOptions *o) {
-    Ctx *ctx = u->ctx;
     Times time;
-    const char *name = u->loops->source;
-    u->loops =
-        loop_read(ctx, u->arena, ctx_add_file(ctx, name, u->before_tile, strlen(u->before_tile)));
-    CTX_ASSERT(ctx, u->loops);
-    u->loops->target = u->target;
+    u->loops = loop_module_copy(u->arena, u->before_tile);
     bool from_here = false;
     for (int k = 0; k < n_passes; k++) {
         from_here = from_here || pass_table[k].run == pass_tile;

@@ -28,7 +28,7 @@ typedef struct Unit {
     FitWay fit_way; /* --method= */
     unsigned skip_entries; /* bits by AbiEntryKind: entries of which no loops are made */
     bool keep_before_tile;
-    const char *before_tile; /* the loops as they were, if asked for */
+    const LoopModule *before_tile; /* a copy of the loops as they were, if asked for */
     const LoopTile *spilled; /* nests of these names take fewer sums than that */
     int n_spilled;
 } Unit;

@@ -195,20 +195,18 @@ static bool any_nest(const LoopBody *b) {
     return false;
 }
 
-static void keep_text(Unit *u) {
+static void keep_loops(Unit *u) {
     bool any = false;
     for (int k = 0; k < u->loops->funcs.n; k++)
         any = any || any_nest(&u->loops->funcs.p[k]->body);
     if (!any)
         return;
-    StrBuf sb = sb_new(u->arena);
-    loop_print(&sb, u->loops);
-    u->before_tile = sb.text;
+    u->before_tile = loop_module_copy(u->arena, u->loops);
 }
 
 void pass_tile(Unit *u) {
     if (u->keep_before_tile)
-        keep_text(u);
+        keep_loops(u);
     for (int k = 0; k < u->loops->funcs.n; k++)
         tile_func(u, u->loops->funcs.p[k]);
 }

@@ -88,19 +88,62 @@ static void assert_same_text(const char *got, const char *want) {
                  (int)strcspn(want + line, "\n"), want + line);
 }
 
-static void text_reads_back(void **state) {
-    (void)state;
-    Ctx *ctx = ctx_new(0);
+static const char *sample_text(Ctx *ctx) {
     StrBuf text = sb_new(&ctx->perm);
     const char *odd = strstr(sample, "%N"); /* a subscript of a value beside one of a dim */
     sb_putn(&text, sample, (size_t)(odd - sample));
     sb_put(&text, "0 + %9");
     sb_put(&text, odd + 2);
-    LoopModule *m = must_read_loops(ctx, text.text);
-    assert_same_text(loops_text(ctx, m), text.text);
+    return text.text;
+}
+
+static void text_reads_back(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *text = sample_text(ctx);
+    LoopModule *m = must_read_loops(ctx, text);
+    assert_same_text(loops_text(ctx, m), text);
     LoopModule *again = must_read_loops(ctx, loops_text(ctx, m));
-    assert_same_text(loops_text(ctx, again), text.text);
+    assert_same_text(loops_text(ctx, again), text);
     assert_int_equal(m->blocks.p[0]->using_.rows == m->funcs.p[0]->dims.p[0], 1);
+    ctx_free(ctx);
+}
+
+/* Whatever a pass may write to. */
+static void spoil(void *arg, LoopStmt *s) {
+    (void)arg;
+    for (int k = 0; k < s->n_args; k++)
+        s->args[k] = (LVal){1};
+    for (int k = 0; k < s->n_carried; k++)
+        s->init[k] = s->phi[k] = s->out[k] = (LVal){1};
+    for (int k = 0; k < s->n_bufs; k++)
+        s->bufs[k] = (BufId){1};
+    Dim *const dims[3] = {(Dim *)s->subs, (Dim *)s->lo, (Dim *)s->hi};
+    const int n[3] = {s->kind == LOOP_INDEX ? 1 : s->subs ? s->rank : 0, s->n_lo, s->n_hi};
+    for (int d = 0; d < 3; d++)
+        for (int k = 0; k < n[d]; k++)
+            dims[d][k] = NULL;
+    s->span = (Span){0};
+    s->name = s->callee = "other";
+}
+
+static void a_copy_is_the_same_and_stays(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *text = sample_text(ctx);
+    LoopModule *m = must_read_loops(ctx, text), *copy = loop_module_copy(&ctx->perm, m);
+    assert_same_text(loops_text(ctx, copy), text);
+    for (int k = 0; k < m->funcs.n; k++) {
+        LoopFunc *f = m->funcs.p[k];
+        loop_walk(&f->body, spoil, NULL);
+        f->body.stmts.n = f->vals.n = f->dims.n = f->checks.n = f->entry->args.n = 0;
+        f->entry->work_bytes = f->work_job = NULL;
+        for (int b = 0; b < f->bufs.n; b++)
+            *f->bufs.p[b] = (LoopBuf){.name = "other"};
+    }
+    m->funcs.n = m->blocks.n = m->statuses.n = 0;
+    assert_same_text(loops_text(ctx, copy), text);
+    assert_null(loop_verify(copy));
     ctx_free(ctx);
 }
 
@@ -206,6 +249,7 @@ static void deep_nesting_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_reads_back),
+        cmocka_unit_test(a_copy_is_the_same_and_stays),
         cmocka_unit_test(malformed_text_is_told),
         cmocka_unit_test(what_does_not_verify_is_told),
         cmocka_unit_test(damaged_text_is_survived),
