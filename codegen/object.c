@@ -22,7 +22,12 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
     LLVMInitialize##name##TargetMC();                                                                                                                         \
     LLVMInitialize##name##AsmPrinter();
 
-static void initialize(void) { BACK_ENDS(INITIALIZE) }
+/* Line tables name no variables: where these would be found is not computed, which was a twentieth of the time in LLVM. */
+static void initialize(void) {
+    BACK_ENDS(INITIALIZE)
+    const char *const args[] = {"cnnc", "-experimental-debug-variable-locations=false"};
+    LLVMParseCommandLineOptions(2, args, NULL);
+}
 
 static void without_lsr(void) {
     const char *const args[] = {"cnnc", "-disable-lsr"};
