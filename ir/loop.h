@@ -98,7 +98,7 @@ struct LoopStmt {
     bool again;   /* LOAD: what was loaded before is loaded again after this point, not kept: values
                      that live long would take the registers of a tile */
     Dim ahead;    /* without gather or scatter: what lies so many elements further is fetched meanwhile, for
-                     later; NULL: nothing */
+                     later; NULL: nothing. A load that nothing uses is kept where it is 0: it only fetches */
     int status;   /* STATUS, checked gathers: number in the module's table */
     /* FOR */
     DimSym index;

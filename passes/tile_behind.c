@@ -98,10 +98,46 @@ static bool set_pace(const Contraction *c, const Scheme *s, Behind *y) {
     return y->each <= MOST_ROWS && y->each_last <= MOST_ROWS;
 }
 
+/* x.d[n, u, v] with v = the last two axes of the copy, all of which is summed. */
+static bool blocks_fit(const Contraction *c, const Scheme *s, const DenseCopy *d) {
+    const TileLoop *u = &c->out[s->u], *images = &c->red[s->items[0].at];
+    const LoopStmt *l = c->load[1 - s->b];
+    if (!d || c->copy[s->b] || c->spread || c->few || !s->partial || s->split || s->chunk > 1 ||
+        s->n_items != ITEMS || s->place_a != ITEMS || s->items[0].kind != TILE_RED ||
+        s->group < blocks_of(c, s) || s->n_inner != 1 || d->result || d->rank != 4 ||
+        l->rank != 3 || u->n <= 0 || c->out[s->v].n <= 0)
+        return false;
+    const TileLoop *red = &c->red[s->inner[0]];
+    return dim_as_symbol(l->subs[0]) == images->sym && dim_is_zero(images->lo) &&
+           is_index(u, l->subs[1], u->sym) && d->loops[1].n == u->n &&
+           is_index(red, l->subs[2], red->sym) && tile_plain_range(red) &&
+           red->n % FEWEST_STEPS == 0 && red->n == d->loops[2].n * d->loops[3].n &&
+           tile_dense_apart(c, d, l) >= 2 && tile_dense_vectors(c->ctx, d) > 0;
+}
+
+static bool choose_blocks(const Contraction *c, const Scheme *s, Behind *y) {
+    const DenseCopy *d = c->copy[1 - s->b];
+    if (!blocks_fit(c, s, d))
+        return false;
+    int64_t steps = c->red[s->inner[0]].n, tiles = blocks_of(c, s);
+    *y = (Behind){.blocks = true, .steps = FEWEST_STEPS, .pitch = steps};
+    y->parts = blocks_of_u(c, s);
+    y->rows = d->loops[2].n;
+    y->n_rows = s->rows * y->rows;
+    while (steps % (2 * y->steps) == 0 && tiles * (steps / (2 * y->steps)) >= y->n_rows)
+        y->steps *= 2;
+    int64_t times = tiles * (steps / y->steps);
+    y->each = y->each_last = (y->n_rows + times - 1) / times;
+    y->d = y->each <= MOST_ROWS ? d : NULL;
+    return y->d != NULL;
+}
+
 bool tile_behind_choose(const Contraction *c, const Target *t, Scheme *s, Behind *y) {
     const DenseCopy *d = c->spread ? c->spread : c->copy[s->b];
     const LoopStmt *l = c->spread ? c->store : c->load[s->b];
     Scheme to = *s;
+    if (choose_blocks(c, s, y))
+        return true;
     *y = (Behind){0};
     if (!d || c->copy[1 - s->b] || (c->spread && c->copy[s->b]) || !order_fits(c, s, l) ||
         !shape_fits(c, d, l, c->out[s->v].sym) || !divide(c, t, d, &to, y) || !set_pace(c, &to, y))
@@ -130,9 +166,28 @@ static Dim is_last(const TileEmit *e) {
     return dim_floordiv(ctx, dim_addk(ctx, part_of(e), 1), dim_const(ctx, e->behind.parts));
 }
 
+/* The nest's access to the other factor, where its block is copied to. */
+static const LoopStmt *use_block(TileEmit *e, const LoopStmt *l) {
+    Behind *y = &e->behind;
+    Ctx *ctx = e->c->ctx;
+    Dim shape[2] = {dim_const(ctx, e->s->rows), dim_const(ctx, y->pitch)},
+        *subs = ARENA_ARRAY(e->c->arena, Dim, 2);
+    subs[0] = dim_sub(ctx, l->subs[1], dim_scale(ctx, dim_of(ctx, e->ub), e->s->rows));
+    subs[1] = l->subs[2];
+    y->ring = tile_buffer(e, loop_bufp(e->c->f, y->d->dense)->name, 2, shape, true);
+    LoopStmt *s = arena_dup(e->c->arena, l, sizeof *s);
+    s->buf = y->ring;
+    s->subs = subs;
+    s->rank = 2;
+    s->lane_axis = 1;
+    return s;
+}
+
 /* The nest's access, where the tiles read the factor or write the sums. */
 const LoopStmt *tile_behind_use(TileEmit *e, const LoopStmt *l) {
     Behind *y = &e->behind;
+    if (y->blocks)
+        return use_block(e, l);
     const Contraction *c = e->c;
     Ctx *ctx = c->ctx;
     Dim shape[MAX_RANK + 1], *subs = ARENA_ARRAY(c->arena, Dim, l->rank);
@@ -151,6 +206,17 @@ const LoopStmt *tile_behind_use(TileEmit *e, const LoopStmt *l) {
     s->subs = subs;
     s->lane_axis = s->rank - 1;
     return s;
+}
+
+/* The row of a block: row % rows of its value row // rows. */
+static void copy_block_row(TileEmit *e, DimSym image, Dim block, DimSym row) {
+    const Behind *y = &e->behind;
+    Ctx *ctx = e->c->ctx;
+    Dim rows = dim_const(ctx, y->rows), value = dim_floordiv(ctx, dim_of(ctx, row), rows),
+        in = dim_mod(ctx, dim_of(ctx, row), rows);
+    Dim known[3] = {dim_of(ctx, image), dim_add(ctx, dim_scale(ctx, block, e->s->rows), value), in};
+    Dim place[2] = {value, dim_scale(ctx, in, y->d->loops[3].n)};
+    tile_dense_row(&e->cur, y->d, known, y->ring, place, 2, (AHEAD + y->rows - 1) / y->rows);
 }
 
 /* The row `at` of a part, at an image and values of the other axes: row % rows, row // rows. */
@@ -181,7 +247,7 @@ static void copy_row(TileEmit *e, DimSym image, Dim part, DimSym row, DimSym in)
 
 /* Images and rows lo .. hi of a part: at most one image. */
 typedef struct Rows {
-    Dim n_lo[2], n_hi[2], part, lo, hi[2];
+    Dim n_lo[2], n_hi[2], part, lo, hi[3];
 } Rows;
 
 static void copy_rows(TileEmit *e, const Rows *r) {
@@ -194,8 +260,16 @@ static void copy_rows(TileEmit *e, const Rows *r) {
     LoopStmt *over_n = loop_for(&e->cur, image, r->n_lo, r->n_lo[1] ? 2 : 1, r->n_hi,
                                 r->n_hi[1] ? 2 : 1, 1, NULL, 0);
     LoopBody *in_n = e->cur.at;
-    LoopStmt *over_rows = loop_for(&e->cur, row, &r->lo, 1, r->hi, r->hi[1] ? 2 : 1, 1, NULL, 0);
+    int n_hi = r->hi[1] ? r->hi[2] ? 3 : 2 : 1;
+    LoopStmt *over_rows = loop_for(&e->cur, row, &r->lo, 1, r->hi, n_hi, 1, NULL, 0);
     LoopBody *in_rows = e->cur.at;
+    if (y->blocks) {
+        copy_block_row(e, image, r->part, row);
+        loop_end(&e->cur, over_rows, in_n, NULL);
+        loop_end(&e->cur, over_n, outer, NULL);
+        e->n_names -= 3;
+        return;
+    }
     Dim at = dim_mod(ctx, dim_of(ctx, row), dim_const(ctx, y->rows)),
         first = dim_add(ctx, dim_scale(ctx, r->part, y->rows), at);
     Dim past[2] = {dim_addk(ctx, first, 1), d->loops[d->rank - 2].extent};
@@ -261,8 +335,76 @@ static void neighbour(const TileEmit *e, Rows *r) {
     }
 }
 
+/* The block behind this one, of the next image behind the last one. */
+static void next_block(const TileEmit *e, Rows *r) {
+    const Behind *y = &e->behind;
+    Ctx *ctx = e->c->ctx;
+    const TileLoop *images = &e->c->red[e->s->items[0].at];
+    Dim next = dim_addk(ctx, dim_of(ctx, e->ub), 1),
+        last = dim_floordiv(ctx, next, dim_const(ctx, y->parts));
+    *r = (Rows){.part = dim_sub(ctx, next, dim_scale(ctx, last, y->parts))};
+    r->n_lo[0] = dim_add(ctx, dim_of(ctx, images->sym), last);
+    r->n_hi[0] = dim_addk(ctx, r->n_lo[0], 1);
+    r->n_hi[1] = images->hi;
+}
+
+static void block_rows(TileEmit *e, Dim time) {
+    const Behind *y = &e->behind;
+    const Scheme *s = e->s;
+    Ctx *ctx = e->c->ctx;
+    int64_t times = e->c->red[s->inner[0]].n / y->steps, values = e->c->out[s->u].n;
+    Rows r;
+    next_block(e, &r);
+    Dim at = dim_add(ctx, dim_scale(ctx, dim_of(ctx, e->vb), times), time);
+    r.lo = dim_scale(ctx, at, y->each);
+    r.hi[0] = dim_addk(ctx, r.lo, y->each);
+    r.hi[1] = dim_const(ctx, y->n_rows);
+    if (values % s->rows)
+        r.hi[2] = dim_scale(ctx, dim_addk(ctx, dim_scale(ctx, r.part, -s->rows), values), y->rows);
+    copy_rows(e, &r);
+}
+
+/* The tiles go on while a line is fetched, but not while a page is looked up, and what is copied
+ * behind them begins one now and then. Those of the next block are looked up beside each other. */
+void tile_behind_pages(TileEmit *e) {
+    enum { PAGE = 4096 };
+    const DenseCopy *d = e->behind.d;
+    Ctx *ctx = e->c->ctx;
+    int64_t all, page = PAGE / (int64_t)dtype_size(e->c->dt), value = 1, size;
+    if (!d || !e->behind.blocks || dim_as_symbol(d->subs[0]) != d->loops[0].sym ||
+        dim_as_symbol(d->subs[1]) != d->loops[1].sym)
+        return;
+    BufId values = tile_merged(e, d->sparse, 1, d->sparse_rank - 1);
+    if (!values.id || !dim_is_const(loop_bufp(e->c->f, values)->shape[1], &all))
+        return;
+    for (int a = 2; a < d->sparse_rank; a++)
+        value *= dim_is_const(loop_bufp(e->c->f, d->sparse)->shape[a], &size) ? size : 0;
+    Rows r;
+    next_block(e, &r);
+    LoopBody *outer = e->cur.at;
+    DimSym image = tile_fresh(e, d->loops[0].sym->name), at = tile_fresh(e, "page");
+    LoopStmt *over = tile_loop(e, image, r.n_lo[0], r.n_hi[0], r.n_hi[1]);
+    LoopBody *in = e->cur.at;
+    int64_t block = e->s->rows * value;
+    Dim first = dim_scale(ctx, r.part, block),
+        left = dim_addk(ctx, dim_scale(ctx, first, -1), all + page - 1);
+    LoopStmt *pages = tile_loop(e, at, dim_const(ctx, 0), dim_const(ctx, (block + page - 1) / page),
+                                dim_floordiv(ctx, left, dim_const(ctx, page)));
+    Dim subs[2] = {dim_of(ctx, image), dim_add(ctx, first, dim_scale(ctx, dim_of(ctx, at), page))};
+    loop_load(&e->cur, values, subs);
+    e->cur.at->stmts.p[e->cur.at->stmts.n - 1]->ahead = dim_const(ctx, 0);
+    loop_end(&e->cur, pages, in, NULL);
+    loop_end(&e->cur, over, outer, NULL);
+    over->name = tile_name(e);
+    e->n_names -= 2;
+}
+
 void tile_behind_rows(TileEmit *e, Dim time) {
     const Behind *y = &e->behind;
+    if (y->blocks) {
+        block_rows(e, time);
+        return;
+    }
     const Scheme *s = e->s;
     Ctx *ctx = e->c->ctx;
     int64_t times = e->c->red[s->inner[0]].n / y->steps,

@@ -242,11 +242,12 @@ static int packed_through(const TileEmit *e, const Contraction *c, int k) {
 
 static void use_dense(TileEmit *e, Contraction *c, Scheme *s) {
     if (e->behind.d) {
+        int of = e->behind.blocks ? 1 - s->b : s->b;
         if (e->behind.d->result)
             c->store = tile_behind_use(e, c->store);
         else
-            c->load[s->b] = tile_behind_use(e, c->load[s->b]);
-        c->copy[s->b] = c->spread = NULL;
+            c->load[of] = tile_behind_use(e, c->load[of]);
+        c->copy[of] = c->spread = NULL;
         return;
     }
     for (int k = 0; k < 2; k++) {
@@ -292,6 +293,7 @@ static void pieces(TileEmit *e) {
         } else {
             if (packs)
                 tile_pack(e, &e->a, e->s->n_items, false);
+            tile_behind_pages(e);
             tiles(e, p);
         }
         loop_end(&e->cur, s, outer, NULL);
@@ -420,7 +422,8 @@ static void jobs(TileEmit *e) {
     loop_end(&e->cur, s, outer, NULL);
 }
 
-void tile_emit(const Contraction *contraction, const Target *t, const Scheme *scheme, LoopBody *to) {
+void tile_emit(const Contraction *contraction, const Target *t, const Scheme *scheme,
+               LoopBody *to) {
     Contraction own = *contraction, *c = &own;
     Scheme own_scheme = *scheme, *s = &own_scheme;
     TileEmit e = {.c = c, .s = s, .width = s->vectors * s->lanes};

@@ -35,12 +35,13 @@ typedef struct Apart {
 
 /* The copying of a dense buffer behind the tiles: tile_behind.c. */
 typedef struct Behind {
-    const DenseCopy *d;  /* of the vectors' factor or the result; NULL: none */
+    const DenseCopy *d;  /* of a factor or the result; NULL: none */
+    bool blocks;         /* of the other factor: a part is what a block of rows packs */
     int64_t parts, rows; /* of an image; of a part for each value of the other axes */
     int64_t pitch;       /* elements for such a value */
     int64_t n_rows;      /* of a part, in all */
     int64_t steps, each, each_last; /* after so many steps so many rows are copied; in the last part */
-    BufId ring; /* [2, other axes..., pitch] */
+    BufId ring; /* [2, other axes..., pitch]; of blocks [rows of one, pitch] */
 } Behind;
 
 typedef struct TileEmit {
@@ -123,6 +124,8 @@ bool tile_behind_choose(const Contraction *c, const Target *t, Scheme *s, Behind
 const LoopStmt *tile_behind_use(TileEmit *e, const LoopStmt *l);
 /* The first part of a factor, before the loop over images; the last one of a result behind it. */
 void tile_behind_around(TileEmit *e, bool before);
+/* When a block begins. */
+void tile_behind_pages(TileEmit *e);
 /* What a tile copies after y->steps steps, for the time'th time. */
 void tile_behind_rows(TileEmit *e, Dim time);
 

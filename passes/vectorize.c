@@ -213,7 +213,8 @@ static void sweep(LoopBody *b, int *uses) {
     for (int k = b->stmts.n - 1; k >= 0; k--) {
         LoopStmt *s = b->stmts.p[k];
         bool value = s->kind == LOOP_CONST || s->kind == LOOP_INDEX || s->kind == LOOP_LET ||
-                     (s->kind == LOOP_LOAD && s->status < 0);
+                     (s->kind == LOOP_LOAD && s->status < 0 &&
+                      !(s->ahead && dim_is_zero(s->ahead))); /* that only fetches */
         sweep(&s->orelse, uses);
         sweep(&s->body, uses);
         if (value && !uses[s->result.id]) {

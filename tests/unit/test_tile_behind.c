@@ -68,6 +68,8 @@ typedef struct Program {
     int n_in;
     const float *want;
     int cells;
+    bool sums; /* over the images: wanted are those of the first one, of the first two, ... */
+    int64_t l2_bytes; /* or 0 */
 } Program;
 
 /* On one thread, and by jobs that begin with the last one. */
@@ -76,7 +78,9 @@ static void call(Jit *j, const AbiEntry *e, const Program *p, int images, const 
     DimValue dims[1] = {{e->args.p[1].dim, images}};
     for (int jobs = 0; jobs < 2; jobs++) {
         void *work = malloc(codegen_work_bytes(e, dims, 1) + 1);
-        float *got = whole_numbers(images * p->cells, 5);
+        int cells = p->sums ? p->cells : images * p->cells;
+        const float *want = p->sums ? p->want + (images - 1) * p->cells : p->want;
+        float *got = whole_numbers(cells, 5);
         CnncArg args[7] = {{.p = jobs ? &backwards : NULL}, {.i = images}};
         int n = 2;
         for (int k = 0; k < p->n_in; k++)
@@ -85,7 +89,7 @@ static void call(Jit *j, const AbiEntry *e, const Program *p, int images, const 
         args[n++].p = work;
         assert_int_equal(e->args.n, n);
         assert_int_equal(jit_call(j, e->cname, args), 0);
-        if (memcmp(got, p->want, sizeof *got * (size_t)(images * p->cells)) != 0)
+        if (memcmp(got, want, sizeof *got * (size_t)cells) != 0)
             fail_msg("%s: wrong with %d images", what, images);
         free(got);
         free(work);
@@ -96,6 +100,8 @@ static void check_program(Ctx *ctx, const Case *y, const char *cpu, const Progra
     static const int calls[] = {1, 7, 8, 9, MOST};
     const char *what = str_fmt(ctx, "%s, %s", y->name, cpu);
     Target target = *target_named(cpu);
+    if (p->l2_bytes)
+        target.l2_bytes = p->l2_bytes;
     LoopModule *m = compile_text(ctx, p->text, DT_F32, &target, NULL);
     StrBuf sb = sb_new(&ctx->perm);
     loop_print_func(&sb, m, m->funcs.p[0]);
@@ -199,6 +205,62 @@ static void the_part_before_is_spread_meanwhile(void **state) {
     on_every_cpu(check_spread, results, sizeof results / sizeof *results);
 }
 
+/* ---- sums over images: a block of rows copies the next one */
+
+static void reference_sums(const Case *y, const float *x, const float *g, float *sums) {
+    int h = side(y->rows, y), l = side(y->columns, y), pixels = y->rows * y->columns;
+    for (int n = 0; n < MOST; n++)
+        for (int o = 0; o < y->o; o++)
+            for (int c = 0; c < y->c; c++) {
+                float sum = n ? sums[((n - 1) * y->o + o) * y->c + c] : 0;
+                for (int i = 0; i < y->rows; i++)
+                    for (int j = 0; j < y->columns; j++)
+                        sum += x[((n * y->c + c) * h + y->step * i + y->from) * l + y->step * j +
+                                 y->from] *
+                               g[(n * y->o + o) * pixels + i * y->columns + j];
+                sums[(n * y->o + o) * y->c + c] = sum;
+            }
+}
+
+static void check_sums(const Case *y, const char *cpu) {
+    int h = side(y->rows, y), l = side(y->columns, y), cells = y->o * y->c;
+    float *x = whole_numbers(MOST * y->c * h * l, 1),
+          *g = whole_numbers(MOST * y->o * y->rows * y->columns, 2),
+          *want = whole_numbers(MOST * cells, 3);
+    reference_sums(y, x, g, want);
+    Ctx *ctx = ctx_new(0);
+    const char *text = str_fmt(
+        ctx,
+        "def f[N](x: [N, %d, %d, %d], g: [N, %d, %d, %d]) -> [%d, %d] = for o < %d, c < %d =>\n"
+        "  sum(for n < N, i < %d, j < %d => x[n, c, %d*i + %d, %d*j + %d] * g[n, o, i, j])\n",
+        y->c, h, l, y->o, y->rows, y->columns, y->o, y->c, y->o, y->c, y->rows, y->columns, y->step,
+        y->from, y->step, y->from);
+    check_program(ctx, y, cpu,
+                  &(Program){.text = text,
+                             .in = {x, g},
+                             .n_in = 2,
+                             .want = want,
+                             .cells = cells,
+                             .sums = true,
+                             .l2_bytes = 360000});
+    ctx_free(ctx);
+    free(want);
+    free(g);
+    free(x);
+}
+
+static const Case sums[] = {
+    {"the last block has fewer rows", 131, 96, 24, 24, 2, 0, true},
+    {"blocks of the same size", 130, 96, 24, 24, 2, 1, true},
+    {"every third pixel", 70, 96, 32, 20, 3, 0, true},
+    {"rows of one vector", 110, 96, 64, 10, 2, 1, true},
+};
+
+static void the_next_block_is_copied_meanwhile(void **state) {
+    (void)state;
+    on_every_cpu(check_sums, sums, sizeof sums / sizeof *sums);
+}
+
 /* Rows that a copy makes are not cut into blocks: the vectors run along them, and no sums are
  * turned afterwards. */
 static void rows_of_a_copy_are_vectors(void **state) {
@@ -216,6 +278,7 @@ static void rows_of_a_copy_are_vectors(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_part_is_copied_meanwhile),
                                        cmocka_unit_test(the_part_before_is_spread_meanwhile),
+                                       cmocka_unit_test(the_next_block_is_copied_meanwhile),
                                        cmocka_unit_test(rows_of_a_copy_are_vectors)};
     return cmocka_run_group_tests_name("tile_behind", tests, NULL, NULL);
 }
