@@ -10,10 +10,10 @@
 
 /* The frame: what a call's kernels and jobs need, 8-byte slots on the entry's stack. In order: the C arguments, the dims,
  * the aligned work pointer, the pointer to the jobs' statuses, the set of free arenas (a bit each), of free rows (likewise), the pointer to the
- * jobs that wait for their part in order, the number of the next one, whether a thread is at it, and a slot for each by-value
- * buffer. */
+ * jobs that wait for their part in order, the number of the next one, whether a thread is at it, how jobs and threads stand (open, begun,
+ * ended, all), whether others than the calling thread have run jobs of this call, and a slot for each by-value buffer. */
 typedef struct FrameLayout {
-    int args, dims, work, statuses, arenas, rows, waiting, next, busy, open, begun, ended, jobs, values, n;
+    int args, dims, work, statuses, arenas, rows, waiting, next, busy, open, begun, ended, jobs, awake, values, n;
 } FrameLayout;
 
 /* A kernel: the outermost loop of a nest, that stands in a function of its own (kernel.c). */

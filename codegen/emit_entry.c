@@ -24,7 +24,8 @@ FrameLayout emit_frame_layout(const LoopFunc *f) {
     l.begun = l.open + 1;
     l.ended = l.begun + 1;
     l.jobs = l.ended + 1;
-    l.values = l.jobs + 1;
+    l.awake = l.jobs + 1;
+    l.values = l.awake + 1;
     l.n = l.values;
     for (int k = 0; k < f->bufs.n; k++)
         l.n += by_value(f, f->bufs.p[k]);
@@ -86,6 +87,8 @@ static void fill_frame(FnEmit *f) {
         if (f->f->entry->args.p[k].kind == ARG_DIM)
             emit_store_slot(f, f->layout.dims + dim++, v);
     }
+    if (f->f->groups > 1)
+        emit_store_slot(f, f->layout.awake, emit_i64(e, 0));
     LLVMTypeRef list = LLVMArrayType2(e->i32, (uint64_t)(f->f->groups > 0 ? f->f->groups : 1));
     emit_store_slot(f, f->layout.statuses, LLVMBuildAlloca(f->b, list, "statuses"));
     list = LLVMArrayType2(e->i64, (uint64_t)(f->f->groups > 0 ? f->f->groups : 1) + 1);

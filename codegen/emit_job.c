@@ -404,7 +404,16 @@ static void run_here(FnEmit *f, LLVMTypeRef type, LLVMValueRef job, LLVMValueRef
     count_end(f, &c);
 }
 
-static void dispatch(FnEmit *f, LLVMValueRef job, LLVMValueRef jobs) {
+/* i1: there is more than one job, and work enough for several threads. */
+static LLVMValueRef worth_dividing(FnEmit *f, const LoopStmt *s, LLVMValueRef jobs) {
+    LLVMValueRef several = LLVMBuildICmp(f->b, LLVMIntSGT, jobs, emit_i64(f->e, 1), "");
+    if (!s->awake)
+        return several;
+    LLVMValueRef awake = emit_frame_load(f, f->layout.awake, f->e->i64);
+    return LLVMBuildAnd(f->b, several, LLVMBuildICmp(f->b, LLVMIntNE, awake, emit_i64(f->e, 0), ""), "");
+}
+
+static void dispatch(FnEmit *f, const LoopStmt *s, LLVMValueRef job, LLVMValueRef jobs) {
     Emit *e = f->e;
     LLVMTypeRef job_types[2] = {e->ptr, e->i32}, job_type = LLVMFunctionType(e->void_, job_types, 2, 0);
     LLVMTypeRef run_types[4] = {e->ptr, e->i32, e->ptr, e->ptr}, run_type = LLVMFunctionType(e->void_, run_types, 4, 0);
@@ -418,8 +427,9 @@ static void dispatch(FnEmit *f, LLVMValueRef job, LLVMValueRef jobs) {
     LLVMBuildCondBr(f->b, LLVMBuildIsNull(f->b, exec, ""), ours, has);
     LLVMPositionBuilderAtEnd(f->b, has);
     LLVMValueRef run = exec_field(f, exec, EXEC_RUN, e->ptr), self = exec_field(f, exec, EXEC_SELF, e->ptr);
-    LLVMBuildCondBr(f->b, LLVMBuildIsNull(f->b, run, ""), ours, theirs);
+    LLVMBuildCondBr(f->b, LLVMBuildAnd(f->b, LLVMBuildIsNotNull(f->b, run, ""), worth_dividing(f, s, jobs), ""), theirs, ours);
     LLVMPositionBuilderAtEnd(f->b, theirs);
+    emit_store_slot(f, f->layout.awake, emit_i64(e, 1));
     LLVMValueRef args[4] = {self, LLVMBuildTrunc(f->b, jobs, e->i32, ""), job, f->frame};
     LLVMBuildCall2(f->b, run_type, run, args, 4, "");
     LLVMBuildBr(f->b, end);
@@ -457,7 +467,7 @@ void emit_parallel(FnEmit *f, const LoopStmt *s) {
     emit_store_slot(f, f->layout.jobs, jobs);
     if (s->orelse.stmts.n)
         begin_turns(f, jobs);
-    dispatch(f, job, jobs);
+    dispatch(f, s, job, jobs);
     LLVMValueRef statuses = emit_frame_load(f, f->layout.statuses, e->ptr);
     CountLoop c = count_loop(f, jobs);
     LLVMValueRef status = LLVMBuildLoad2(f->b, e->i32, LLVMBuildInBoundsGEP2(f->b, e->i32, statuses, &c.k, 1, ""), "");

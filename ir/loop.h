@@ -116,6 +116,7 @@ struct LoopStmt {
                     to its rows where it is 0, it adds to them where it is 1 */
     Dim onto_if;
     bool fetch;    /* parallel: a job begins by fetching a line of each page of its arena, of which it uses nearly all */
+    bool awake;    /* parallel: little work, divided only where the caller's threads have run jobs of this call */
     int unroll;    /* hint for `tile`: 0 none */
     BufId lines;   /* the vectors may begin where this buffer's lines of the cache do (passes/lines.c): no result
                       depends on it. id 0: they begin at lo */

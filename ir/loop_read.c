@@ -13,7 +13,7 @@
  *            | ROW "(" values ")" [":" ltype] | "call" NAME "(" elements, values ")" [":" ltype]
  *            | "require" value "else" INT | "return" value | "if" value | "yield" values | "while" [with]
  *            | "for" NAME "in" bounds ".." bounds ["step" INT] ["needs" DIM] ["lines" NAME] ["when" value] [with]
- *              ["parallel" ["onto" NAME "if" dim] ["fetch"]] ["unroll" INT] [STRING]
+ *              ["parallel" ["onto" NAME "if" dim] ["fetch"] ["awake"]] ["unroll" INT] [STRING]
  *     access = ["axis" INT] ["by" INT] ["active" DIM] ["checked"] ["again"] ["ahead" DIM] ["else" INT] */
 #include <stdlib.h>
 #include <string.h>
@@ -326,6 +326,7 @@ static void read_loop(Reader *r, bool is_for, const Numbers *outs, Span outer) {
         s->onto = text_index_symbol(&r->t, onto, 0);
     }
     s->fetch = s->parallel && text_accept(&r->t, "fetch");
+    s->awake = s->parallel && text_accept(&r->t, "awake");
     s->unroll = text_accept(&r->t, "unroll") ? (int)text_int(&r->t, "a number") : 0;
     if (r->t.kind == TEXT_STRING)
         s->name = text_string(&r->t, "a name");

@@ -188,6 +188,8 @@ static void put_loop_head(Printer *p, const LoopStmt *s) {
     }
     if (s->fetch)
         sb_put(p->sb, " fetch");
+    if (s->awake)
+        sb_put(p->sb, " awake");
     if (s->unroll)
         sb_printf(p->sb, " unroll %d", s->unroll);
     if (s->name) {

@@ -273,7 +273,7 @@ void pass_parallel(Unit *u) {
             visit(&g, &f->body);
         for (int k = g.found.n - 1; k >= 0; k--) {
             g.z.at = g.found.p[k].at;
-            parallel_divide(&g.z, &g.found.p[k].loops);
+            parallel_divide(&g.z, &g.found.p[k].loops)->awake = true;
         }
     }
 }

@@ -24,7 +24,7 @@ typedef struct Together {
 bool parallel_possible(Parallel *z, LoopStmt *s, Arena *scratch, int from, LoopBody *loads);
 /* Divides loops for which that was said. What a loop gathers over its iterations is gathered job by
  * job, then over the jobs, where the loop has been. */
-void parallel_divide(Parallel *z, const Together *t);
+LoopStmt *parallel_divide(Parallel *z, const Together *t); /* the jobs */
 /* Are they the same memory? What an entry reads and what it returns may be one tensor of an
  * argument under two buffers. */
 bool parallel_meet(const LoopFunc *f, BufId a, BufId b);

@@ -243,7 +243,7 @@ static LoopStmt *divide(Parallel *z, LoopStmt *s, int from, DimSym job, LoopCurs
     return s->n_carried ? gather(z, s, init, in, job) : NULL;
 }
 
-void parallel_divide(Parallel *z, const Together *t) {
+LoopStmt *parallel_divide(Parallel *z, const Together *t) {
     Ctx *ctx = z->ctx;
     Dim jobs = dim_const(ctx, z->f->groups), zero = dim_const(ctx, 0);
     DimSym job = job_index(z, t);
@@ -265,4 +265,5 @@ void parallel_divide(Parallel *z, const Together *t) {
         int at = loop_position(z->at, t->loops.p[k]), jobs_too = k == place;
         loop_replace(z->arena, z->at, at, with + !jobs_too, jobs_too + (after[k] != NULL));
     }
+    return outer;
 }

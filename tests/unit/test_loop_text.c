@@ -41,7 +41,7 @@ static const char *const sample =
     "  buf flat f32[4, 4] = alias j\n"
     "  buf c f32[2, 2] = const [1.0, -0.5, inf, 1e-30]\n"
     "  buf b bool[2] = const [0, 1]\n"
-    "  for g in 0..8 parallel fetch \"fit.z.conv\" {\n"
+    "  for g in 0..8 parallel fetch awake \"fit.z.conv\" {\n"
     "    %1 = f32x16 0.0 @4:1-4:5\n"
     "    %2, %3 = for k in max(0, K - g - 7)..min(K, (N + 1) // 2 + 1) step 16 with %4 = %1, %5 = "
     "%1 unroll 2 @- {\n"
