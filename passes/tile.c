@@ -103,6 +103,10 @@ static bool tile_nest(Unit *u, Contraction *c, LoopBody *to) {
     c->few = NULL;
     if (!tile_choose(c, u->target, &many))
         return false;
+    if (tile_choose_known(c, u->target, &few)) {
+        emit(u, c, &few, to);
+        return true;
+    }
     Dim rows = tile_rows(c, &many);
     int64_t least = c->f->groups;
     bool both = false;

@@ -135,6 +135,8 @@ bool tile_choose_some(const Contraction *c, const Target *t, const Scheme *many,
  * that all of them share. False: there is no such way. */
 bool tile_choose_few(const Contraction *c, const Target *t, const Scheme *many, Scheme *few,
                      int64_t *below);
+/* The same where the number of rows is known. */
+bool tile_choose_known(const Contraction *c, const Target *t, Scheme *few);
 /* Cycles of a step of a tile; do its sums and operands fit into the registers? */
 double tile_step_cost(const Contraction *c, int vectors, int rows);
 bool tile_fits(const Contraction *c, const Target *t, int vectors, int rows);

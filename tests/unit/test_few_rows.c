@@ -193,7 +193,8 @@ static void many_rows_are_the_same_without_slices(void **state) {
     ctx_free(ctx);
 }
 
-/* Rows of one batch within the rows of another: no job starts jobs ("a parallel loop stands in no other `for`"). */
+/* Rows of one batch within the rows of another: no job starts jobs ("a parallel loop stands in no
+ * other `for`"). */
 static void rows_within_rows(void **state) {
     (void)state;
     enum { N = 9, D = 6, V = 7 };
@@ -217,7 +218,8 @@ static void rows_within_rows(void **state) {
     for (int d = 1; d <= D; d += D - 1) {
         DimValue dims[2] = {{e->args.p[1].dim, N}, {e->args.p[2].dim, d}};
         void *work = malloc(codegen_work_bytes(e, dims, 2) + 1);
-        CnncArg args[] = {{.p = NULL}, {.i = N}, {.i = d}, {.p = p}, {.p = q}, {.p = g}, {.p = out}, {.p = work}};
+        CnncArg args[] = {{.p = NULL}, {.i = N}, {.i = d},   {.p = p},
+                          {.p = q},    {.p = g}, {.p = out}, {.p = work}};
         assert_int_equal(jit_call(j, e->cname, args), 0);
         free(work);
         for (int a = 0; a < N; a++)
@@ -234,12 +236,68 @@ static void rows_within_rows(void **state) {
     ctx_free(ctx);
 }
 
+enum { TERMS = 500, COLUMNS = 512, MOST_X = 80 };
+
+/* Weights that leave the second cache are read some rows at a time, for a number of rows that is
+ * known and for any. */
+static void weights_that_leave_the_cache(void **state) {
+    (void)state;
+    static const int rows[] = {2, 9, 16, 17, 79};
+    static const char *const targets[] = {"x86-64-v4", "x86-64-v3", "x86-64"};
+    static float x[MOST_X * TERMS], w[TERMS * COLUMNS], out[MOST_X * COLUMNS],
+        want[MOST_X * COLUMNS];
+    fill(x, MOST_X * TERMS, 10);
+    fill(w, TERMS * COLUMNS, 11);
+    for (int i = 0; i < MOST_X; i++)
+        for (int j = 0; j < COLUMNS; j++) {
+            float sum = 0;
+            for (int k = 0; k < TERMS; k++)
+                sum += x[i * TERMS + k] * w[k * COLUMNS + j];
+            want[i * COLUMNS + j] = sum - 5 > 0 ? sum - 5 : 0;
+        }
+    for (int t = 0; t < 3; t++)
+        for (size_t r = 0; r < 2 * sizeof rows / sizeof *rows; r++) {
+            int n = rows[r / 2];
+            bool known = r % 2 == 0;
+            if ((t == 0 && !__builtin_cpu_supports("avx512vl")) ||
+                (t == 1 && !__builtin_cpu_supports("avx2")))
+                continue;
+            Ctx *ctx = ctx_new(0);
+            Target target = *target_named(targets[t]);
+            target.l2_bytes = 8192;
+            const char *dim = known ? str_fmt(ctx, "%d", n) : "N";
+            const char *text = str_fmt(
+                ctx, "def f%s(x: [%s, 500], w: [500, 512]) -> [%s, 512] = max(x @ w - 5, 0)\n",
+                known ? "" : "[N]", dim, dim);
+            LoopModule *m = compile_text(ctx, text, DT_F32, &target, NULL);
+            StrBuf sb = sb_new(&ctx->perm);
+            loop_print_func(&sb, m, m->funcs.p[0]);
+            if (known && n > 7 && n < 17 && t == 0 && !strstr(sb.text, "in 32*rb.."))
+                fail_msg("no rows of weights at a time:\n%s", text);
+            Jit *j = jit_open(ctx, m, &(CodegenOptions){.level = 2});
+            const AbiEntry *e = m->funcs.p[0]->entry;
+            DimValue dims[1] = {{known ? NULL : e->args.p[1].dim, n}};
+            void *work = malloc(codegen_work_bytes(e, dims, known ? 0 : 1) + 1);
+            CnncArg args[] = {{.p = NULL}, {.i = n}, {.p = x}, {.p = w}, {.p = out}, {.p = work}};
+            if (known)
+                memmove(args + 1, args + 2, 4 * sizeof *args);
+            memset(out, 0xff, sizeof out);
+            assert_int_equal(jit_call(j, e->cname, args), 0);
+            if (memcmp(out, want, (size_t)(n * COLUMNS) * sizeof *out) != 0)
+                fail_msg("%s, %d rows: wrong\n%s", targets[t], n, text);
+            free(work);
+            jit_close(j);
+            ctx_free(ctx);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_the_same_by_any_way),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(weights_that_leave_the_cache),
+                                       cmocka_unit_test(rows_are_the_same_by_any_way),
                                        cmocka_unit_test(strides),
                                        cmocka_unit_test(channels_take_the_lanes),
                                        cmocka_unit_test(rows_of_large_images_have_no_slices),
-        cmocka_unit_test(rows_within_rows),
+                                       cmocka_unit_test(rows_within_rows),
                                        cmocka_unit_test(many_rows_are_the_same_without_slices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
