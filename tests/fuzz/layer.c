@@ -1,9 +1,10 @@
-/* Five kinds of layers, most of known extents, and these seldom multiples of anything:
+/* Six kinds of layers, most of known extents, and these seldom multiples of anything:
  *
  *   products of some rows by hundreds of columns, and of a weight by one input,
  *   1 x 1 convolutions with a stride, of N images or of a few,
  *   chains of dense layers or 1 x 1 convolutions with activations and additions of what went in,
  *   sums of what three tensors of N rows have for each three of them,
+ *   squares about a sum over all rows, as a norm by batches has them,
  *
  * forward or as the gradient by one of their operands. */
 #include "layer.h"
@@ -179,10 +180,39 @@ static void triples(Gen *g) {
     put(g, ")\n");
 }
 
+/* v[o] = sum of the squares of y[n, o, i] - m[o], m[o] the sum of y over n and i. Rows of a power
+ * of two numbers: their means are exact. */
+static void squares(Gen *g) {
+    int c = ONE_OF(g, 1, 2, 3), p = ONE_OF(g, 8, 16, 64), mode = below(g, 4);
+    bool product = percent(g, 60);
+    put(g, "def f[N](x: [N, %d, %d], w: [%d, %d]) -> ", c, p, c, c);
+    if (mode == 0)
+        put(g, "[%d] {\n", c);
+    else if (mode == 3)
+        put(g, "[%d, %d] {\n", c, c);
+    else
+        put(g, "[N, %d, %d] {\n", c, p);
+    put(g, "  y = for n < N, o < %d, i < %d => ", c, p);
+    if (product || mode == 3)
+        put(g, "sum(for k < %d => w[o, k] * x[n, k, i])\n", c);
+    else
+        put(g, "x[n, o, i] + w[o, 0]\n");
+    put(g, "  m = for o < %d => sum(for n < N, i < %d => y[n, o, i])\n", c, p);
+    put(g, "  v = for o < %d => sum(for n < N, i < %d => (y[n, o, i] - %s) ^ 2)\n", c, p,
+        percent(g, 30) ? "(m[o] * 2 - 1)" : "m[o]");
+    if (mode == 1)
+        put(g, "  return for n < N, o < %d, i < %d => y[n, o, i] - m[o] + v[o]\n}\n", c, p);
+    else
+        put(g, "  return %s\n}\n",
+            mode == 0   ? "v"
+            : mode == 2 ? "grad(sum(v), x)"
+                        : "grad(sum(v), w)");
+}
+
 void random_layer(RandomLayer *l, uint64_t seed) {
     Gen g = {.l = l, .rng = seed * 2654435761u + 7};
     *l = (RandomLayer){0};
-    int kind = below(&g, 10);
+    int kind = below(&g, 11);
     l->single = kind < 9 && percent(&g, 60);
     if (kind < 4)
         product(&g);
@@ -190,6 +220,8 @@ void random_layer(RandomLayer *l, uint64_t seed) {
         one_input(&g);
     else if (kind < 9)
         strided(&g);
+    else if (kind == 10)
+        squares(&g);
     else if (percent(&g, 70))
         chain(&g);
     else
