@@ -416,11 +416,24 @@ bool session_passes(Session *s, Unit *u) {
 
 bool session_sees_spills(const LoopModule *m, const CodegenOptions *o) { return m->tiles.n && o->level >= 2; }
 
+/* Is there a tile with fewer sums than those of its name that are given up already? Else what spills is no tile, and taking
+ * others would change nothing. */
+static bool has_next_tiles(const Unit *u, const CodeSpills *spills) {
+    for (int k = 0; k < spills->tiles.n; k++) {
+        bool known = false;
+        for (int j = 0; j < u->n_spilled; j++)
+            known |= u->spilled[j].name == spills->tiles.p[k].name && u->spilled[j].sums <= spills->tiles.p[k].sums;
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
 LoopModule *session_next_tiles(Session *s, const CodeSpills *spills) {
     enum { MOST = 8 };
     Unit *u = &s->unit;
     int n = u->n_spilled + spills->tiles.n;
-    if (!spills->tiles.n || !u->before_tile || s->tilings++ == MOST)
+    if (!has_next_tiles(u, spills) || !u->before_tile || s->tilings++ == MOST)
         return NULL;
     LoopTile *all = ARENA_ARRAY(s->arena, LoopTile, n);
     for (int k = 0; k < n; k++)

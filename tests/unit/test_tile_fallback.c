@@ -11,6 +11,7 @@
 
 #include "base/diag.h"
 #include "codegen/codegen.h"
+#include "driver/session.h"
 #include "frontend/frontend.h"
 #include "frontend/parse.h"
 #include "passes/pass.h"
@@ -135,7 +136,32 @@ static void the_next_tile_is_taken(void **state) {
     }
 }
 
+/* A loop beside the tile, of its name, spills too: it would in every round. */
+static void what_spills_again_and_is_no_tile_ends_the_rounds(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    PassOptions po = {.stop_after = NULL};
+    Session s = {.ctx = ctx, .arena = &ctx->perm, .unit = passes(ctx, target_named("x86-64"), &po)};
+    int first = sums_of(s.unit.loops);
+    LoopTile spilled = s.unit.loops->tiles.p[0];
+    CodeSpills spills = {0};
+    assert_null(session_next_tiles(&s, &spills));
+    vec_push(&ctx->perm, &spills.tiles, spilled);
+    assert_non_null(session_next_tiles(&s, &spills));
+    int second = sums_of(s.unit.loops);
+    assert_true(second < first);
+    assert_null(session_next_tiles(&s, &spills));
+    assert_int_equal(sums_of(s.unit.loops), second);
+    vec_push(&ctx->perm, &spills.tiles, ((LoopTile){spilled.name, second}));
+    assert_non_null(session_next_tiles(&s, &spills));
+    assert_true(sums_of(s.unit.loops) < second);
+    ctx_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_next_tile_is_taken)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_tile_is_taken),
+        cmocka_unit_test(what_spills_again_and_is_no_tile_ends_the_rounds),
+    };
     return cmocka_run_group_tests_name("tile_fallback", tests, NULL, NULL);
 }
