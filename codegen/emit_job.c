@@ -110,8 +110,8 @@ static void atomic_store(FnEmit *f, LLVMValueRef v, LLVMValueRef p) {
     LLVMSetOrdering(s, LLVMAtomicOrderingSequentiallyConsistent);
 }
 
-/* What stands for the row of a job that works on the totals: no row has this number. */
-static LLVMValueRef on_totals(const FnEmit *f) { return emit_i64(f->e, MOST_ARENAS + 1); }
+/* What stands for the row of a job that works on the totals: no row has this number, as there are fewer groups. */
+static LLVMValueRef on_totals(const FnEmit *f) { return emit_i64(f->e, INT32_MAX); }
 
 /* The totals that jobs may work on, or NULL. */
 static const BufId *totals_of(const FnEmit *f, const LoopStmt *s, const LoopStmt **rows_of) {

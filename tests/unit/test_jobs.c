@@ -12,7 +12,7 @@ static void counted(void *self, int jobs, Job *job, void *arg) {
     jobs_backwards(self, jobs, job, arg);
 }
 
-enum { X = 20, Y = 9, MOST_ROWS = 400 };
+enum { X = 20, Y = 9, MOST_ROWS = 1200 };
 
 static const char text[] = "def f[N](x: [N, 20], y: [N, 9]) -> [20, 9] =\n"
                            "  for i < 20, j < 9 => sum(for n < N => x[n, i] * y[n, j])\n";
@@ -80,6 +80,22 @@ static void one_thread_needs_no_partial_sums(void **state) {
     ctx_free(ctx);
 }
 
+/* No job is left out where there are more of them than a word has bits: each slice is a group. */
+static void more_than_64_groups_are_all_added(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const AbiEntry *e, *of_one;
+    Jit *j = open_in_groups(ctx, text, DT_F32, &e, 100), *one = open_in_groups(ctx, text, DT_F32, &of_one, 1);
+    float want[X * Y], got[X * Y];
+    call(one, of_one, NULL, MOST_ROWS, want);
+    call(j, e, NULL, MOST_ROWS, got);
+    for (int c = 0; c < X * Y; c++)
+        assert_true(got[c] - want[c] < 1e-3f && want[c] - got[c] < 1e-3f);
+    jit_close(one);
+    jit_close(j);
+    ctx_free(ctx);
+}
+
 /* The jobs of slices, and not those of single rows, which use a part of their arena. */
 static void jobs_of_slices_fetch_the_pages_of_their_arena(void **state) {
     (void)state;
@@ -98,6 +114,7 @@ static void jobs_of_slices_fetch_the_pages_of_their_arena(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sums_do_not_depend_on_who_ends_first),
                                        cmocka_unit_test(one_thread_needs_no_partial_sums),
+                                       cmocka_unit_test(more_than_64_groups_are_all_added),
                                        cmocka_unit_test(jobs_of_slices_fetch_the_pages_of_their_arena)};
     return cmocka_run_group_tests_name("jobs", tests, NULL, NULL);
 }
