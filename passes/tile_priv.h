@@ -115,6 +115,19 @@ typedef struct Scheme {
 } Scheme;
 
 bool tile_choose(const Contraction *c, const Target *t, Scheme *s);
+/* tile_order.c: the order of the loops around the tiles of a candidate; what else is to be said of them
+ * once it is chosen. work: products in all. */
+void tile_order(const Contraction *c, const Target *t, Scheme *s);
+void tile_arrange(const Contraction *c, const Target *t, Scheme *s, double work);
+/* Are all outputs but v and u indices of both factors? Blocks of vectors; -1: not known. */
+bool tile_others_in_both(const Contraction *c, const Scheme *s);
+int64_t tile_blocks_of_v(const Contraction *c, const Scheme *s);
+/* Likely values of an index; of one that takes the vectors or the rows of tiles, as in a product of large
+ * matrices; of n loops; bytes of the memory that a factor is read from. */
+double tile_guess(const Contraction *c, const TileLoop *l);
+double tile_guess_long(const TileLoop *l);
+double tile_product(const Contraction *c, const TileLoop *l, int n);
+double tile_bytes_of(const Contraction *c, const LoopStmt *factor);
 /* Vectors that the last block has, if its range is constant: at most those of the others. */
 int tile_last_vectors(const Contraction *c, const Scheme *s);
 /* The extent of the outermost loop, if its rows are divided into jobs and their number is not
