@@ -160,6 +160,75 @@ static LLVMValueRef take_job(FnEmit *j, const LoopStmt *s, LLVMValueRef *row) {
     return k;
 }
 
+/* for (k = 0; k < n; k++) body(k), at the current point. */
+typedef struct CountLoop {
+    LLVMValueRef k, n;
+    LLVMBasicBlockRef head, after;
+} CountLoop;
+
+static CountLoop count_loop(FnEmit *f, LLVMValueRef n) {
+    CountLoop c = {.n = n, .head = emit_block(f, "each"), .after = emit_block(f, "all")};
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(f->b);
+    LLVMValueRef zero = emit_i64(f->e, 0);
+    LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, zero, n, ""), c.head, c.after);
+    LLVMPositionBuilderAtEnd(f->b, c.head);
+    c.k = LLVMBuildPhi(f->b, f->e->i64, "");
+    LLVMAddIncoming(c.k, &zero, &before, 1);
+    return c;
+}
+
+static void count_end(FnEmit *f, CountLoop *c) {
+    LLVMBasicBlockRef end = LLVMGetInsertBlock(f->b);
+    LLVMValueRef next = LLVMBuildAdd(f->b, c->k, emit_i64(f->e, 1), "");
+    LLVMAddIncoming(c->k, &next, &end, 1);
+    LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, next, c->n, ""), c->head, c->after);
+    LLVMPositionBuilderAtEnd(f->b, c->after);
+}
+
+static LLVMValueRef most_of(FnEmit *f, LLVMValueRef a, LLVMValueRef b, LLVMIntPredicate p) {
+    return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, p, a, b, ""), a, b, "");
+}
+
+/* One line of each page of what a job works in is fetched before it begins: addresses are then translated several at a
+ * time, and not one by one where the job's stores come to a new page. In a virtual machine an untranslated page can cost
+ * as much as a thousand cycles; a caller with many work memories pays for all pages in each call. */
+static void fetch_pages(FnEmit *f, LLVMValueRef from, LLVMValueRef bytes) {
+    enum { NEXT = 4096 - 64, MOST = 1 << 21 }; /* another line in each page: they would share one set of the cache */
+    Emit *e = f->e;
+    bytes = most_of(f, bytes, emit_i64(e, MOST), LLVMIntSLT);
+    LLVMValueRef lines = LLVMBuildUDiv(f->b, LLVMBuildAdd(f->b, bytes, emit_i64(e, NEXT - 1), ""), emit_i64(e, NEXT), "");
+    CountLoop c = count_loop(f, lines);
+    LLVMValueRef at = LLVMBuildMul(f->b, c.k, emit_i64(e, NEXT), ""), args[4] = {LLVMBuildGEP2(f->b, e->i8, from, &at, 1, "")};
+    for (unsigned k = 0; k < 3; k++)
+        args[k + 1] = LLVMConstInt(e->i32, k == 1 ? 3 : 1, 0); /* for writing, into the first cache, data */
+    emit_intrinsic(f, "llvm.prefetch", &e->ptr, 1, args, 4);
+    count_end(f, &c);
+}
+
+static void fetch_arena(FnEmit *f) {
+    LLVMValueRef bytes = emit_dim(f, f->f->work_job), from = emit_dim(f, f->f->work_fixed);
+    from = LLVMBuildAdd(f->b, from, LLVMBuildMul(f->b, bytes, f->arena, ""), "");
+    fetch_pages(f, LLVMBuildGEP2(f->b, f->e->i8, emit_frame_load(f, f->layout.work, f->e->ptr), &from, 1, ""), bytes);
+}
+
+/* The rows, or totals, that a job's sums go to. */
+static void fetch_rows(FnEmit *f) {
+    Ctx *ctx = f->e->ctx;
+    for (int k = 0; k < f->f->bufs.n; k++) {
+        const LoopBuf *b = f->f->bufs.p[k];
+        if (b->kind != BUF_WORK || f->rows_of[b->id.id] != f->job)
+            continue;
+        Dim *subs = ARENA_ARRAY(&ctx->perm, Dim, b->rank + 1), bytes = dim_const(ctx, (int64_t)dtype_size(b->dt));
+        subs[0] = dim_of(ctx, f->job->index);
+        for (int a = 1; a < b->rank; a++) {
+            subs[a] = dim_const(ctx, 0);
+            bytes = bytes ? dim_mul(ctx, bytes, b->shape[a]) : NULL;
+        }
+        if (bytes)
+            fetch_pages(f, emit_element(f, b->id, b->rank, subs), emit_dim(f, bytes));
+    }
+}
+
 /* i32 (frame, number, arena, row): what an iteration does, or its part in order. */
 static LLVMTypeRef part_type(const Emit *e) {
     LLVMTypeRef types[4] = {e->ptr, e->i64, e->i64, e->i64};
@@ -195,6 +264,10 @@ static LLVMValueRef part_function(FnEmit *f, const LoopStmt *s, const LoopBody *
     }
     LLVMPositionBuilderAtEnd(b.b, inside);
     vec_push(&e->ctx->perm, &b.levels, level);
+    if (s->fetch && what == &s->body) {
+        fetch_arena(&b);
+        fetch_rows(&b);
+    }
     emit_body(&b, what);
     emit_close(&b);
     LLVMBuildRet(b.b, b.status);
@@ -308,56 +381,6 @@ static void stay(FnEmit *j) {
     LLVMPositionBuilderAtEnd(b, left);
 }
 
-/* for (k = 0; k < n; k++) body(k), at the current point. */
-typedef struct CountLoop {
-    LLVMValueRef k, n;
-    LLVMBasicBlockRef head, after;
-} CountLoop;
-
-static CountLoop count_loop(FnEmit *f, LLVMValueRef n) {
-    CountLoop c = {.n = n, .head = emit_block(f, "each"), .after = emit_block(f, "all")};
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(f->b);
-    LLVMValueRef zero = emit_i64(f->e, 0);
-    LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, zero, n, ""), c.head, c.after);
-    LLVMPositionBuilderAtEnd(f->b, c.head);
-    c.k = LLVMBuildPhi(f->b, f->e->i64, "");
-    LLVMAddIncoming(c.k, &zero, &before, 1);
-    return c;
-}
-
-static void count_end(FnEmit *f, CountLoop *c) {
-    LLVMBasicBlockRef end = LLVMGetInsertBlock(f->b);
-    LLVMValueRef next = LLVMBuildAdd(f->b, c->k, emit_i64(f->e, 1), "");
-    LLVMAddIncoming(c->k, &next, &end, 1);
-    LLVMBuildCondBr(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, next, c->n, ""), c->head, c->after);
-    LLVMPositionBuilderAtEnd(f->b, c->after);
-}
-
-static LLVMValueRef most_of(FnEmit *f, LLVMValueRef a, LLVMValueRef b, LLVMIntPredicate p) {
-    return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, p, a, b, ""), a, b, "");
-}
-
-/* One line of each page of an arena is fetched before a job works in it: its addresses are then translated several at a
- * time, and not one by one where the job's stores come to a new page. In a virtual machine an untranslated page can cost
- * as much as a thousand cycles; a caller with many work memories pays for all pages in each call. */
-static void fetch_arena(FnEmit *j, LLVMValueRef arena) {
-    enum { NEXT = 4096 - 64, MOST = 1 << 21 }; /* another line in each page: they would share one set of the cache */
-    Emit *e = j->e;
-    Dim size = j->f->work_job;
-    LLVMValueRef bytes = emit_dim(j, size), from = emit_dim(j, j->f->work_fixed);
-    LLVMValueRef work = emit_frame_load(j, j->layout.work, e->ptr);
-    from = LLVMBuildAdd(j->b, from, LLVMBuildMul(j->b, bytes, arena, ""), "");
-    bytes = most_of(j, bytes, emit_i64(e, MOST), LLVMIntSLT);
-    LLVMValueRef lines = LLVMBuildUDiv(j->b, LLVMBuildAdd(j->b, bytes, emit_i64(e, NEXT - 1), ""), emit_i64(e, NEXT), "");
-    CountLoop c = count_loop(j, lines);
-    LLVMValueRef at = LLVMBuildAdd(j->b, from, LLVMBuildMul(j->b, c.k, emit_i64(e, NEXT), ""), "");
-    LLVMValueRef args[4] = {LLVMBuildGEP2(j->b, e->i8, work, &at, 1, "")};
-    for (unsigned k = 0; k < 3; k++)
-        args[k + 1] = LLVMConstInt(e->i32, k == 1 ? 3 : 1, 0); /* for writing, into the first cache, data */
-    emit_intrinsic(j, "llvm.prefetch", &e->ptr, 1, args, 4);
-    count_end(j, &c);
-}
-
 /* void job(void *frame, int k): sets the mode, runs the iteration and stores the status. */
 static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     Emit *e = f->e;
@@ -381,8 +404,6 @@ static LLVMValueRef job_function(FnEmit *f, const LoopStmt *s) {
     else if (ordered && shares)
         row = take_first(&j, j.layout.rows);
     LLVMValueRef arena = shares ? take_first(&j, j.layout.arenas) : k;
-    if (s->fetch)
-        fetch_arena(&j, arena);
     LLVMValueRef args[4] = {j.frame, k, arena, row};
     LLVMBuildStore(j.b, LLVMBuildCall2(j.b, part_type(e), body, args, 4, ""), status_of(&j, k));
     if (shares)
