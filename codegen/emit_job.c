@@ -189,19 +189,24 @@ static LLVMValueRef most_of(FnEmit *f, LLVMValueRef a, LLVMValueRef b, LLVMIntPr
     return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, p, a, b, ""), a, b, "");
 }
 
-/* One line of each page of what a job works in is fetched before it begins: addresses are then translated several at a
- * time, and not one by one where the job's stores come to a new page. In a virtual machine an untranslated page can cost
- * as much as a thousand cycles; a caller with many work memories pays for all pages in each call. */
+/* The first lines of each page of what a job works in are fetched before it begins. Addresses are then translated several at a
+ * time, not one by one where the job's stores come to a new page: in a virtual machine an untranslated page can cost as much
+ * as a thousand cycles, and a caller with many work memories pays for all pages in each call. And hardware, which fetches what
+ * follows after a few lines in order, but not across pages, starts with them. */
 static void fetch_pages(FnEmit *f, LLVMValueRef from, LLVMValueRef bytes) {
-    enum { NEXT = 4096 - 64, MOST = 1 << 21 }; /* another line in each page: they would share one set of the cache */
+    enum { PAGE = 4096, LINE = 64, LINES = 4, MOST = 1 << 21 };
     Emit *e = f->e;
-    bytes = most_of(f, bytes, emit_i64(e, MOST), LLVMIntSLT);
-    LLVMValueRef lines = LLVMBuildUDiv(f->b, LLVMBuildAdd(f->b, bytes, emit_i64(e, NEXT - 1), ""), emit_i64(e, NEXT), "");
-    CountLoop c = count_loop(f, lines);
-    LLVMValueRef at = LLVMBuildMul(f->b, c.k, emit_i64(e, NEXT), ""), args[4] = {LLVMBuildGEP2(f->b, e->i8, from, &at, 1, "")};
-    for (unsigned k = 0; k < 3; k++)
-        args[k + 1] = LLVMConstInt(e->i32, k == 1 ? 3 : 1, 0); /* for writing, into the first cache, data */
-    emit_intrinsic(f, "llvm.prefetch", &e->ptr, 1, args, 4);
+    LLVMValueRef at = LLVMBuildPtrToInt(f->b, from, e->i64, ""), into = LLVMBuildAnd(f->b, at, emit_i64(e, PAGE - 1), "");
+    bytes = LLVMBuildAdd(f->b, most_of(f, bytes, emit_i64(e, MOST), LLVMIntSLT), into, "");
+    CountLoop c = count_loop(f, LLVMBuildUDiv(f->b, LLVMBuildAdd(f->b, bytes, emit_i64(e, PAGE - 1), ""), emit_i64(e, PAGE), ""));
+    LLVMValueRef page = LLVMBuildSub(f->b, LLVMBuildMul(f->b, c.k, emit_i64(e, PAGE), ""), into, ""), args[4];
+    for (unsigned k = 1; k < 4; k++)
+        args[k] = LLVMConstInt(e->i32, k == 2 ? 3 : 1, 0); /* for writing, into the first cache, data */
+    for (int k = 0; k < LINES; k++) {
+        at = LLVMBuildAdd(f->b, page, emit_i64(e, k * LINE), "");
+        args[0] = LLVMBuildGEP2(f->b, e->i8, from, &at, 1, "");
+        emit_intrinsic(f, "llvm.prefetch", &e->ptr, 1, args, 4);
+    }
     count_end(f, &c);
 }
 

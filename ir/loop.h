@@ -115,7 +115,7 @@ struct LoopStmt {
                     it has no part; else 0. Where onto_if is not 0, only the first job may. What a job stores
                     to its rows where it is 0, it adds to them where it is 1 */
     Dim onto_if;
-    bool fetch;    /* parallel: a job begins by fetching a line of each page of its arena, of which it uses nearly all, and of its rows */
+    bool fetch;    /* parallel: a job begins by fetching some lines of each page of its arena, of which it uses nearly all, and of its rows */
     bool awake;    /* parallel: little work, divided only where the caller's threads have run jobs of this call */
     int unroll;    /* hint for `tile`: 0 none */
     BufId lines;   /* the vectors may begin where this buffer's lines of the cache do (passes/lines.c): no result
