@@ -8,6 +8,5 @@
 /* 0 <= form < extent for every axis that the box does not imply, appended to guards; returns the new number. */
 int nest_within(Ctx *ctx, const Nest *n, int rank, const Dim *forms, const Dim *extents, NestGuard *guards, int n_guards);
 bool nest_mentions(const Nest *n, Dim form); /* any index of n? */
-int nest_box_of(const Nest *n, DimSym s);    /* number in the box, or -1 */
 
 #endif

@@ -46,10 +46,8 @@ static double filled(Dim extent, int lanes) {
 }
 
 static Dim extent_of(const Nest *n, Dim index) {
-    for (int k = 0; k < n->n_box; k++)
-        if (dim_as_symbol(index) == n->box[k].sym)
-            return n->box[k].extent;
-    return NULL;
+    int k = nest_box_of(n, dim_as_symbol(index));
+    return k >= 0 ? n->box[k].extent : NULL;
 }
 
 /* Does the read have the index, alone on one axis? 0: nowhere, 1: so, -1: otherwise. */

@@ -78,15 +78,6 @@ static const Inst *open_nest(const Centred *c, Val v) {
 
 /* ---- means */
 
-/* Box number of a plain index; -1. */
-static int index_of(const Nest *n, Dim form) {
-    DimSym s = dim_as_symbol(form);
-    for (int j = 0; s && j < n->n_box; j++)
-        if (n->box[j].sym == s)
-            return j;
-    return -1;
-}
-
 /* s = sum of x over axes on which `z` has indices that it sums, each from end to end; the other
  * axes at the places where z reads them. at[j]: the place of axis j of s. The number of elements
  * that were summed, or NULL. */
@@ -102,7 +93,7 @@ static Dim summed(const Scope *z, const BodyInst *x, Val s, const Dim *at) {
     Dim count = dim_const(c->m->ctx, 1);
     uint64_t seen = 0;
     for (int a = 0; a < r->rank; a++) {
-        int j = index_of(n, r->map[a]), mine = index_of(&z->nest, x->map[a]), axis = -1;
+        int j = nest_box_of(n, dim_as_symbol(r->map[a])), mine = nest_box_of(&z->nest, dim_as_symbol(x->map[a])), axis = -1;
         if (j < 0 || seen >> j & 1)
             return NULL;
         seen |= (uint64_t)1 << j;
@@ -181,7 +172,7 @@ static bool is_zero(Scope *z, int k);
 static uint64_t followed(const Scope *z, const Nest *p, const BodyInst *read) {
     uint64_t mask = 0, seen = 0;
     for (int a = 0; a < read->rank; a++) {
-        int mine = index_of(&z->nest, read->map[a]), its = index_of(p, p->map[a]);
+        int mine = nest_box_of(&z->nest, dim_as_symbol(read->map[a])), its = nest_box_of(p, dim_as_symbol(p->map[a]));
         if (mine < 0 || !(z->sum >> mine & 1)) {
             if (mentions(z, read->map[a]))
                 return 0;

@@ -24,10 +24,8 @@ typedef struct Share {
 } Share;
 
 static bool in_box(const Nest *n, DimSym s, Dim extent) {
-    for (int k = 0; k < n->n_box; k++)
-        if (n->box[k].sym == s)
-            return n->box[k].extent == extent;
-    return false;
+    int k = nest_box_of(n, s);
+    return k >= 0 && n->box[k].extent == extent;
 }
 
 static bool read_fits(const Func *f, const NestOp *n, const BodyInst *x) {

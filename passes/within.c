@@ -34,15 +34,6 @@ typedef struct Within {
     VEC(Squares) all;
 } Within;
 
-/* Box number of a plain index; -1. */
-static int index_of(const Nest *n, Dim form) {
-    DimSym s = dim_as_symbol(form);
-    for (int j = 0; s && j < n->n_box; j++)
-        if (n->box[j].sym == s)
-            return j;
-    return -1;
-}
-
 /* A sum without guards, each cell of the operand at most once: *inner and *count of the axes that
  * it sums over constant extents; *open: it sums others too. */
 static bool sums_axes(Ctx *ctx, const Nest *n, const BodyInst *x, uint64_t *inner, int64_t *count,
@@ -55,7 +46,7 @@ static bool sums_axes(Ctx *ctx, const Nest *n, const BodyInst *x, uint64_t *inne
     *count = 1;
     *open = false;
     for (int a = 0; a < x->rank; a++) {
-        int j = index_of(n, x->map[a]);
+        int j = nest_box_of(n, dim_as_symbol(x->map[a]));
         int64_t extent;
         if (j < 0 || seen >> j & 1)
             return false;
@@ -169,7 +160,7 @@ static void lose_inner(const Within *w, const Squares *s, NestOp *n, const BodyI
     int n_box = 0;
     for (int a = 0; a < x->rank; a++)
         if (s->inner >> a & 1)
-            gone |= (uint64_t)1 << index_of(&n->nest, x->map[a]);
+            gone |= (uint64_t)1 << nest_box_of(&n->nest, dim_as_symbol(x->map[a]));
     for (int j = 0; j < n->nest.n_box; j++)
         if (!(gone >> j & 1))
             box[n_box++] = n->nest.box[j];

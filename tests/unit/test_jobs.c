@@ -96,6 +96,21 @@ static void more_than_64_groups_are_all_added(void **state) {
     ctx_free(ctx);
 }
 
+/* Prefetches for writing in the definition of a function, which is at hand. */
+static int fetches_to_write(const char *ll, const char *name) {
+    const char *at = ll, *end;
+    int n = 0;
+    for (; (at = strstr(at, "\ndefine ")) && strncmp(strchr(at, '@'), name, strlen(name)) != 0; at++)
+        continue;
+    assert_non_null(at);
+    end = strstr(at, "\n}");
+    for (; (at = strstr(at, "@llvm.prefetch")) && at < end; at++) {
+        const char *args = strchr(at, ',');
+        n += strncmp(args, ", i32 1,", 8) == 0;
+    }
+    return n;
+}
+
 /* The jobs of slices, and not those of single rows, which use a part of their arena. */
 static void jobs_of_slices_fetch_the_pages_of_their_arena(void **state) {
     (void)state;
@@ -108,6 +123,11 @@ static void jobs_of_slices_fetch_the_pages_of_their_arena(void **state) {
     if (!slices || !rows)
         fail_msg("%.2000s", sb.text);
     assert_non_null(strstr(slices, "for slice in"));
+    CodegenOptions o = {.level = 2};
+    size_t len;
+    const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
+    assert_true(fetches_to_write(ll, "@f.forward.job(") > 0);
+    assert_int_equal(fetches_to_write(ll, "@f.forward.row.job("), 0);
     ctx_free(ctx);
 }
 
