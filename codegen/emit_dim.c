@@ -70,16 +70,22 @@ static bool not_negative(Dim d) {
             return false;
         for (int j = 0; j < t.n_atoms; j++) {
             const DimAtom *a = t.atoms[j];
-            if (a->sym ? a->sym->least < 0 : !not_negative(a->num))
+            if (a->sym ? a->sym->least < 0 : !not_negative(a->num) && (a->kind == DIM_FLOOR || !not_negative(a->den)))
                 return false;
         }
     }
     return true;
 }
 
+static LLVMValueRef larger(FnEmit *f, LLVMValueRef a, LLVMValueRef b) {
+    return LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
 static LLVMValueRef atom_value(FnEmit *f, const DimAtom *a) {
     if (a->sym)
         return symbol(f, a->sym);
+    if (a->kind == DIM_MAX)
+        return larger(f, sum_value(f, a->num), sum_value(f, a->den));
     if (not_negative(a->num)) /* then LLVM makes one shift of a division by 8; loop_verify and loop_interp: indices begin at least at `least` */
         return LLVMBuildUDiv(f->b, sum_value(f, a->num), sum_value(f, a->den), "");
     return emit_floor_div(f, sum_value(f, a->num), sum_value(f, a->den));
@@ -103,9 +109,7 @@ static Dim outer_part(FnEmit *f, Dim d, int level) {
         DimTerm t = dim_term(d, k);
         Dim one = dim_const(f->e->ctx, t.coef);
         for (int j = 0; j < t.n_atoms; j++) {
-            const DimAtom *a = t.atoms[j];
-            Dim x = a->sym ? dim_of(f->e->ctx, a->sym) : dim_floordiv(f->e->ctx, a->num, a->den);
-            one = dim_mul(f->e->ctx, one, x);
+            one = dim_mul(f->e->ctx, one, dim_of_atom(f->e->ctx, t.atoms[j]));
         }
         if (level_of(f, one) < level)
             outer = dim_add(f->e->ctx, outer, one);
@@ -152,23 +156,24 @@ static LLVMValueRef with_overflow(FnEmit *f, const char *name, LLVMValueRef a, L
     return LLVMBuildExtractValue(f->b, r, 0, "");
 }
 
+static LLVMValueRef atom_checked(FnEmit *f, const DimAtom *a, LLVMValueRef *bad) {
+    if (a->sym)
+        return symbol(f, a->sym);
+    LLVMValueRef one = emit_i64(f->e, 1), p = emit_dim_checked(f, a->num, bad), q = emit_dim_checked(f, a->den, bad);
+    if (a->kind == DIM_MAX)
+        return larger(f, p, q);
+    LLVMValueRef low = LLVMBuildICmp(f->b, LLVMIntSLT, q, one, "");
+    *bad = LLVMBuildOr(f->b, *bad, low, "");
+    return emit_floor_div(f, p, LLVMBuildSelect(f->b, low, one, q, ""));
+}
+
 LLVMValueRef emit_dim_checked(FnEmit *f, Dim d, LLVMValueRef *bad) {
     LLVMValueRef sum = emit_i64(f->e, 0);
     for (int k = 0; k < dim_n_terms(d); k++) {
         DimTerm t = dim_term(d, k);
         LLVMValueRef v = emit_i64(f->e, t.coef);
-        for (int j = 0; j < t.n_atoms; j++) {
-            LLVMValueRef x;
-            if (t.atoms[j]->sym) {
-                x = symbol(f, t.atoms[j]->sym);
-            } else {
-                LLVMValueRef one = emit_i64(f->e, 1), p = emit_dim_checked(f, t.atoms[j]->num, bad), q = emit_dim_checked(f, t.atoms[j]->den, bad);
-                LLVMValueRef low = LLVMBuildICmp(f->b, LLVMIntSLT, q, one, "");
-                *bad = LLVMBuildOr(f->b, *bad, low, "");
-                x = emit_floor_div(f, p, LLVMBuildSelect(f->b, low, one, q, ""));
-            }
-            v = with_overflow(f, "llvm.smul.with.overflow", v, x, bad);
-        }
+        for (int j = 0; j < t.n_atoms; j++)
+            v = with_overflow(f, "llvm.smul.with.overflow", v, atom_checked(f, t.atoms[j], bad), bad);
         sum = with_overflow(f, "llvm.sadd.with.overflow", sum, v, bad);
     }
     return sum;

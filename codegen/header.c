@@ -16,7 +16,7 @@ static void c_term(Ctx *ctx, StrBuf *sb, DimTerm t) {
         if (t.atoms[k]->sym) {
             sb_put(sb, abi_ident(ctx, t.atoms[k]->sym->name));
         } else {
-            sb_put(sb, "cnnc_div(");
+            sb_put(sb, t.atoms[k]->kind == DIM_FLOOR ? "cnnc_div(" : "cnnc_max(");
             c_dim(ctx, sb, t.atoms[k]->num);
             sb_put(sb, ", ");
             c_dim(ctx, sb, t.atoms[k]->den);
@@ -246,6 +246,7 @@ static const char SHARED[] =
     "    return b <= 0 ? 0 : a > SIZE_MAX / (size_t)b ? SIZE_MAX : a * (size_t)b;\n"
     "}\n"
     "static inline int64_t cnnc_div(size_t a, size_t b) { return b == 0 || a > INT64_MAX ? INT64_MAX : (int64_t)(a / b); }\n"
+    "static inline int64_t cnnc_max(size_t a, size_t b) { return a < b ? cnnc_div(b, 1) : cnnc_div(a, 1); }\n"
     "#endif\n";
 
 const char *codegen_header(Ctx *ctx, Arena *arena, const LoopModule *m, const char *base, const char *sha256) {

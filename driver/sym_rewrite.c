@@ -293,7 +293,11 @@ Sym sym_drop_constants(SymCtx *c, Sym e, bool *dropped) {
 /* ---- dims */
 
 static Sym atom_of(SymCtx *c, const DimAtom *a, const DimSym *indices, const Sym *values, int n) {
-    if (!a->sym) {
+    if (a->kind == DIM_MAX) {
+        Sym both[2] = {sym_of_dim(c, a->num, indices, values, n), sym_of_dim(c, a->den, indices, values, n)};
+        return both[0] && both[1] ? sym_node(c, (SymNode){.kind = SYM_CALL, .op = SC_max, .n = 2}, both) : NULL;
+    }
+    if (a->kind == DIM_FLOOR) {
         Sym q = sym_div(c, sym_of_dim(c, a->num, indices, values, n),
                         sym_of_dim(c, a->den, indices, values, n));
         return q ? sym_node(c, (SymNode){.kind = SYM_CALL, .op = SC_floor, .n = 1}, &q) : NULL;

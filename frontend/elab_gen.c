@@ -79,7 +79,7 @@ static int gen_dim(Gen *g, Dim d);
 static int gen_atom(Gen *g, const DimAtom *a) {
     if (a->sym)
         return gen_dim(g, dim_of(g->e->ctx, a->sym));
-    return body_op2(&g->b, SC_floordiv, gen_dim(g, a->num), gen_dim(g, a->den));
+    return body_op2(&g->b, a->kind == DIM_FLOOR ? SC_floordiv : SC_max, gen_dim(g, a->num), gen_dim(g, a->den));
 }
 
 static int gen_dim(Gen *g, Dim d) {

@@ -1,6 +1,6 @@
 /* Dims: normal form, arithmetic, text. The prover is in dim_prove.c.
  *
- * A polynomial is a sorted array of terms, an atom a symbol or a floor; both are interned in the context, so
+ * A polynomial is a sorted array of terms, an atom a symbol, a floor or a maximum; both are interned in the context, so
  * identity is equality. The order of monomials is graded lexicographic by text, which makes remainders unique. */
 #include "ir/dim_priv.h"
 
@@ -30,7 +30,7 @@ static uint64_t mix(uint64_t h, uint64_t x) {
 /* ---- interning */
 
 static uint64_t atom_hash(const DimAtom *a) {
-    return mix(mix(mix(17, (uintptr_t)a->sym), (uintptr_t)a->num), (uintptr_t)a->den);
+    return mix(mix(mix(17 + (uint64_t)a->kind, (uintptr_t)a->sym), (uintptr_t)a->num), (uintptr_t)a->den);
 }
 
 static uint64_t poly_hash(const struct DimPoly *p) {
@@ -44,7 +44,7 @@ static uint64_t poly_hash(const struct DimPoly *p) {
 }
 
 static bool atom_same(const DimAtom *a, const DimAtom *b) {
-    return a->sym == b->sym && a->num == b->num && a->den == b->den;
+    return a->kind == b->kind && a->sym == b->sym && a->num == b->num && a->den == b->den;
 }
 
 static bool mono_same(const DimTerm *a, const DimTerm *b) {
@@ -77,7 +77,7 @@ static void table_grow(Ctx *ctx, Table *t, bool atoms) {
     t->cap = cap;
 }
 
-static const char *floor_text(Ctx *ctx, Dim num, Dim den);
+static const char *text_of_atom(Ctx *ctx, const DimAtom *a);
 
 static const DimAtom *atom_intern(Ctx *ctx, DimAtom a) {
     Table *t = &table_of(ctx)->atoms;
@@ -91,7 +91,7 @@ static const DimAtom *atom_intern(Ctx *ctx, DimAtom a) {
     n->atom = a;
     t->slots[k] = n;
     t->n++;
-    n->text = a.sym ? a.sym->name : floor_text(ctx, a.num, a.den);
+    n->text = text_of_atom(ctx, &n->atom);
     return &n->atom;
 }
 
@@ -345,7 +345,7 @@ static const DimAtom *lone_floor(Dim r) {
     const DimAtom *lone = NULL;
     for (int i = 0; i < r->n; i++) {
         const DimTerm *t = &r->terms[i];
-        if (t->coef == 1 && t->n_atoms == 1 && !t->atoms[0]->sym) {
+        if (t->coef == 1 && t->n_atoms == 1 && t->atoms[0]->kind == DIM_FLOOR) {
             if (lone)
                 return NULL;
             lone = t->atoms[0];
@@ -384,7 +384,7 @@ Dim dim_floordiv(Ctx *ctx, Dim p, Dim q) {
         Dim num = dim_add(ctx, f->num, dim_mul(ctx, f->den, rest));
         return dim_add(ctx, d, dim_floordiv(ctx, num, dim_mul(ctx, f->den, q)));
     }
-    return dim_add(ctx, d, dim_of_atom(ctx, atom_intern(ctx, (DimAtom){.num = r, .den = q})));
+    return dim_add(ctx, d, dim_of_atom(ctx, atom_intern(ctx, (DimAtom){.kind = DIM_FLOOR, .num = r, .den = q})));
 }
 
 Dim dim_ceildiv(Ctx *ctx, Dim a, Dim b) {
@@ -392,6 +392,41 @@ Dim dim_ceildiv(Ctx *ctx, Dim a, Dim b) {
 }
 
 Dim dim_mod(Ctx *ctx, Dim a, Dim b) { return dim_sub(ctx, a, dim_mul(ctx, b, dim_floordiv(ctx, a, b))); }
+
+/* What a and b have in common: of each monomial in both the smaller coefficient. */
+static Dim common_part(Ctx *ctx, Dim a, Dim b) {
+    Terms t = {0};
+    for (int i = 0, j = 0; i < a->n && j < b->n;) {
+        int c = mono_compare(&a->terms[i], &b->terms[j]);
+        if (!c)
+            terms_add(ctx, &t, a->terms[i].coef < b->terms[j].coef ? a->terms[i] : b->terms[j]);
+        i += c <= 0;
+        j += c >= 0;
+    }
+    return poly_of(ctx, &t);
+}
+
+/* max(a + c, b + c) = c + max(a, b) and max(g*a, g*b) = g*max(a, b): what is common stands outside. */
+Dim dim_max(Ctx *ctx, Dim a, Dim b) {
+    int64_t k, g = 0;
+    Dim less = dim_sub(ctx, a, b);
+    if (!less)
+        return NULL;
+    if (dim_is_const(less, &k))
+        return k < 0 ? b : a;
+    Dim c = common_part(ctx, a, b);
+    a = dim_sub(ctx, a, c);
+    b = dim_sub(ctx, b, c);
+    for (int i = 0; a && b && i < a->n + b->n; i++)
+        g = gcd(g, i < a->n ? a->terms[i].coef : b->terms[i - a->n].coef);
+    if (!g)
+        return NULL;
+    a = divided_coefs(ctx, a, g);
+    b = divided_coefs(ctx, b, g);
+    bool swap = dim_compare(a, b) > 0;
+    const DimAtom *x = atom_intern(ctx, (DimAtom){.kind = DIM_MAX, .num = swap ? b : a, .den = swap ? a : b});
+    return dim_add(ctx, c, dim_scale(ctx, dim_of_atom(ctx, x), g));
+}
 
 /* ---- questions */
 
@@ -459,8 +494,10 @@ bool dim_linear_in(Ctx *ctx, Dim a, DimSym s, Dim *c, Dim *rest) {
 /* ---- substitution, value */
 
 static Dim subst_atom(Ctx *ctx, const DimAtom *a, const DimBinding *b, int n) {
-    if (!a->sym)
-        return dim_floordiv(ctx, dim_subst(ctx, a->num, b, n), dim_subst(ctx, a->den, b, n));
+    if (!a->sym) {
+        Dim p = dim_subst(ctx, a->num, b, n), q = dim_subst(ctx, a->den, b, n);
+        return a->kind == DIM_MAX ? dim_max(ctx, p, q) : dim_floordiv(ctx, p, q);
+    }
     for (int k = 0; k < n; k++)
         if (b[k].sym == a->sym)
             return b[k].value;
@@ -493,9 +530,9 @@ static bool atom_value(const DimAtom *a, const DimValue *env, int n, int64_t *ou
         return false;
     }
     int64_t p, q;
-    if (!dim_eval(a->num, env, n, &p) || !dim_eval(a->den, env, n, &q) || q < 1)
+    if (!dim_eval(a->num, env, n, &p) || !dim_eval(a->den, env, n, &q) || (a->kind == DIM_FLOOR && q < 1))
         return false;
-    *out = floor_div(p, q);
+    *out = a->kind == DIM_FLOOR ? floor_div(p, q) : p > q ? p : q;
     return true;
 }
 
@@ -526,6 +563,12 @@ static const char *floor_text(Ctx *ctx, Dim num, Dim den) {
     return str_fmt(ctx, "(%s // %s)", one ? t : paren(ctx, num), paren(ctx, den));
 }
 
+static const char *text_of_atom(Ctx *ctx, const DimAtom *a) {
+    return a->kind == DIM_SYMBOL ? a->sym->name
+           : a->kind == DIM_FLOOR ? floor_text(ctx, a->num, a->den)
+                                  : str_fmt(ctx, "max(%s, %s)", dim_text(ctx, a->num), dim_text(ctx, a->den));
+}
+
 /* Printed order: positive terms, negative ones, the constant last where a positive term has atoms. */
 static int print_compare(const DimTerm *a, const DimTerm *b, bool last) {
     int x = !a->n_atoms && last, y = !b->n_atoms && last;
@@ -536,13 +579,13 @@ static int print_compare(const DimTerm *a, const DimTerm *b, bool last) {
     return mono_compare(a, b);
 }
 
-/* The atoms of a term: symbols before floors, by text. */
+/* The atoms of a term: symbols first, by text. A floor that stands alone needs no parentheses. */
 static void print_atoms(StrBuf *sb, const DimTerm *t, bool bare) {
     int done = 0;
-    for (int floors = 0; floors < 2; floors++)
+    for (int others = 0; others < 2; others++)
         for (int j = 0; j < t->n_atoms; j++) {
             const DimAtom *a = t->atoms[j];
-            if ((a->sym == NULL) != floors)
+            if ((a->sym == NULL) != others)
                 continue;
             const char *text = atom_text(a);
             sb_put(sb, done++ ? "*" : "");
@@ -555,7 +598,7 @@ static void print_term(StrBuf *sb, const DimTerm *t, bool first) {
     sb_put(sb, first ? (t->coef < 0 ? "-" : "") : t->coef < 0 ? " - " : " + ");
     if (!t->n_atoms || size != 1)
         sb_printf(sb, "%llu%s", (unsigned long long)size, t->n_atoms ? "*" : "");
-    bool bare = t->n_atoms == 1 && !t->atoms[0]->sym && size == 1 && (t->coef > 0 || !first);
+    bool bare = t->n_atoms == 1 && t->atoms[0]->kind == DIM_FLOOR && size == 1 && (t->coef > 0 || !first);
     print_atoms(sb, t, bare);
 }
 

@@ -1,4 +1,4 @@
-/* Dims: integer polynomials over symbols, with floor atoms `(p // q)`, in a normal form.
+/* Dims: integer polynomials over symbols, with atoms `(p // q)` and `max(p, q)`, in a normal form.
  *
  * Dims are interned in their context: equal normal forms are equal pointers, so `a == b` is the equality of
  * shapes. Every function that can overflow int64 unwinds nothing: it returns NULL, and DIM_NULL inputs give
@@ -39,6 +39,8 @@ Dim dim_floordiv(Ctx *ctx, Dim a, Dim b);
 /* ceil(a / b) = floor((a + b - 1) / b) and a - b*floor(a/b). */
 Dim dim_ceildiv(Ctx *ctx, Dim a, Dim b);
 Dim dim_mod(Ctx *ctx, Dim a, Dim b);
+/* The larger of a and b at every point; programs cannot write it: sizes of memory that several buffers share have it. */
+Dim dim_max(Ctx *ctx, Dim a, Dim b);
 /* a == q*d + r by polynomial division (constant coefficients reduced to 0..lc-1). */
 Dim dim_divide(Ctx *ctx, Dim a, Dim d, Dim *remainder);
 
@@ -47,12 +49,12 @@ bool dim_is_zero(Dim a);
 /* The symbol if a is exactly one, else NULL. */
 DimSym dim_as_symbol(Dim a);
 bool dim_mentions(Dim a, DimSym s);
-/* The symbols of a in a fixed order (also inside floors); returns their number, fills at most max. */
+/* The symbols of a in a fixed order (also inside other atoms); returns their number, fills at most max. */
 int dim_symbols(Dim a, DimSym *out, int max);
-/* a = c*s + rest with c free of floors that mention s; false if a is not of that form (s in a floor). */
+/* a = c*s + rest with c free of atoms that mention s; false if a is not of that form (s in a floor or max). */
 bool dim_linear_in(Ctx *ctx, Dim a, DimSym s, Dim *c, Dim *rest);
 
-/* Substitution of symbols; floors are built anew. */
+/* Substitution of symbols; other atoms are built anew. */
 typedef struct DimBinding {
     DimSym sym;
     Dim value;
@@ -74,9 +76,11 @@ const char *dim_text(Ctx *ctx, Dim a);
 int dim_compare(Dim a, Dim b);
 
 /* What a code generator or printer walks: terms of coefficient and atoms. */
+typedef enum DimAtomKind { DIM_SYMBOL, DIM_FLOOR, DIM_MAX } DimAtomKind;
 typedef struct DimAtom {
-    DimSym sym;   /* or NULL, then num // den */
-    Dim num, den;
+    DimAtomKind kind;
+    DimSym sym;   /* of DIM_SYMBOL, else NULL */
+    Dim num, den; /* num // den, or the larger of the two */
 } DimAtom;
 typedef struct DimTerm {
     int64_t coef;
@@ -85,6 +89,7 @@ typedef struct DimTerm {
 } DimTerm;
 int dim_n_terms(Dim a);
 DimTerm dim_term(Dim a, int k);
+Dim dim_of_atom(Ctx *ctx, const DimAtom *a);
 
 /* Facts under which a claim is proved: symbols >= their `least`; the extra facts g >= 0 (conditions first);
  * index symbols lie in 0 .. extent-1. All are conjunctions. */

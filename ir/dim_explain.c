@@ -17,7 +17,7 @@ static const char *divided(Ctx *ctx, Dim x, const char *x_side, Dim y, const cha
     for (int j = 0; j < x->terms[0].n_atoms; j++) {
         const DimAtom *f = x->terms[0].atoms[j];
         Dim rem = NULL;
-        if (f->sym || x != dim_mul(ctx, f->den, dim_of_atom(ctx, f)))
+        if (f->kind != DIM_FLOOR || x != dim_mul(ctx, f->den, dim_of_atom(ctx, f)))
             continue;
         dim_divide(ctx, dim_sub(ctx, f->num, y), f->den, &rem);
         if (!rem || rem->n)

@@ -26,7 +26,6 @@ typedef struct Terms {
 
 static inline const char *atom_text(const DimAtom *a) { return ((const AtomNode *)a)->text; }
 int atom_compare(const DimAtom *a, const DimAtom *b);
-Dim dim_of_atom(Ctx *ctx, const DimAtom *a);
 void terms_add(Ctx *ctx, Terms *t, DimTerm term);
 void terms_add_poly(Ctx *ctx, Terms *t, Dim a, int64_t k);
 Dim poly_of(Ctx *ctx, Terms *t);

@@ -3,13 +3,14 @@
  * Symbols are shifted to be >= 0. A step keeps B*p >= e with B >= 1: in the terms of e of one sign, c*x is replaced by
  * its bound after multiplying e and B by c unless c divides the cofactor (cofactors are >= 0). p is proved when e + B - 1
  * has no negative coefficient: then B*p > -B, so the integer p is > -1. Bounds come from the facts (conditions first)
- * and from a - b + 1 <= b*(a//b) <= a. A floor counts as >= 0 only where its numerator is proved to be. The search is
- * bounded: 40 steps of at most 64 terms, depth 10. True is certain; false means "not proved". */
+ * and from a - b + 1 <= b*(a//b) <= a. A floor counts as >= 0 only where its numerator is proved to be. A claim about
+ * max(a, b) is one about a where a >= b, and one about b where b >= a. The search is bounded: 40 steps of at most 64
+ * terms, depth 10, four maxima. True is certain; false means "not proved". */
 #include "ir/dim_priv.h"
 
 #include <string.h>
 
-enum { BUDGET = 40, TERMS = 64, DEPTH = 10, MOST_ATOMS = 96, MOST_BOUNDS = 64 };
+enum { BUDGET = 40, TERMS = 64, DEPTH = 10, MOST_ATOMS = 96, MOST_BOUNDS = 64, MOST_MAXIMA = 4 };
 
 typedef struct Sign {
     const DimAtom *atom;
@@ -21,7 +22,7 @@ typedef struct Prover {
     const DimFacts *given;
     Dim *facts; /* shifted, each >= 0 */
     int n_facts;
-    VEC(Sign) signs; /* of floors */
+    VEC(Sign) signs; /* of floors and maxima */
 } Prover;
 
 typedef struct Search {
@@ -60,7 +61,7 @@ static bool nonneg(Prover *p, const DimAtom *a) {
             return p->signs.p[k].nonneg;
     int at = p->signs.n;
     vec_push(&p->ctx->perm, &p->signs, (Sign){a, false}); /* while it is being asked */
-    bool yes = search(p, a->num);
+    bool yes = search(p, a->num) || (a->kind == DIM_MAX && search(p, a->den));
     p->signs.p[at].nonneg = yes;
     return yes;
 }
@@ -118,10 +119,16 @@ typedef struct Bound {
 static int bounds(Prover *p, const DimAtom *x, bool upper, Bound *out) {
     Ctx *ctx = p->ctx;
     int n = 0;
-    if (!x->sym) {
+    if (x->kind == DIM_FLOOR) {
         Dim a = shift(ctx, x->num), b = shift(ctx, x->den);
         if (a && positive(p, b))
             out[n++] = (Bound){b, upper ? a : dim_addk(ctx, dim_sub(ctx, a, b), 1)};
+    }
+    if (x->kind == DIM_MAX && !upper) { /* as a fact may have it */
+        Dim both[2] = {shift(ctx, x->num), shift(ctx, x->den)};
+        for (int k = 0; k < 2; k++)
+            if (both[k])
+                out[n++] = (Bound){dim_const(ctx, 1), both[k]};
     }
     for (int k = 0; k < p->n_facts && n < MOST_BOUNDS; k++) {
         Dim r, c = cofactor(ctx, p->facts[k], x, 0, &r);
@@ -258,15 +265,53 @@ static Prover prover(Ctx *ctx, const DimFacts *f) {
     return p;
 }
 
-bool dim_prove_nonneg(Ctx *ctx, const DimFacts *facts, Dim claim) {
-    static const DimFacts none = {0};
+static const DimAtom *maximum_in(Dim a) {
+    for (int i = 0; i < a->n; i++)
+        for (int j = 0; j < a->terms[i].n_atoms; j++)
+            if (a->terms[i].atoms[j]->kind == DIM_MAX)
+                return a->terms[i].atoms[j];
+    return NULL;
+}
+
+/* a with v in the place of the atom x. */
+static Dim in_place_of(Ctx *ctx, Dim a, const DimAtom *x, Dim v) {
+    while (a && contains(a, x)) {
+        Dim rest, c = cofactor(ctx, a, x, 0, &rest);
+        a = dim_add(ctx, dim_mul(ctx, c, v), rest);
+    }
+    return a;
+}
+
+static bool prove(Ctx *ctx, const DimFacts *facts, Dim claim, int maxima);
+
+/* The claim where the maximum x is its operand `is`, which is at least `other`. */
+static bool prove_where(Ctx *ctx, const DimFacts *facts, Dim claim, const DimAtom *x, Dim is, Dim other, int maxima) {
+    DimFacts more = *facts;
+    Dim *when = ARENA_ARRAY(&ctx->perm, Dim, facts->n_when + 1);
+    for (int k = 0; k < facts->n_when; k++)
+        when[k] = facts->when[k];
+    when[more.n_when++] = dim_sub(ctx, is, other);
+    more.when = when;
+    return prove(ctx, &more, in_place_of(ctx, claim, x, is), maxima);
+}
+
+static bool prove(Ctx *ctx, const DimFacts *facts, Dim claim, int maxima) {
     int64_t k;
     if (!claim)
         return false;
     if (dim_is_const(claim, &k))
         return k >= 0;
-    Prover p = prover(ctx, facts ? facts : &none);
+    const DimAtom *x = maximum_in(claim);
+    if (x)
+        return maxima > 0 && prove_where(ctx, facts, claim, x, x->num, x->den, maxima - 1) &&
+               prove_where(ctx, facts, claim, x, x->den, x->num, maxima - 1);
+    Prover p = prover(ctx, facts);
     return search(&p, claim);
+}
+
+bool dim_prove_nonneg(Ctx *ctx, const DimFacts *facts, Dim claim) {
+    static const DimFacts none = {0};
+    return prove(ctx, facts ? facts : &none, claim, MOST_MAXIMA);
 }
 
 bool dim_prove_positive(Ctx *ctx, const DimFacts *facts, Dim p) {

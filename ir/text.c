@@ -278,6 +278,13 @@ static Dim read_factor(TextReader *r) {
     } else if (text_accept(r, "(")) {
         d = text_dim(r);
         text_expect(r, ")");
+    } else if (text_is(r, "max") && *r->p == '(') { /* a dim may have that name */
+        text_next(r);
+        text_next(r);
+        d = text_dim(r);
+        text_expect(r, ",");
+        d = checked_dim(r, dim_max(r->ctx, d, text_dim(r)));
+        text_expect(r, ")");
     } else if (r->kind == TEXT_WORD) {
         DimSym s = NULL;
         for (int k = r->syms.n; k-- > 0 && !s;)

@@ -85,13 +85,20 @@ static void dissolve(Regions *g) {
 
 /* ---- what is computed again */
 
+static int times(Dim d, DimSym s);
+
+static int degree_of_atom(const DimAtom *a, DimSym s) {
+    int num = a->sym ? a->sym == s : times(a->num, s), other = a->kind == DIM_MAX ? times(a->den, s) : 0;
+    return num > other ? num : other;
+}
+
 static int times(Dim d, DimSym s) {
     int most = 0;
     for (int k = 0; k < dim_n_terms(d); k++) {
         DimTerm t = dim_term(d, k);
         int n = 0;
         for (int a = 0; a < t.n_atoms; a++)
-            n += t.atoms[a]->sym ? t.atoms[a]->sym == s : times(t.atoms[a]->num, s);
+            n += degree_of_atom(t.atoms[a], s);
         most = n > most ? n : most;
     }
     return most;

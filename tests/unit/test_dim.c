@@ -37,6 +37,7 @@ static Dim add(Dim a, Dim b) { return dim_add(ctx, a, b); }
 static Dim sub(Dim a, Dim b) { return dim_sub(ctx, a, b); }
 static Dim mul(Dim a, Dim b) { return dim_mul(ctx, a, b); }
 static Dim quo(Dim a, Dim b) { return dim_floordiv(ctx, a, b); }
+static Dim larger(Dim a, Dim b) { return dim_max(ctx, a, b); }
 
 static void texts(void **state) {
     (void)state;
@@ -46,6 +47,8 @@ static void texts(void **state) {
     assert_string_equal(dim_text(ctx, mul(c(2), quo(h, c(2)))), "2*(H // 2)");
     assert_string_equal(dim_text(ctx, c(0)), "0");
     assert_string_equal(dim_text(ctx, dim_neg(ctx, h)), "-H");
+    assert_string_equal(dim_text(ctx, add(mul(c(64), larger(mul(h, h), mul(c(6), w))), c(5))), "64*max(H*H, 6*W) + 5");
+    assert_string_equal(dim_text(ctx, larger(quo(h, c(2)), add(w, c(1)))), "max(H // 2, W + 1)");
 }
 
 static void equal_forms_are_equal_pointers(void **state) {
@@ -57,6 +60,11 @@ static void equal_forms_are_equal_pointers(void **state) {
     assert_ptr_equal(quo(add(mul(ds, h), w), ds), add(h, quo(w, ds)));
     assert_ptr_equal(add(quo(add(mul(c(2), h), c(-1)), c(2)), c(1)), h);         /* (2H - 1)//2 + 1 */
     assert_ptr_equal(quo(h, c(1)), h);
+    assert_ptr_equal(larger(h, add(h, c(3))), add(h, c(3)));
+    assert_ptr_equal(larger(add(mul(c(4), h), w), add(mul(c(4), h), mul(c(2), ds))), add(mul(c(4), h), larger(mul(c(2), ds), w)));
+    assert_ptr_equal(larger(mul(c(6), h), mul(c(4), w)), mul(c(2), larger(mul(c(2), w), mul(c(3), h))));
+    assert_ptr_equal(larger(h, c(0)), larger(c(0), h));
+    assert_null(larger(NULL, h));
     assert_null(quo(h, c(0)));
     assert_null(mul(mul(c(INT64_MAX), h), c(2)));
     assert_null(add(NULL, h));
@@ -105,18 +113,18 @@ static Both random_form(int depth) {
         return r;
     }
     Both a = random_form(depth - 1), b = random_form(depth - 1);
-    int op = below(5);
+    int op = below(6);
     if (op == 3 || op == 4) { /* a divisor that may be a symbol */
         while (!b.d || dim_is_zero(b.d))
             b = random_form(0);
     }
-    Dim d[5] = {add(a.d, b.d), sub(a.d, b.d), mul(a.d, b.d), quo(a.d, b.d), dim_mod(ctx, a.d, b.d)};
+    Dim d[6] = {add(a.d, b.d), sub(a.d, b.d), mul(a.d, b.d), quo(a.d, b.d), dim_mod(ctx, a.d, b.d), larger(a.d, b.d)};
     r.d = d[op];
     for (int i = 0; i < POINTS; i++) {
         int64_t x = a.v[i], y = b.v[i];
-        r.ok[i] = a.ok[i] && b.ok[i] && (op < 3 || y >= 1);
+        r.ok[i] = a.ok[i] && b.ok[i] && (op < 3 || op == 5 || y >= 1);
         if (r.ok[i])
-            r.v[i] = op == 0 ? x + y : op == 1 ? x - y : op == 2 ? x * y : op == 3 ? floordiv(x, y) : x - y * floordiv(x, y);
+            r.v[i] = op == 0 ? x + y : op == 1 ? x - y : op == 2 ? x * y : op == 3 ? floordiv(x, y) : op == 4 ? x - y * floordiv(x, y) : x > y ? x : y;
     }
     return r;
 }
@@ -158,6 +166,19 @@ static void window_reads_are_proved(void **state) {
     f.when = when;
     f.n_when = 1;
     assert_int_equal(dim_subscript(ctx, &f, sub(dim_of(ctx, i), c(1)), h), DIM_PROVED);
+}
+
+static void claims_about_maxima_are_split(void **state) {
+    (void)state;
+    Dim m = larger(mul(h, h), mul(c(6), w)), three = larger(m, mul(c(9), ds));
+    assert_true(dim_prove_nonneg(ctx, NULL, sub(m, mul(c(6), w))));
+    assert_true(dim_prove_nonneg(ctx, NULL, sub(three, mul(h, h))));
+    assert_true(dim_prove_nonneg(ctx, NULL, sub(add(mul(h, h), mul(c(6), w)), m))); /* max(a, b) <= a + b */
+    assert_false(dim_prove_nonneg(ctx, NULL, sub(mul(h, h), m)));
+    assert_false(dim_prove_nonneg(ctx, NULL, sub(m, three)));
+    Dim when[1] = {sub(mul(h, h), mul(c(6), w))};
+    DimFacts f = {.when = when, .n_when = 1};
+    assert_true(dim_prove_nonneg(ctx, &f, sub(mul(h, h), m)));
 }
 
 static void random_verdicts_are_sound(void **state) {
@@ -233,6 +254,7 @@ int main(void) {
         cmocka_unit_test(linear_parts),
         cmocka_unit_test(random_normal_forms_keep_their_values),
         cmocka_unit_test(window_reads_are_proved),
+        cmocka_unit_test(claims_about_maxima_are_split),
         cmocka_unit_test(random_verdicts_are_sound),
         cmocka_unit_test(explanations),
         cmocka_unit_test(types_print_and_compare),
