@@ -6,10 +6,13 @@
  * an access mentions the loop's index), it lives as long as the loop does. Buffers shared by jobs
  * live at the top level, those of a job inside its loop.
  *
- * Buffers of constant size are placed largest first at the lowest free offset. The others go,
- * largest first, into regions that are measured in units, as (N + 15) // 16 for the slices of a
- * batch: at the lowest free number of units that are provably as large. Where a unit is 1 at least,
- * so do buffers of constant size that find room. Offsets are multiples of 64. */
+ * Buffers whose size depends on dims lie in regions, measured in units, as (N + 15) // 16 for the
+ * slices of a batch: at the lowest free number of units that are provably as large. Regions whose
+ * members do not live at the same time take turns in a slot, as large as the largest of them: a
+ * max() in the formula if none is that for all dims. Each buffer, largest first, goes where memory
+ * grows least with every dim at NOMINAL. Those of constant size, if not small, go where it does not
+ * grow; the others are placed largest first at the lowest free offset, before all slots. Offsets are
+ * multiples of 64. */
 #include "passes/plan.h"
 
 #include <inttypes.h>
@@ -144,8 +147,8 @@ static bool overlap(const Life *a, const Life *b) { return a->from <= b->to && b
 
 /* ---- placing */
 
-/* The values of all dims at which symbolic sizes are compared for their order; it is no part of the
- * result. */
+enum { NOMINAL = 1000 }; /* the value of all dims at which symbolic sizes are compared */
+
 static int64_t size_at(const Plan *p, Dim bytes, int64_t at) {
     DimValue *env = ARENA_ARRAY(p->arena, DimValue, p->f->dims.n + 1);
     int64_t v;
@@ -173,7 +176,7 @@ static Life **sorted(const Plan *p, BufKind kind, bool constant, int *n) {
             l->buf->offset = dim_const(p->ctx, 0);
             continue;
         }
-        l->size = size_at(p, l->bytes, 1000);
+        l->size = size_at(p, l->bytes, NOMINAL);
         list[(*n)++] = l;
     }
     qsort(list, (size_t)*n, sizeof *list, by_size);
@@ -222,7 +225,12 @@ typedef struct Region {
     bool has_one; /* a unit is 1 at least */
     VEC(Life *) members;
 } Region;
-typedef VEC(Region) Regions;
+
+/* Memory of regions that take turns: no two members of different ones live at the same time. */
+typedef struct Slot {
+    VEC(Region *) regions;
+} Slot;
+typedef VEC(Slot) Slots;
 
 /* The unit that a size is a multiple of: a region's, if it begins one. */
 static Region unit_of(const Plan *p, Dim bytes, int64_t *times) {
@@ -231,7 +239,7 @@ static Region unit_of(const Plan *p, Dim bytes, int64_t *times) {
     Dim rest = NULL;
     *times = 1;
     DimTerm t = dim_n_terms(bytes) == 1 ? dim_term(bytes, 0) : (DimTerm){0};
-    if (t.coef > 0 && t.coef % 64 == 0 && t.n_atoms) {
+    if (t.coef > 0 && t.coef % 64 == 0 && (t.n_atoms || dim_is_const(bytes, NULL))) {
         Dim unit = dim_divide(p->ctx, bytes, dim_const(p->ctx, t.coef), &rest);
         if (unit && rest && dim_is_zero(rest)) {
             r.unit = unit;
@@ -246,7 +254,7 @@ static Region unit_of(const Plan *p, Dim bytes, int64_t *times) {
 /* Units of the region that are as large as a buffer; 0: that is not known. */
 static int64_t units_for(const Plan *p, const Region *r, Dim bytes, int64_t size) {
     DimFacts none = {0};
-    int64_t one = size_at(p, r->unit, 1000), times = one > 0 ? (size - 1) / one + 1 : 0;
+    int64_t one = size_at(p, r->unit, NOMINAL), times = one > 0 ? (size - 1) / one + 1 : 0;
     if (dim_is_const(bytes, NULL) && r->grain == 64)
         return r->has_one ? size : 0; /* multiples of 64 */
     times = (times + r->grain - 1) / r->grain * r->grain;
@@ -256,74 +264,138 @@ static int64_t units_for(const Plan *p, const Region *r, Dim bytes, int64_t size
     return spare && dim_prove_nonneg(p->ctx, &none, spare) ? times : 0;
 }
 
-/* Takes l in, at its end too if it may grow. */
-static bool place_in(const Plan *p, Region *r, Life *l, int64_t times, bool grows) {
-    int64_t bytes = l->size;
-    l->size = times;
-    l->at = times ? lowest_free(r->members.p, r->members.n, l) : 0;
-    l->placed = times && (grows || l->at + times <= r->end);
-    if (!l->placed) {
-        l->size = bytes;
-        return false;
+static int64_t region_size(const Plan *p, const Region *r, int64_t end) {
+    int64_t size;
+    return __builtin_mul_overflow(size_at(p, r->unit, NOMINAL), end, &size) ? INT64_MAX : size;
+}
+
+static int64_t slot_size(const Plan *p, const Slot *s) {
+    int64_t most = 0;
+    for (int k = 0; k < s->regions.n; k++) {
+        int64_t size = region_size(p, s->regions.p[k], s->regions.p[k]->end);
+        most = size > most ? size : most;
     }
-    r->end = l->at + times > r->end ? l->at + times : r->end;
-    vec_push(p->arena, &r->members, l);
-    return true;
+    return most;
+}
+
+/* Does a member of the slot live at the same time as l, one of the region `but` aside? */
+static bool clashes(const Slot *s, const Region *but, const Life *l) {
+    for (int k = 0; k < s->regions.n; k++)
+        for (int j = 0; j < s->regions.p[k]->members.n && s->regions.p[k] != but; j++)
+            if (overlap(s->regions.p[k]->members.p[j], l))
+                return true;
+    return false;
+}
+
+/* Where a buffer may lie, and by how much its memory then grows where every dim is NOMINAL. */
+typedef struct Room {
+    int slot;       /* < 0: a new one */
+    Region *region; /* NULL: a new one */
+    int64_t at, times, cost;
+} Room;
+
+static void consider(Room *best, Room r) {
+    if (r.cost < best->cost)
+        *best = r;
+}
+
+static Room room_for(const Plan *p, const Slots *all, const Life *l, const Region *own, int64_t times) {
+    bool known = dim_is_const(l->bytes, NULL);
+    Room best = {.slot = -1, .times = times, .cost = known ? 1 : l->size}; /* a constant size may not cost anything */
+    Life in_units = *l;
+    for (int k = 0; k < all->n; k++) {
+        const Slot *s = &all->p[k];
+        int64_t now = slot_size(p, s);
+        for (int j = 0; j < s->regions.n; j++) {
+            Region *r = s->regions.p[j];
+            bool same = r->unit == own->unit;
+            if (clashes(s, r, l) || !(in_units.size = same ? times : units_for(p, r, l->bytes, l->size)))
+                continue;
+            int64_t at = lowest_free(r->members.p, r->members.n, &in_units), end = at + in_units.size,
+                    size = region_size(p, r, end);
+            if (end <= r->end)
+                consider(&best, (Room){k, r, at, in_units.size, 0});
+            else if (same && !known)
+                consider(&best, (Room){k, r, at, in_units.size, size > now ? size - now : 0});
+        }
+    }
+    for (int k = 0; k < all->n && best.cost > 0; k++)
+        if (!clashes(&all->p[k], NULL, l)) {
+            int64_t now = slot_size(p, &all->p[k]);
+            consider(&best, (Room){k, NULL, 0, times, l->size > now ? l->size - now : 0});
+        }
+    return best;
+}
+
+static void place_in(const Plan *p, Slots *all, Life *l, Room room, const Region *own) {
+    if (room.slot < 0) {
+        room.slot = all->n;
+        vec_push(p->arena, all, (Slot){0});
+    }
+    if (!room.region) {
+        room.region = ARENA_NEW(p->arena, Region);
+        *room.region = *own;
+        vec_push(p->arena, &all->p[room.slot].regions, room.region);
+    }
+    l->at = room.at;
+    l->size = room.times;
+    l->placed = true;
+    room.region->end = l->at + l->size > room.region->end ? l->at + l->size : room.region->end;
+    vec_push(p->arena, &room.region->members, l);
 }
 
 /* False: one is too large. */
-static bool regions_of(const Plan *p, BufKind kind, Regions *to) {
+static bool slots_of(const Plan *p, BufKind kind, Slots *all) {
     enum { LEAST = 4096 }; /* smaller ones of constant size keep constant offsets */
     static const int64_t most = (int64_t)1 << 48;
-    Regions all = {0};
-    int n;
-    Life **list = sorted(p, kind, false, &n);
-    for (int k = 0; k < n; k++) {
-        Life *l = list[k];
-        int64_t times, own = -1;
-        Region fresh = unit_of(p, l->bytes, &times);
-        if (times > most)
-            return false;
-        for (int j = 0; j < all.n && !l->placed; j++) {
-            bool same = all.p[j].unit == fresh.unit;
-            own = same ? j : own;
-            place_in(p, &all.p[j], l, same ? times : units_for(p, &all.p[j], l->bytes, l->size),
-                     false);
+    for (int known = 0; known < 2; known++) {
+        int n;
+        Life **list = sorted(p, kind, known, &n);
+        for (int k = 0; k < n && (!known || list[k]->size >= LEAST); k++) {
+            int64_t times;
+            Region own = unit_of(p, list[k]->bytes, &times);
+            if (times > most)
+                return false;
+            Room room = room_for(p, all, list[k], &own, times);
+            if (!known || room.slot >= 0)
+                place_in(p, all, list[k], room, &own);
         }
-        if (own < 0 && !l->placed) {
-            own = all.n;
-            vec_push(p->arena, &all, fresh);
-        }
-        if (!l->placed)
-            place_in(p, &all.p[own], l, times, true);
     }
-    list = sorted(p, kind, true, &n);
-    for (int k = 0; k < n && list[k]->size >= LEAST; k++)
-        for (int j = 0; j < all.n && !list[k]->placed; j++)
-            place_in(p, &all.p[j], list[k], units_for(p, &all.p[j], list[k]->bytes, list[k]->size),
-                     false);
-    *to = all;
     return true;
 }
 
-/* Regions stand one after the other from `end` on; NULL: overflow. */
-static Dim place_regions(const Plan *p, const Regions *all, Dim end) {
+/* At least a and b. */
+static Dim at_least_both(const Plan *p, Dim a, Dim b) {
+    DimFacts none = {0};
+    Dim more = a && b ? dim_sub(p->ctx, a, b) : NULL;
+    return !more                                                    ? NULL
+           : dim_prove_nonneg(p->ctx, &none, more)                  ? a
+           : dim_prove_nonneg(p->ctx, &none, dim_neg(p->ctx, more)) ? b
+                                                                    : dim_max(p->ctx, a, b);
+}
+
+/* Slots stand one after the other from `end` on; NULL: overflow. */
+static Dim place_slots(const Plan *p, const Slots *all, Dim end) {
     for (int k = 0; k < all->n && end; k++) {
-        const Region *r = &all->p[k];
-        for (int j = 0; j < r->members.n; j++) {
-            Life *l = r->members.p[j];
-            l->buf->offset = dim_add(p->ctx, end, dim_scale(p->ctx, r->unit, l->at));
+        Dim size = dim_const(p->ctx, 0);
+        for (int j = 0; j < all->p[k].regions.n; j++) {
+            const Region *r = all->p[k].regions.p[j];
+            for (int i = 0; i < r->members.n; i++) {
+                Life *l = r->members.p[i];
+                l->buf->offset = dim_add(p->ctx, end, dim_scale(p->ctx, r->unit, l->at));
+            }
+            size = at_least_both(p, size, dim_scale(p->ctx, r->unit, r->end));
         }
-        end = dim_add(p->ctx, end, dim_scale(p->ctx, r->unit, r->end));
+        end = dim_add(p->ctx, end, size);
     }
     return end;
 }
 
 static Dim place_kind(const Plan *p, BufKind kind) {
-    Regions regions = {0};
-    bool fit = regions_of(p, kind, &regions);
+    Slots slots = {0};
+    bool fit = slots_of(p, kind, &slots);
     int64_t end = fit ? place_constants(p, kind) : -1;
-    return end < 0 ? NULL : place_regions(p, &regions, dim_const(p->ctx, end));
+    return end < 0 ? NULL : place_slots(p, &slots, dim_const(p->ctx, end));
 }
 
 static bool sizes_known(const Plan *p) {

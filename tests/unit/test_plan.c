@@ -134,6 +134,23 @@ static void symbolic_sizes_share_slots(void **state) {
     ctx_free(ctx);
 }
 
+/* Neither N*N nor 8*N is the larger for all N. */
+static void lives_of_any_size_take_turns(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *text =
+        program(ctx, str_fmt(ctx, "%s%s%s%s%s",
+                             "buf p f64[8*N, N] = work written\nbuf q f64[64*N] = work written\n"
+                             "buf p.flat f64[8*N*N] = alias p\n",
+                             step(ctx, "p.flat", "a", "8", 1), step(ctx, "out", "p.flat", "8", 4),
+                             step(ctx, "q", "a", "8", 7), step(ctx, "out", "q", "8", 10)));
+    LoopModule *m = planned(ctx, text);
+    assert_string_equal(dim_text(ctx, m->funcs.p[0]->work_fixed), "64*max(N*N, 8*N)");
+    same_results(ctx, text, m, 3);
+    same_results(ctx, text, m, 12);
+    ctx_free(ctx);
+}
+
 /* Slices of a job: temporaries of one iteration share, what is carried through memory lives as long
  * as the loop. */
 static void jobs_share_inside_an_iteration(void **state) {
@@ -190,6 +207,7 @@ int main(void) {
         cmocka_unit_test(a_chain_takes_two_places),
         cmocka_unit_test(aliases_keep_memory_alive),
         cmocka_unit_test(symbolic_sizes_share_slots),
+        cmocka_unit_test(lives_of_any_size_take_turns),
         cmocka_unit_test(jobs_share_inside_an_iteration),
         cmocka_unit_test(what_an_iteration_leaves_is_kept),
     };
