@@ -11,7 +11,8 @@
  * (batch_mask.c). The rows are the estimator's batch dim, else that symbolic first axis of an input
  * of rank 2 or more whose slices do most of the products. An instruction belongs to a region if its row index stands alone on the first
  * axis of everything with rows that it touches; a sum over rows that rows depend on again ends the
- * region. What does not fit stays outside, over all rows. */
+ * region. What does not fit stays outside, over all rows. Where contractions use each element of the rows
+ * about once (X w alone), nothing is sliced: to turn rows would take longer than the products. */
 #include "ir/build.h"
 #include "passes/batch_priv.h"
 
@@ -531,6 +532,55 @@ static DimSym rows_of(Unit *u, const Func *f, bool squares) {
     return rows;
 }
 
+/* Cells of a row of v with further axes, else 0; unknown extents count as 64. */
+static double cells_of_row(const Func *f, Val v) {
+    Type t = graph_type(f, v);
+    double cells = t.rank > 1;
+    int64_t extent;
+    for (int k = 1; k < t.rank; k++)
+        cells *= dim_is_const(t.shape[k], &extent) ? (double)extent : 64;
+    return cells;
+}
+
+/* Do contractions use each element of the rows about once (W x, the norms of rows)? Slices turn rows, so that their
+ * elements take the vectors of 16 rows; that pays where it is used more often. What has few elements is turned in
+ * no time. */
+static bool reads_rows_once(Unit *u, const Func *f, DimSym rows) {
+    enum { FEW = 16, OFTEN = 2 };
+    Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows), .r = {.u = u}};
+    bool *seen = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    double cells = 0;
+    for (int k = 0; k < f->insts.n; k++) {
+        const Inst *i = f->insts.p[k];
+        if (i->op != &op_nest || !nest_is_contraction(u->ctx, i->attr) || place_nest(&b, i) == OUTSIDE)
+            continue;
+        for (int j = 0; j < i->n_args; j++) {
+            Val v = i->args[j];
+            cells += batch_has_rows(&b, v) && !seen[v.id] ? cells_of_row(f, v) : 0;
+            seen[v.id] = true;
+        }
+    }
+    return cells >= FEW && work_placed(u, f, rows) < OFTEN * 64 * cells;
+}
+
+/* Is a factor without rows of unknown extents? It may be so large that slices would spend their time reading it. */
+static bool has_open_weights(const Batch *b) {
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        if (i->op != &op_nest || !nest_is_contraction(ctx_of(b), i->attr) || place_nest(b, i) != BY_ROW)
+            continue;
+        for (int j = 0; j < i->n_args; j++) {
+            Type t = graph_type(b->f, i->args[j]);
+            int open = 0;
+            for (int a = 0; a < t.rank; a++)
+                open += !dim_is_const(t.shape[a], NULL);
+            if (open >= 2 && !batch_has_rows(b, i->args[j]))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Instructions outside that wait for regions before `region` only. */
 static void emit_outside(Batch *b, int region, bool *done) {
     for (int k = 0; k < b->f->insts.n; k++) {
@@ -611,12 +661,13 @@ static void batch_func(Unit *u, Func *f) {
     const FitAttr *body = fit_with(u, f, true), *fit = body ? body : fit_with(u, f, false);
     bool squares = fit && fit_method(fit->method)->is_squares;
     DimSym rows = f->entry || row_body || body ? rows_of(u, f, squares) : NULL;
-    if (!rows || batch_wants_channels(u, f) || batch_would_stream(u->ctx, f, u->target))
+    if (!rows || batch_wants_channels(u, f) || batch_would_stream(u->ctx, f, u->target) ||
+        (f->entry && !fit && reads_rows_once(u, f, rows)))
         return;
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows)};
-    b.reads = !row_body && batch_would_read(u->ctx, f, u->target);
     b.groups = row_body ? 1 : u->groups; /* a job starts no jobs */
     b.r = rewrite_begin(u, f);
+    b.reads = !row_body && (batch_would_read(u->ctx, f, u->target) || has_open_weights(&b));
     b.place = ARENA_ARRAY(u->arena, Place, f->insts.n + 1);
     b.region = ARENA_ARRAY(u->arena, int, f->insts.n + 1);
     b.stage = ARENA_ARRAY(u->arena, int, f->vals.n + 1);

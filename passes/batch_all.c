@@ -8,11 +8,11 @@
 
 /* Slices that take as long as packing and tiles do: a perceptron 784-512-256-10 needs about the same
  * time both ways for 64 rows, and for 256 rows 0.6 of it without slices. */
-enum { SLICES = 5, FEW = 2 };
+enum { SLICES = 5, FEW = 2, OPEN = 16 };
 
 /* Does the region multiply rows by matrices alone? Tiles then compute few rows, too, without packing
- * (tile_few.c), and slices have no use. */
-static bool all_dense(const Batch *b, int region) {
+ * (tile_few.c), and slices have no use; small matrices of unknown extents are quicker in slices. */
+static bool all_dense(const Batch *b, int region, bool *open) {
     for (int k = 0; k < b->f->insts.n; k++) {
         const Inst *i = b->f->insts.p[k];
         const Nest *n = i->op == &op_nest ? i->attr : NULL;
@@ -24,6 +24,8 @@ static bool all_dense(const Batch *b, int region) {
         for (int j = 0; j < n->body.n; j++)
             if (n->body.insts[j].kind == BODY_READ && n->body.insts[j].rank != 2)
                 return false;
+        for (int j = 0; j < n->n_box; j++)
+            *open |= n->box[j].extent != b->n && !dim_is_const(n->box[j].extent, NULL);
     }
     return true;
 }
@@ -67,5 +69,6 @@ void batch_all(Batch *b, int region, BatchAttr *a, const Val *args, const Val *r
         graph_result(m, f, r);
     }
     a->all = f->id;
-    a->above = all_dense(b, region) ? FEW : SLICES * a->rows;
+    bool open = false, dense = all_dense(b, region, &open);
+    a->above = !dense ? SLICES * a->rows : open ? OPEN : FEW;
 }

@@ -172,7 +172,7 @@ static bool gathers_exactly(const Vary *v) {
     bool good = v->nest || !v->loop->n_carried;
     for (int k = 0; k < v->loop->n_carried && good; k++) {
         ScalarOp op = vary_reduction(v, k, &links);
-        good = op == SC_max || op == SC_min;
+        good = (op == SC_max || op == SC_min) && !dtype_is_real(v->loop->carried[k].dt);
     }
     return good;
 }

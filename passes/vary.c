@@ -236,8 +236,7 @@ static bool follow(const Vary *v, const LoopStmt *loop, int carried, ScalarOp op
 
 ScalarOp vary_reduction(const Vary *v, int k, VarySum *links) {
     static const ScalarOp ops[] = {SC_add, SC_max, SC_min};
-    DType dt = v->loop->carried[k].dt;
-    for (int j = 0; j < (dtype_is_real(dt) ? 1 : 3); j++) {
+    for (int j = 0; j < 3; j++) {
         links->n = 0;
         if (follow(v, v->loop, k, ops[j], links))
             return ops[j];

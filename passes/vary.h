@@ -30,7 +30,7 @@ bool vary_axis(const Vary *v, const LoopStmt *access, int *axis, int64_t *coef);
 bool vary_independent(const Vary *v);
 /* What carried value k of the loop gathers: SC_add if it is only a sum (the phi is added to, by add
  * or as fma's third operand, possibly through sums of loops inside, and yielded, and is used for
- * nothing else), SC_max or SC_min of whole numbers likewise (their order does not matter), else
+ * nothing else), SC_max or SC_min likewise (of equals, -0 and 0 among them, any may be found), else
  * SC_NONE. links receives the adding statements. */
 typedef struct VaryLink {
     LoopStmt *add;

@@ -178,13 +178,38 @@ static double body_cost(Vectorize *z, const LoopBody *b, const Vary *v) {
 
 /* ---- the function */
 
+/* The most bytes of a real number in a body; 0: there is none. */
+static size_t widest(const LoopFunc *f, const LoopBody *b) {
+    size_t most = 0;
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        bool has_value = s->kind == LOOP_LOAD || s->kind == LOOP_CONST || s->kind == LOOP_LET;
+        DType dt = s->kind == LOOP_STORE ? loop_bufp(f, s->buf)->dt : has_value ? s->type.dt : DT_BOOL;
+        size_t inside = widest(f, &s->body), other = widest(f, &s->orelse),
+               own = dtype_is_real(dt) ? dtype_size(dt) : 0;
+        inside = inside > other ? inside : other;
+        own = own > inside ? own : inside;
+        most = own > most ? own : most;
+    }
+    return most;
+}
+
+/* As many lanes as the function's reals have; more in a loop whose reals are all narrower. */
+static int lanes_in(const Vectorize *z, const LoopStmt *s) {
+    int lanes = target_lanes(z->target, z->f->real);
+    size_t bytes = widest(z->f, &s->body);
+    return bytes && z->target->vector_bytes / (int)bytes > lanes ? z->target->vector_bytes / (int)bytes : lanes;
+}
+
 static void visit(Vectorize *z, LoopBody *b, Around *around) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
         bool take = false;
         WidenPlan plan;
-        if (s->kind == LOOP_FOR && !s->parallel)
+        if (s->kind == LOOP_FOR && !s->parallel) {
+            z->lanes = lanes_in(z, s);
             loop_cost(z, s, &take, &plan);
+        }
         if (take) {
             Arena scratch;
             arena_init(&scratch, z->ctx);
@@ -238,7 +263,7 @@ void pass_vectorize(Unit *u) {
                        .arena = u->arena,
                        .m = u->loops,
                        .f = f,
-                       .lanes = target_lanes(u->target, f->real)};
+                       .target = u->target};
         Around around = {.n = 0};
         collapse_loops(u->ctx, u->arena, u->loops, f);
         visit(&z, &f->body, &around);

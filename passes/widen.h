@@ -2,6 +2,7 @@
 #ifndef CNNC_PASSES_WIDEN_H
 #define CNNC_PASSES_WIDEN_H
 
+#include "ir/target.h"
 #include "passes/vary.h"
 
 typedef struct Vectorize {
@@ -9,7 +10,8 @@ typedef struct Vectorize {
     Arena *arena; /* of the module */
     LoopModule *m;
     LoopFunc *f;
-    int lanes;
+    const Target *target;
+    int lanes; /* of the loop at hand */
 } Vectorize;
 
 /* One candidate. */

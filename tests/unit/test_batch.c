@@ -371,6 +371,38 @@ static void tensors_that_stream_through_memory_are_sliced(void **state) {
     ctx_free(ctx);
 }
 
+/* A function of x [N, D] and what follows; the text after `batch`. */
+static const char *sliced(Ctx *ctx, const char *rest) {
+    Module *m = must_read(ctx, str_fmt(ctx, "graph \"a.cnn\"\nfunc \"f\" f64 @- {\n  dims N, D, K\n  entry def \"f\" @- {\n  }\n"
+                                            "  %%1: f64[N, D] = input \"x\" @-\n%s}\n", rest));
+    run_passes(ctx, m, "batch");
+    return graph_text(ctx, m);
+}
+
+/* Slices turn rows so that 16 of them fill vectors, which is no gain where each element is used once. */
+static void rows_that_are_read_once_are_not_sliced(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *product = "  %2: f64[D] = input \"w\" @-\n  %3: f64[N] = nest [n] += %1[n, d] * %2[d] over n<N, d<D @-\n",
+               *back = "  %4: f64[D] = nest [d] += %3[n] * %1[n, d] over d<D, n<N @-\n",
+               *norms = "  %2: f64[N] = nest [n] += %1[n, d] * %1[n, d] over n<N, d<D @-\n  out \"z\" %2\n";
+    assert_int_equal(count_of(sliced(ctx, str_fmt(ctx, "%s  out \"z\" %%3\n", product)), "batch{"), 0);
+    assert_int_equal(count_of(sliced(ctx, norms), "batch{"), 0);
+    assert_int_equal(count_of(sliced(ctx, str_fmt(ctx, "%s%s  out \"g\" %%4\n", product, back)), "batch{"), 1);
+    ctx_free(ctx);
+}
+
+/* Matrices of unknown size may be large: from a slice on, all rows at once, in tiles. */
+static void weights_of_unknown_size_have_a_body_for_all_rows(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *dense = "  %2: f64[D, K] = input \"w\" @-\n  %3: f64[N, K] = nest [n, k] += %1[n, d] * %2[d, k] over n<N, k<K, d<D @-\n  out \"z\" %3\n";
+    assert_non_null(strstr(sliced(ctx, dense), "above 16"));
+    const char *known = "  %2: f64[D, 3] = input \"w\" @-\n  %3: f64[N, 3] = nest [n, k] += %1[n, d] * %2[d, k] over n<N, k<3, d<D @-\n  out \"z\" %3\n";
+    assert_null(strstr(sliced(ctx, known), "above"));
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_net),
                                        cmocka_unit_test(test_mean_over_rows),
@@ -383,6 +415,8 @@ int main(void) {
                                        cmocka_unit_test(test_one_border_for_several_readers),
                                        cmocka_unit_test(test_rows_past_the_end),
                                        cmocka_unit_test(weights_past_the_cache_are_not_sliced),
+                                       cmocka_unit_test(rows_that_are_read_once_are_not_sliced),
+                                       cmocka_unit_test(weights_of_unknown_size_have_a_body_for_all_rows),
                                        cmocka_unit_test(tensors_that_stream_through_memory_are_sliced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

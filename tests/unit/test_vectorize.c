@@ -92,7 +92,7 @@ static void sums_go_by_lanes(void **state) {
           "for i in 0..M {\n %1 = load f32 out[i, 0]\n %2 = for j in 0..N with %3 = %1 {\n  %4 = "
           "load f32 a[i, j]\n  %5 = load f32 b[j]\n"
           "  %6 = fma(%4, %5, %3)\n  yield %6\n }\n store out[i, 0] = %2\n}",
-          PARTS("with %4 = %2", "lane_sum", "add(%1, "), "select");
+          PARTS("a[i + 7, j] active N - j", "lane_sum", "add(%1, "), "select");
     /* a term that is not zero past the end, and a sum in f64 */
     check(bufs,
           "%1 = f64 0.5\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = f32 3.0\n "
@@ -107,7 +107,12 @@ static void sums_go_by_lanes(void **state) {
           PARTS("  }\n  %9 = lane_sum"), "    %8 = lane_sum");
 }
 
-static void greatest_whole_numbers(void **state) {
+static void vectorize_in_f64(Ctx *ctx, LoopModule *m) {
+    m->funcs.p[0]->real = DT_F64;
+    vectorize_loops(ctx, m);
+}
+
+static void greatest_by_lanes(void **state) {
     (void)state;
     const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\n"
                        "buf out f32[M, 4] = arg 4 at 0 written";
@@ -121,11 +126,23 @@ static void greatest_whole_numbers(void **state) {
         "%1 = i32 2\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n %5 = cast(%4) : i32\n"
         " %6 = min(%5, %3)\n yield %6\n}\n%7 = cast(%2) : f32\nstore out[0, 0] = %7",
         PARTS("lane_min"), NULL);
-    /* of reals the order decides which zero it is */
+    /* of reals, which of two zeros is found is left open */
     check(bufs,
           "%1 = f32 0.0\n%2 = for j in 0..N with %3 = %1 {\n %4 = load f32 b[j]\n"
           " %5 = max(%3, %4)\n yield %5\n}\nstore out[0, 0] = %2",
-          NULL, "x16");
+          PARTS("splat(%1) : f32x16", "lane_max", "select("), NULL);
+}
+
+static void narrow_reals_fill_vectors(void **state) {
+    (void)state;
+    const char *bufs = "buf b f32[N] = arg 3 at 0\nbuf out f32[M, N] = arg 4 at 0 written";
+    check_pass(vectorize_in_f64, bufs,
+               "for j in 0..N {\n %1 = load f32 b[j]\n %2 = add(%1, %1)\n store out[0, j] = %2\n}", PARTS("f32x16 b[j]"),
+               NULL);
+    check_pass(vectorize_in_f64, bufs,
+               "for j in 0..N {\n %1 = load f32 b[j]\n %2 = cast(%1) : f64\n %3 = add(%2, %2)\n %4 = cast(%3) : f32\n"
+               " store out[0, j] = %4\n}",
+               PARTS("f32x8 b[j]"), "x16");
 }
 
 /* As in a batch: rows last, 16 of them. */
@@ -210,7 +227,8 @@ int main(void) {
         cmocka_unit_test(elementwise_loops),          cmocka_unit_test(loads_inside_their_buffer_need_no_mask),
         cmocka_unit_test(lanes_of_what_need_not_run_are_off),
         cmocka_unit_test(dependent_loops_stay),
-        cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_whole_numbers),
+        cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_by_lanes),
+        cmocka_unit_test(narrow_reals_fill_vectors),
         cmocka_unit_test(rows_of_a_slice),
         cmocka_unit_test(copies_turn_by_squares),
     };
