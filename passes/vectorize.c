@@ -19,11 +19,13 @@
  * subscripts stay as they are. Before, loops over neighbouring axes become one (collapse.c); last,
  * copies between two orders of axes go by squares (turn.c), output loops around reductions go by
  * strips where an operand would leave the cache (strips.c), and are unrolled and jammed (jam.c). It
- * does not tile.
+ * does not tile. Where a sum has the vectors, what is computed from it becomes a loop of its own
+ * before (epilogue.c).
  */
 #include "passes/abreast.h"
 #include "passes/ahead.h"
 #include "passes/collapse.h"
+#include "passes/epilogue.h"
 #include "passes/jam.h"
 #include "passes/lane_sums.h"
 #include "passes/lines.h"
@@ -201,6 +203,17 @@ static int lanes_in(const Vectorize *z, const LoopStmt *s) {
     return bytes && z->target->vector_bytes / (int)bytes > lanes ? z->target->vector_bytes / (int)bytes : lanes;
 }
 
+/* Would a loop of the sums and one of what is computed from them cost less? */
+static bool is_better_apart(Vectorize *z, const LoopStmt *output, LoopStmt *sum, double cost) {
+    int64_t trip = vary_trip(output);
+    bool take;
+    WidenPlan plan;
+    double sums = (double)trip * (loop_cost(z, sum, &take, &plan) + 2), after = 2;
+    for (int k = loop_position(&output->body, sum) + 1; k < output->body.stmts.n; k++)
+        after += output->body.stmts.p[k]->kind == LOOP_LET || output->body.stmts.p[k]->kind == LOOP_LOAD;
+    return sums + (double)((trip + z->lanes - 1) / z->lanes) * after < cost;
+}
+
 static void visit(Vectorize *z, LoopBody *b, Around *around) {
     for (int k = 0; k < b->stmts.n; k++) {
         LoopStmt *s = b->stmts.p[k];
@@ -208,7 +221,12 @@ static void visit(Vectorize *z, LoopBody *b, Around *around) {
         WidenPlan plan;
         if (s->kind == LOOP_FOR && !s->parallel) {
             z->lanes = lanes_in(z, s);
-            loop_cost(z, s, &take, &plan);
+            double cost = loop_cost(z, s, &take, &plan);
+            LoopStmt *sum = epilogue_sum(z->ctx, z->f, s);
+            if (sum && is_better_apart(z, s, sum, cost)) {
+                epilogue_split(z->arena, z->m, z->f, b, k, sum);
+                loop_cost(z, s, &take, &plan);
+            }
         }
         if (take) {
             Arena scratch;

@@ -145,6 +145,21 @@ static void narrow_reals_fill_vectors(void **state) {
                PARTS("f32x8 b[j]"), "x16");
 }
 
+/* Where the sum has the vectors, what follows it gets a loop of its own, if its cells are its own. */
+static void long_epilogues_of_sums_stand_apart(void **state) {
+    (void)state;
+    const char *bufs = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M] = arg 4 at 0 written";
+    const char *sum = "for i in 0..M {\n %%20 = f32 3.0\n %%1 = f32 0.0\n %%2 = for j in 0..N with %%3 = %%1 {\n"
+                      "  %%4 = load f32 a[i, j]\n  %%5 = load f32 b[j]\n  %%6 = fma(%%4, %%5, %%3)\n  yield %%6\n }\n"
+                      " %%7 = load f32 %s\n %%8 = add(%%2, %%7)\n %%9 = abs(%%8)\n %%10 = add(%%9, %%20)\n %%11 = sub(%%10, %%8)\n"
+                      " %%12 = max(%%11, %%20)\n %%13 = neg(%%12)\n store out[%s] = %%13\n}";
+    Ctx *ctx = ctx_new(0);
+    check(bufs, str_fmt(ctx, sum, "a[i, 0]", "i"), PARTS("load f32x16 out[i] active M - i", "f32x16 a[i + 7, j] active N - j"), NULL);
+    check(bufs, str_fmt(ctx, sum, "out[i]", "i"), NULL, "f32x16 out");
+    check(bufs, str_fmt(ctx, sum, "b[0]", "0"), NULL, "f32x16 out");
+    ctx_free(ctx);
+}
+
 /* As in a batch: rows last, 16 of them. */
 static void rows_of_a_slice(void **state) {
     (void)state;
@@ -229,6 +244,7 @@ int main(void) {
         cmocka_unit_test(dependent_loops_stay),
         cmocka_unit_test(sums_go_by_lanes),           cmocka_unit_test(greatest_by_lanes),
         cmocka_unit_test(narrow_reals_fill_vectors),
+        cmocka_unit_test(long_epilogues_of_sums_stand_apart),
         cmocka_unit_test(rows_of_a_slice),
         cmocka_unit_test(copies_turn_by_squares),
     };
