@@ -563,22 +563,30 @@ static bool reads_rows_once(Unit *u, const Func *f, DimSym rows) {
     return cells >= FEW && work_placed(u, f, rows) < OFTEN * 64 * cells;
 }
 
-/* Is a factor without rows of unknown extents? It may be so large that slices would spend their time reading it. */
+static bool is_product(const Body *b) {
+    return b->n == 3 && b->insts[0].kind == BODY_READ && b->insts[1].kind == BODY_READ &&
+           b->insts[2].kind == BODY_OP && b->insts[2].op == SC_mul;
+}
+
+/* Are all contractions products, which tiles compute, and is a factor without rows of unknown extents? It may be so
+ * large that slices would spend their time reading it. */
 static bool has_open_weights(const Batch *b) {
+    bool found = false;
     for (int k = 0; k < b->f->insts.n; k++) {
         const Inst *i = b->f->insts.p[k];
         if (i->op != &op_nest || !nest_is_contraction(ctx_of(b), i->attr) || place_nest(b, i) != BY_ROW)
             continue;
+        if (!is_product(&((const Nest *)i->attr)->body))
+            return false;
         for (int j = 0; j < i->n_args; j++) {
             Type t = graph_type(b->f, i->args[j]);
             int open = 0;
             for (int a = 0; a < t.rank; a++)
                 open += !dim_is_const(t.shape[a], NULL);
-            if (open >= 2 && !batch_has_rows(b, i->args[j]))
-                return true;
+            found |= open >= 2 && !batch_has_rows(b, i->args[j]);
         }
     }
-    return false;
+    return found;
 }
 
 /* Instructions outside that wait for regions before `region` only. */
