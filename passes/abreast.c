@@ -5,7 +5,8 @@
 enum {
     MOST_ABREAST = 4,
     WINDOW = 96, /* instructions among which a core looks for one that may start */
-    LATENCY = 4  /* cycles until the next operation of a chain may start */
+    LATENCY = 4, /* cycles until the next operation of a chain may start */
+    MOST_OPEN = 256 /* statements of a loop whose rest has a loop of its own */
 };
 
 typedef struct Abreast {
@@ -54,11 +55,10 @@ static int how_many(const Abreast *z, const LoopStmt *s, Chain c) {
     if (2 * LATENCY * c.depth <= WINDOW)
         return 1;
     int64_t trips = vary_trip(s);
-    bool closed = s->n_lo == 1 && s->n_hi == 1 && dim_is_const(s->lo[0], NULL) &&
-                  dim_is_const(s->hi[0], NULL);
+    bool one = s->n_lo == 1 && s->n_hi == 1, closed = one && dim_is_const(s->lo[0], NULL) && dim_is_const(s->hi[0], NULL);
     for (int by = MOST_ABREAST; by > 1; by--) {
         bool room = c.shared + LIVE * by < z->target->registers || by == 2;
-        if (room && closed && trips % by == 0 && trips > by)
+        if (room && (closed ? trips % by == 0 && trips > by : one && by * s->body.stmts.n <= MOST_OPEN))
             return by;
     }
     return 1;
@@ -128,6 +128,52 @@ static void rewrite(const Abreast *z, Arena *scratch, const Vary *v, LoopStmt *s
     s->step *= by;
 }
 
+/* ---- whole vectors first */
+
+/* The lanes before the access, of an iteration, if those from the loop's end on are off; -1: they are not. */
+static int64_t lanes_before(const Abreast *z, const LoopStmt *loop, const LoopStmt *s) {
+    Dim left = s->active ? dim_sub(z->ctx, dim_sub(z->ctx, loop->hi[0], dim_of(z->ctx, loop->index)), s->active) : NULL;
+    int64_t n;
+    return left && dim_is_const(left, &n) && n >= 0 ? n : -1;
+}
+
+static bool has_masks(const Abreast *z, const LoopStmt *loop) {
+    for (int k = 0; k < loop->body.stmts.n; k++)
+        if (lanes_before(z, loop, loop->body.stmts.p[k]) >= 0)
+            return true;
+    return false;
+}
+
+static bool is_open(const LoopStmt *s) {
+    return s->n_lo == 1 && s->n_hi == 1 && (!dim_is_const(s->lo[0], NULL) || !dim_is_const(s->hi[0], NULL));
+}
+
+/* Of a loop of unknown extent, the iterations that by * step divides stay, several abreast, and need no masks; a copy
+ * behind it has the rest. Memory takes whole vectors up to twice as fast as masked ones. */
+static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, int at, int by) {
+    LoopStmt *s = b->stmts.p[at], *rest = arena_dup(z->arena, s, sizeof *s);
+    Ctx *ctx = z->ctx;
+    Dim step = dim_const(ctx, by * s->step), span = dim_sub(ctx, s->hi[0], s->lo[0]),
+        *end = ARENA_ARRAY(z->arena, Dim, 1);
+    end[0] = dim_add(ctx, s->lo[0], dim_mul(ctx, dim_floordiv(ctx, span, step), step));
+    if (!end[0])
+        return;
+    Copy same = {ARENA_ARRAY(scratch, LVal, z->f->vals.n + 1), {s->index, dim_of(ctx, s->index)}};
+    rest->body = (LoopBody){0};
+    for (int k = 0; k < s->body.stmts.n; k++)
+        put(z, s->body.stmts.p[k], &same, &rest->body);
+    rest->lo = end;
+    rewrite(z, scratch, v, s, by);
+    for (int k = 0; k < s->body.stmts.n; k++) {
+        LoopStmt *x = s->body.stmts.p[k];
+        int64_t before = lanes_before(z, s, x);
+        if (before >= 0 && before + x->type.lanes <= s->step)
+            x->active = NULL;
+    }
+    s->hi = end;
+    loop_replace(z->arena, b, at, (LoopStmt *const[]){s, rest}, 2);
+}
+
 /* ---- short loops */
 
 /* Inside another loop, a few vectors of a row: written out, the masks of the last are constants. */
@@ -188,8 +234,12 @@ static void visit(const Abreast *z, LoopBody *b, bool inside) {
         arena_init(&scratch, z->ctx);
         Vary v = vary_of(z->ctx, &scratch, z->f, s);
         int by = v.nest && vary_independent(&v) ? how_many(z, s, chain_of(z, &scratch, &v)) : 1;
-        if (by > 1)
+        if (v.nest && is_open(s) && s->step > 1 && (by > 1 || has_masks(z, s))) {
+            split(z, &scratch, &v, b, k, by);
+            k++; /* the rest stays */
+        } else if (by > 1 && !is_open(s)) {
             rewrite(z, &scratch, &v, s, by);
+        }
         arena_free(&scratch);
     }
 }

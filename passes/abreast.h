@@ -14,7 +14,8 @@
  *
  * Each operation of a chain waits for the one before; a core looks for work that may start only
  * among the next hundred or so instructions, which are those of few iterations where these follow
- * one another. What all iterations share is computed once. No bit of the results changes. */
+ * one another. What all iterations share is computed once. Of loops of unknown extent, what such a step divides goes
+ * first, without masks. No bit of the results changes. */
 void abreast_loops(Ctx *ctx, Arena *arena, LoopModule *m, LoopFunc *f, const Target *target);
 
 #endif

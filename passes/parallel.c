@@ -57,12 +57,21 @@ static double work_of(const LoopBody *b, bool *open) {
     return work;
 }
 
+/* The rest of a loop whose whole blocks have gone before: fewer iterations than groups, however long that was. */
+static bool is_rest(Ctx *ctx, const LoopFunc *f, const LoopStmt *s) {
+    DimFacts none = {0};
+    Dim span = s->n_hi == 1 ? dim_sub(ctx, s->hi[0], s->lo[0]) : NULL;
+    return span && dim_prove_nonneg(ctx, &none, dim_sub(ctx, dim_const(ctx, f->groups * s->step), span));
+}
+
 /* An extent of at least two iterations, bounds that jobs can divide, independent iterations, enough
  * work. */
-static bool worth_it(const LoopStmt *s) {
+static bool worth_it(Ctx *ctx, const LoopFunc *f, const LoopStmt *s) {
     if (s->kind != LOOP_FOR || s->parallel || s->n_carried || s->n_lo != 1 || vary_trip(s) < 2)
         return false;
     bool open = !is_constant(s);
+    if (open && is_rest(ctx, f, s))
+        return false;
     double work = (open ? MANY : (double)vary_trip(s)) * work_of(&s->body, &open);
     return work >= (open ? LEAST_OPEN : LEAST_WORK);
 }
@@ -227,7 +236,7 @@ static void take(Gang *g, LoopStmt *s, int at) {
 /* ---- */
 
 static bool alone(Parallel *z, LoopStmt *s) {
-    if (!worth_it(s))
+    if (!worth_it(z->ctx, z->f, s))
         return false;
     Arena scratch;
     arena_init(&scratch, z->ctx);

@@ -92,12 +92,34 @@ static void short_rows_are_written_out(void **state) {
     ctx_free(ctx);
 }
 
+/* Of unknown extent: whole vectors first, without masks, then the rest. */
+static void whole_vectors_go_first(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    const char *open = "buf a f32[M, N] = arg 2 at 0\nbuf b f32[N] = arg 3 at 0\nbuf out f32[M, N] = arg 4 at 0 written";
+    const char *loop = "for i in 0..M {\n for j in 0..N step 16 {\n  %%1 = load f32x16 a[i, j] active N - j\n  %%2 = load f32x16 %s active %s\n"
+                       "  %%3 = fma(%%1, %%2, %%1)\n  store out[i, j] = %%3 active N - j\n }\n}";
+    check_pass(abreast, open, str_fmt(ctx, loop, "b[j]", "N - j"),
+               PARTS("for j in 0..16*(N // 16) step 16", "load f32x16 b[j]\n", "store out[i, j] = %3\n", "for j in 16*(N // 16)..N step 16",
+                     "load f32x16 b[j] active N - j"), NULL);
+    check_pass(abreast, open, str_fmt(ctx, loop, "b[j]", "N - j - 1"), PARTS("load f32x16 b[j] active N - j - 1", "store out[i, j] = %3\n"),
+               NULL); /* another mask stays */
+    StrBuf sb = sb_new(&ctx->perm);
+    sb_put(&sb, "%1 = f32x16 0.5\n%2 = f32x16 3.0\nfor j in 0..N step 16 {\n %3 = load f32x16 b[j] active N - j\n");
+    for (int k = 0; k < 16; k++)
+        sb_printf(&sb, " %%%d = fma(%%%d, %%1, %%2)\n", 4 + k, 3 + k);
+    sb_put(&sb, " store out[0, j] = %19 active N - j\n}");
+    check_pass(abreast, open, sb.text, PARTS("for j in 0..64*(N // 64) step 64", "load f32x16 b[j + 48]\n", "for j in 64*(N // 64)..N step 16"), NULL);
+    ctx_free(ctx);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_chains_stand_side_by_side),
         cmocka_unit_test(other_loops_stay),
         cmocka_unit_test(what_is_shared_is_computed_once),
         cmocka_unit_test(short_rows_are_written_out),
+        cmocka_unit_test(whole_vectors_go_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
