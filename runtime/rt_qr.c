@@ -7,81 +7,117 @@
 #include "runtime/rt.h"
 #include "runtime/rt_fit.h"
 
-enum {
-    STRIP = 8, /* columns updated together */
-    ROWS = 256 /* of a block that is factored at once */
-};
+enum { ROWS = 256 /* of a block that is factored at once */ };
 
-/* sqrt(top^2 + sum of the squares of column j), whatever the magnitudes. */
-static double column_norm(double top, const double *block, int64_t m, int64_t q, int64_t j) {
-    double s = top * top;
-    for (int64_t i = 0; i < m; i++)
-        s += block[i * q + j] * block[i * q + j];
+typedef double Pair __attribute__((vector_size(16), aligned(8), may_alias)); /* every target has vectors of two */
+
+#define EACH(c, n) _Pragma("GCC unroll 8") for (int c = 0; c < (n); c++)
+
+/* sqrt(top^2 + sum of the squares of x), whatever the magnitudes. *empty: x is 0. */
+static double norm(double top, const double *x, int64_t m, bool *empty) {
+    Pair part[4] = {{0}};
+    double s = 0;
+    int64_t i = 0;
+    for (; i + 8 <= m; i += 8)
+        EACH(k, 4)
+            part[k] += ((const Pair *)(x + i))[k] * ((const Pair *)(x + i))[k];
+    for (; i < m; i++)
+        s += x[i] * x[i];
+    part[0] = (part[0] + part[1]) + (part[2] + part[3]);
+    s += part[0][0] + part[0][1];
+    *empty = s == 0;
+    for (i = 0; i < m && *empty; i++) /* squares may vanish */
+        *empty = x[i] == 0;
+    s += top * top;
     if ((s > 0x1p-900 && s < 0x1p900) || isnan(s))
         return sqrt(s);
     double most = fabs(top);
-    for (int64_t i = 0; i < m; i++)
-        most = fmax(most, fabs(block[i * q + j]));
+    for (i = 0; i < m; i++)
+        most = fmax(most, fabs(x[i]));
     if (most == 0 || isinf(most))
         return most;
     int e = ilogb(most);
     double t = ldexp(top, -e);
     s = t * t;
-    for (int64_t i = 0; i < m; i++) {
-        t = ldexp(block[i * q + j], -e);
+    for (i = 0; i < m; i++) {
+        t = ldexp(x[i], -e);
         s += t * t;
     }
     return ldexp(sqrt(s), e);
 }
 
-/* I - tau w w' with w = (1, m cells q apart). */
+/* I - tau w w' with w = (1, m cells); rows of the block are q apart. */
 typedef struct Reflection {
     const double *w;
     double tau;
     int64_t m, q;
 } Reflection;
 
-/* Applies it to n <= STRIP columns: `row` on top of `block`. Inlined, so that full strips have
- * constant loops. */
-static inline void reflect(const Reflection *h, double *row, double *block, int64_t n) {
-    double s[STRIP];
-    for (int64_t c = 0; c < n; c++)
-        s[c] = row[c];
+/* Applies it to 2 n columns: `row` on top of `block`. Inlined, so that the sums, which wait for one another row by row,
+ * are so many that none waits, and stay in registers. */
+static inline __attribute__((always_inline)) void reflect_pairs(const Reflection *h, double *row, double *block, int n) {
+    Pair s[8];
+    EACH(c, n)
+        s[c] = ((const Pair *)row)[c];
     for (int64_t i = 0; i < h->m; i++) {
-        const double *b = block + i * h->q;
-        double w = h->w[i * h->q];
-        for (int64_t c = 0; c < n; c++)
+        const Pair *b = (const Pair *)(block + i * h->q), w = {h->w[i], h->w[i]};
+        EACH(c, n)
             s[c] += w * b[c];
     }
-    for (int64_t c = 0; c < n; c++) {
+    EACH(c, n) {
         s[c] *= h->tau;
-        row[c] -= s[c];
+        ((Pair *)row)[c] -= s[c];
     }
     for (int64_t i = 0; i < h->m; i++) {
-        double *b = block + i * h->q, w = h->w[i * h->q];
-        for (int64_t c = 0; c < n; c++)
+        Pair *b = (Pair *)(block + i * h->q), w = {h->w[i], h->w[i]};
+        EACH(c, n)
             b[c] -= w * s[c];
     }
 }
 
+static void reflect_last(const Reflection *h, double *row, double *block) {
+    double s = *row;
+    for (int64_t i = 0; i < h->m; i++)
+        s += h->w[i] * block[i * h->q];
+    s *= h->tau;
+    *row -= s;
+    for (int64_t i = 0; i < h->m; i++)
+        block[i * h->q] -= h->w[i] * s;
+}
+
+static void reflect(const Reflection *h, double *row, double *block, int64_t n) {
+    int64_t k = 0;
+    for (; k + 16 <= n; k += 16)
+        reflect_pairs(h, row + k, block + k, 8);
+    switch ((n - k) / 2) {
+#define CASE(pairs)                                                                                                    \
+    case pairs:                                                                                                        \
+        reflect_pairs(h, row + k, block + k, pairs);                                                                   \
+        break;
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7)
+#undef CASE
+    }
+    if (n % 2)
+        reflect_last(h, row + n - 1, block + n - 1);
+}
+
 /* [r; block] for rows that stay in the cache. */
 static void fold(double *r, double *block, int64_t m, int64_t q) {
+    double w[ROWS];
     for (int64_t j = 0; j < q; j++) {
         double *row = r + j * q, top = row[j];
-        bool empty = true;
-        for (int64_t i = 0; i < m && empty; i++)
-            empty = block[i * q + j] == 0;
+        for (int64_t i = 0; i < m; i++)
+            w[i] = block[i * q + j];
+        bool empty;
+        double beta = -copysign(norm(top, w, m, &empty), top), v = top - beta;
         if (empty)
             continue;
-        double beta = -copysign(column_norm(top, block, m, q, j), top), v = top - beta;
-        for (int64_t i = 0; i < m; i++)
-            block[i * q + j] /= v;
-        Reflection h = {block + j, -v / beta, m, q};
-        int64_t k = j + 1;
-        for (; k + STRIP <= q; k += STRIP)
-            reflect(&h, row + k, block + k, STRIP);
-        if (k < q)
-            reflect(&h, row + k, block + k, q - k);
+        for (int64_t i = 0; i + 2 <= m; i += 2)
+            *(Pair *)(w + i) /= v;
+        if (m % 2)
+            w[m - 1] /= v;
+        Reflection h = {w, -v / beta, m, q};
+        reflect(&h, row + j + 1, block + j + 1, q - j - 1);
         row[j] = beta;
     }
 }
