@@ -88,6 +88,28 @@ static void one_factors_index_is_summed_first(void **state) {
           "factor", 1, "nest");
 }
 
+/* x' S x: two factors first, if the third is as large as what their sum leaves. */
+static void quadratic_forms_are_two_sums(void **state) {
+    (void)state;
+    const char *form = HEAD "  %1: f64[N, D] = input \"x\" @-\n  %2: f64[D, D] = input \"s\" @-\n  %3: f64[N] = input \"a\" @-\n";
+    Ctx *ctx = ctx_new(0);
+    check(str_fmt(ctx, "%s  %%4: f64[N] = nest [n] += %%1[n, i] * %%2[i, j] * %%1[n, j] over n<N, i<D, j<D from %%3 @-\n  out \"y\" %%4\n}\n", form),
+          "factor", 1, "f64[N, D] = nest [n, j] += %1[n, i] * %2[i, j] over n<N, i<D, j<D");
+    check(str_fmt(ctx, "%s  %%4: f64[N] = nest [n] += %%1[n, i] * (%%1[n, j] * %%2[j, i]) over n<N, i<D, j<D @-\n  out \"y\" %%4\n}\n", form),
+          "factor", 2, "nest");
+    check(str_fmt(ctx, "%s  %%4: f64[D] = nest [j] += %%1[n, i] * %%2[i, j] * %%3[n] over j<D, n<N, i<D @-\n  out \"y\" %%4\n}\n", form),
+          "factor", 1, "f64[D] = nest [i] += %1[n, i] * %3[n] over n<N, i<D");
+    /* nothing is left to be summed; few terms; the first sum would have indices that the third factor has not */
+    check(str_fmt(ctx, "%s  %%4: f64[N, D] = nest [n, j] += %%1[n, i] * %%2[i, j] * %%1[n, j] over n<N, j<D, i<D @-\n  out \"y\" %%4\n}\n", form),
+          "factor", 1, "nest");
+    check(HEAD "  %1: f64[N, 3] = input \"x\" @-\n  %2: f64[3, 3] = input \"s\" @-\n"
+               "  %3: f64[N] = nest [n] += %1[n, i] * %2[i, j] * %1[n, j] over n<N, i<3, j<3 @-\n  out \"y\" %3\n}\n",
+          "factor", 1, "nest");
+    check(str_fmt(ctx, "%s  %%4: f64[N, D] = nest [n, j] += %%1[n, i] * %%2[i, j] * %%3[n] over n<N, j<D, i<D @-\n  out \"y\" %%4\n}\n", form),
+          "factor", 1, "nest");
+    ctx_free(ctx);
+}
+
 static void a_sum_with_a_scatter_starts_there(void **state) {
     (void)state;
     const char *text =
@@ -108,6 +130,7 @@ int main(void) {
                                        cmocka_unit_test(rows_of_a_layer_stay),
                                        cmocka_unit_test(sums_over_the_axis_stay),
                                        cmocka_unit_test(one_factors_index_is_summed_first),
+                                       cmocka_unit_test(quadratic_forms_are_two_sums),
                                        cmocka_unit_test(a_sum_with_a_scatter_starts_there)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
