@@ -153,8 +153,9 @@ static bool is_open(const LoopStmt *s) {
 static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, int at, int by) {
     LoopStmt *s = b->stmts.p[at], *rest = arena_dup(z->arena, s, sizeof *s);
     Ctx *ctx = z->ctx;
+    DimFacts none = {0};
     Dim step = dim_const(ctx, by * s->step), span = dim_sub(ctx, s->hi[0], s->lo[0]),
-        *end = ARENA_ARRAY(z->arena, Dim, 1);
+        *end = ARENA_ARRAY(z->arena, Dim, 2);
     end[0] = dim_add(ctx, s->lo[0], dim_mul(ctx, dim_floordiv(ctx, span, step), step));
     if (!end[0])
         return;
@@ -162,7 +163,9 @@ static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, 
     rest->body = (LoopBody){0};
     for (int k = 0; k < s->body.stmts.n; k++)
         put(z, s->body.stmts.p[k], &same, &rest->body);
+    end[1] = s->lo[0];
     rest->lo = end;
+    rest->n_lo = dim_prove_nonneg(ctx, &none, span) ? 1 : 2; /* where it may be negative, the floor lies before lo */
     rewrite(z, scratch, v, s, by);
     for (int k = 0; k < s->body.stmts.n; k++) {
         LoopStmt *x = s->body.stmts.p[k];
