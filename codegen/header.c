@@ -246,6 +246,9 @@ static const char SHARED[] =
     "    return b <= 0 ? 0 : a > SIZE_MAX / (size_t)b ? SIZE_MAX : a * (size_t)b;\n"
     "}\n"
     "static inline int64_t cnnc_div(size_t a, size_t b) { return b == 0 || a > INT64_MAX ? INT64_MAX : (int64_t)(a / b); }\n"
+    "#endif\n"
+    "#ifndef CNNC_MAX\n"
+    "#define CNNC_MAX 1\n"
     "static inline int64_t cnnc_max(size_t a, size_t b) { return a < b ? cnnc_div(b, 1) : cnnc_div(a, 1); }\n"
     "#endif\n";
 

@@ -39,7 +39,8 @@ Dim dim_floordiv(Ctx *ctx, Dim a, Dim b);
 /* ceil(a / b) = floor((a + b - 1) / b) and a - b*floor(a/b). */
 Dim dim_ceildiv(Ctx *ctx, Dim a, Dim b);
 Dim dim_mod(Ctx *ctx, Dim a, Dim b);
-/* The larger of a and b at every point; programs cannot write it: sizes of memory that several buffers share have it. */
+/* The larger of a and b at every point; programs cannot write it: sizes of memory that several buffers share have it.
+ * Equal maxima may be different pointers where they were made of others. */
 Dim dim_max(Ctx *ctx, Dim a, Dim b);
 /* a == q*d + r by polynomial division (constant coefficients reduced to 0..lc-1). */
 Dim dim_divide(Ctx *ctx, Dim a, Dim d, Dim *remainder);
@@ -103,7 +104,7 @@ typedef struct DimFacts {
     const DimIndex *index;
     int n_index;
 } DimFacts;
-/* p >= 0 wherever facts hold? true is certain, false means "not proved" (bounded search; see dim.c). */
+/* p >= 0 wherever facts hold? true is certain, false means "not proved" (bounded search; see dim_prove.c). */
 bool dim_prove_nonneg(Ctx *ctx, const DimFacts *facts, Dim p);
 bool dim_prove_positive(Ctx *ctx, const DimFacts *facts, Dim p);
 

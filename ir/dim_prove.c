@@ -36,7 +36,7 @@ typedef struct Search {
 
 static bool search(Prover *p, Dim claim);
 
-/* x = least + x': every symbol becomes >= 0; floors stay opaque. */
+/* x = least + x': every symbol becomes >= 0; floors and maxima stay opaque. */
 static Dim shift(Ctx *ctx, Dim a) {
     if (!a)
         return NULL;
@@ -143,7 +143,7 @@ static int bounds(Prover *p, const DimAtom *x, bool upper, Bound *out) {
     return n;
 }
 
-static bool within(Dim a, const DimAtom *f) { /* does the floor f occur in a, at any depth? */
+static bool within(Dim a, const DimAtom *f) { /* does the floor or maximum f occur in a, at any depth? */
     for (int i = 0; i < a->n; i++)
         for (int j = 0; j < a->terms[i].n_atoms; j++) {
             const DimAtom *x = a->terms[i].atoms[j];

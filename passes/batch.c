@@ -549,10 +549,14 @@ static bool reads_rows_once(Unit *u, const Func *f, DimSym rows) {
     enum { FEW = 16, OFTEN = 2 };
     Batch b = {.f = f, .rows_of = rows, .n = dim_of(u->ctx, rows), .r = {.u = u}};
     bool *seen = ARENA_ARRAY(u->arena, bool, f->vals.n + 1);
+    bool by_row = false, summed = false;
     double cells = 0;
     for (int k = 0; k < f->insts.n; k++) {
         const Inst *i = f->insts.p[k];
-        if (i->op != &op_nest || !nest_is_contraction(u->ctx, i->attr) || place_nest(&b, i) == OUTSIDE)
+        Place place = place_of(&b, i);
+        by_row |= place == BY_ROW;
+        summed |= place == SUM_OF_ROWS;
+        if (place == OUTSIDE || i->op != &op_nest || !nest_is_contraction(u->ctx, i->attr))
             continue;
         for (int j = 0; j < i->n_args; j++) {
             Val v = i->args[j];
@@ -560,6 +564,8 @@ static bool reads_rows_once(Unit *u, const Func *f, DimSym rows) {
             seen[v.id] = true;
         }
     }
+    if (by_row && summed) /* slices add up as they go, and nothing of all rows exists */
+        return false;
     return cells >= FEW && work_placed(u, f, rows) < OFTEN * 64 * cells;
 }
 

@@ -7,7 +7,9 @@
  *
  * b is contiguous in %t and the result if the rows of %t stand first. Operands that are cut from
  * the whole come that way in a plain copy, and values computed from these alone, element by
- * element, for such sums alone are computed in that layout; others are turned in the slice. */
+ * element, for such sums alone are computed in that layout; others are turned in the slice. What is
+ * cut for sums of single rows (X w, behind which something is added up over the rows) is read as it
+ * lies, too: their vectors lie along the sum. */
 #include "passes/batch_priv.h"
 
 static Ctx *ctx_of(const Batch *b) { return b->r.u->ctx; }
@@ -135,6 +137,47 @@ static bool stays_first(const Batch *b, int inst, int region) {
     return used;
 }
 
+/* Is the last axis of operand j summed over in each read, by an index that stands alone there? */
+static bool sums_along_rows(const Batch *b, const Inst *i, int j) {
+    if (i->op != &op_nest || graph_type(b->f, i->first).rank != 1)
+        return false;
+    const Nest *n = i->attr;
+    uint64_t out;
+    if (!nest_outputs(ctx_of(b), n, &out))
+        return false;
+    for (int k = 0; k < n->post.n; k++)
+        if (n->post.insts[k].kind == BODY_READ && n->post.insts[k].operand == j)
+            return false;
+    for (int k = 0; k < n->body.n; k++) {
+        const BodyInst *x = &n->body.insts[k];
+        if (x->kind != BODY_READ || x->operand != j)
+            continue;
+        int at = nest_box_of(n, dim_as_symbol(x->map[x->rank - 1]));
+        if (at < 0 || out >> at & 1)
+            return false;
+    }
+    return true;
+}
+
+/* Is v cut from the whole, and read by such sums and outer sums alone? */
+static bool sums_of_rows_read(const Batch *b, Val v, int region) {
+    bool any = false;
+    if (!has_other_axes(b, v) || !is_cut(b, v, region))
+        return false;
+    for (int k = 0; k < b->f->insts.n; k++) {
+        const Inst *i = b->f->insts.p[k];
+        for (int j = 0; j < i->n_args; j++) {
+            if (i->args[j].id != v.id || b->place[k] == OUTSIDE || b->region[k] != region)
+                continue;
+            bool sum = b->place[k] == BY_ROW && sums_along_rows(b, i, j);
+            if (!sum && !(b->place[k] == SUM_OF_ROWS && is_outer_sum(b, i)))
+                return false;
+            any |= sum;
+        }
+    }
+    return any;
+}
+
 /* The largest set of values that is closed: what its members are computed from and used by is in
  * it. */
 void batch_choose_first(Batch *b, int region) {
@@ -153,6 +196,14 @@ void batch_choose_first(Batch *b, int region) {
                 !stays_first(b, k, region))
                 changed = !(*first = false);
         }
+    }
+    bool sums = false; /* else the region has a body for one row (batch_one.c), which has no rows to turn */
+    for (int k = 0; k < f->insts.n; k++)
+        sums |= b->place[k] == SUM_OF_ROWS && b->region[k] == region;
+    for (int k = 0; k < f->insts.n && sums; k++) { /* what sums of single rows alone cut: X w */
+        const Inst *i = f->insts.p[k];
+        for (int j = 0; j < i->n_args && b->place[k] != OUTSIDE && b->region[k] == region; j++)
+            b->first[i->args[j].id] |= sums_of_rows_read(b, i->args[j], region);
     }
     for (int k = 0; k < f->insts.n; k++) { /* what these and the sums cut from the whole */
         const Inst *i = f->insts.p[k];

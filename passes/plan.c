@@ -11,8 +11,8 @@
  * members do not live at the same time take turns in a slot, as large as the largest of them: a
  * max() in the formula if none is that for all dims. Each buffer, largest first, goes where memory
  * grows least with every dim at NOMINAL. Those of constant size, if not small, go where it does not
- * grow; the others are placed largest first at the lowest free offset, before all slots. Offsets are
- * multiples of 64. */
+ * grow. Small ones, and those for which there is no such place, are put largest first at the lowest
+ * free offset, before all slots. Offsets are multiples of 64. */
 #include "passes/plan.h"
 
 #include <inttypes.h>
@@ -22,6 +22,14 @@
 #include "passes/pass.h"
 
 enum { MOST_DEPTH = 64 };
+
+/* So many units are as large as a buffer; 0: that is not known. */
+typedef struct Fit {
+    Dim unit, bytes;
+    int64_t times;
+} Fit;
+
+enum { NOMINAL = 1000, MOST_FITS = 1024 }; /* the value of all dims at which sizes are compared */
 
 /* Where a statement stands: the loops and conditions around it. Level 0 is the function's body,
  * level k + 1 a body of around[k]. */
@@ -50,6 +58,8 @@ typedef struct Plan {
     Life *lives; /* by buffer id */
     Place here;
     int next; /* number of the next statement */
+    DimValue *nominal; /* the function's dims */
+    Fit *fits;  /* MOST_FITS, by unit and bytes: what has been proved lately */
 } Plan;
 
 /* ---- lives */
@@ -128,6 +138,10 @@ static void touch_body(Plan *p, const LoopBody *b) {
 
 static Plan lives_of(Ctx *ctx, Arena *arena, const LoopModule *m, const LoopFunc *f) {
     Plan p = {.ctx = ctx, .arena = arena, .m = m, .f = f};
+    p.fits = ARENA_ARRAY(arena, Fit, MOST_FITS);
+    p.nominal = ARENA_ARRAY(arena, DimValue, f->dims.n + 1);
+    for (int k = 0; k < f->dims.n; k++)
+        p.nominal[k] = (DimValue){f->dims.p[k], NOMINAL};
     p.lives = ARENA_ARRAY(arena, Life, f->bufs.n + 1);
     for (int k = 0; k < f->bufs.n; k++) {
         p.lives[k + 1].buf = f->bufs.p[k];
@@ -147,14 +161,9 @@ static bool overlap(const Life *a, const Life *b) { return a->from <= b->to && b
 
 /* ---- placing */
 
-enum { NOMINAL = 1000 }; /* the value of all dims at which symbolic sizes are compared */
-
-static int64_t size_at(const Plan *p, Dim bytes, int64_t at) {
-    DimValue *env = ARENA_ARRAY(p->arena, DimValue, p->f->dims.n + 1);
+static int64_t nominal_size(const Plan *p, Dim bytes) {
     int64_t v;
-    for (int k = 0; k < p->f->dims.n; k++)
-        env[k] = (DimValue){p->f->dims.p[k], at};
-    return dim_eval(bytes, env, p->f->dims.n, &v) ? v : INT64_MAX;
+    return dim_eval(bytes, p->nominal, p->f->dims.n, &v) ? v : INT64_MAX;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -176,7 +185,7 @@ static Life **sorted(const Plan *p, BufKind kind, bool constant, int *n) {
             l->buf->offset = dim_const(p->ctx, 0);
             continue;
         }
-        l->size = size_at(p, l->bytes, NOMINAL);
+        l->size = nominal_size(p, l->bytes);
         list[(*n)++] = l;
     }
     qsort(list, (size_t)*n, sizeof *list, by_size);
@@ -221,7 +230,7 @@ static int64_t place_constants(const Plan *p, BufKind kind) {
 /* Memory of `end` units; all places in it and sizes of members are multiples of `grain` units. */
 typedef struct Region {
     Dim unit;
-    int64_t grain, end;
+    int64_t one, grain, end; /* one: a unit's bytes where every dim is NOMINAL */
     bool has_one; /* a unit is 1 at least */
     VEC(Life *) members;
 } Region;
@@ -247,32 +256,37 @@ static Region unit_of(const Plan *p, Dim bytes, int64_t *times) {
             *times = t.coef;
         }
     }
+    r.one = nominal_size(p, r.unit);
     r.has_one = dim_prove_positive(p->ctx, &none, r.unit);
     return r;
 }
 
-/* Units of the region that are as large as a buffer; 0: that is not known. */
+/* Units of the region that are as large as a buffer; 0: that is not known, or the region has not so many. */
 static int64_t units_for(const Plan *p, const Region *r, Dim bytes, int64_t size) {
     DimFacts none = {0};
-    int64_t one = size_at(p, r->unit, NOMINAL), times = one > 0 ? (size - 1) / one + 1 : 0;
     if (dim_is_const(bytes, NULL) && r->grain == 64)
         return r->has_one ? size : 0; /* multiples of 64 */
+    int64_t times = r->one > 0 ? (size - 1) / r->one + 1 : 0;
     times = (times + r->grain - 1) / r->grain * r->grain;
-    Dim spare = times > 0 && times <= r->end
-                    ? dim_sub(p->ctx, dim_scale(p->ctx, r->unit, times), bytes)
-                    : NULL;
-    return spare && dim_prove_nonneg(p->ctx, &none, spare) ? times : 0;
+    if (times <= 0 || times > r->end)
+        return 0;
+    Fit *fit = &p->fits[((uintptr_t)r->unit / 16 * 31 + (uintptr_t)bytes / 16) % MOST_FITS];
+    if (fit->unit != r->unit || fit->bytes != bytes) {
+        Dim spare = dim_sub(p->ctx, dim_scale(p->ctx, r->unit, times), bytes);
+        *fit = (Fit){r->unit, bytes, dim_prove_nonneg(p->ctx, &none, spare) ? times : 0};
+    }
+    return fit->times;
 }
 
-static int64_t region_size(const Plan *p, const Region *r, int64_t end) {
+static int64_t region_size(const Region *r, int64_t end) {
     int64_t size;
-    return __builtin_mul_overflow(size_at(p, r->unit, NOMINAL), end, &size) ? INT64_MAX : size;
+    return __builtin_mul_overflow(r->one, end, &size) ? INT64_MAX : size;
 }
 
-static int64_t slot_size(const Plan *p, const Slot *s) {
+static int64_t slot_size(const Slot *s) {
     int64_t most = 0;
     for (int k = 0; k < s->regions.n; k++) {
-        int64_t size = region_size(p, s->regions.p[k], s->regions.p[k]->end);
+        int64_t size = region_size(s->regions.p[k], s->regions.p[k]->end);
         most = size > most ? size : most;
     }
     return most;
@@ -301,18 +315,18 @@ static void consider(Room *best, Room r) {
 
 static Room room_for(const Plan *p, const Slots *all, const Life *l, const Region *own, int64_t times) {
     bool known = dim_is_const(l->bytes, NULL);
-    Room best = {.slot = -1, .times = times, .cost = known ? 1 : l->size}; /* a constant size may not cost anything */
+    Room best = {.slot = -1, .times = times, .cost = known ? 1 : l->size}; /* of constant size, it may not cost anything */
     Life in_units = *l;
-    for (int k = 0; k < all->n; k++) {
+    for (int k = 0; k < all->n && best.cost > 0; k++) {
         const Slot *s = &all->p[k];
-        int64_t now = slot_size(p, s);
+        int64_t now = slot_size(s);
         for (int j = 0; j < s->regions.n; j++) {
             Region *r = s->regions.p[j];
             bool same = r->unit == own->unit;
             if (clashes(s, r, l) || !(in_units.size = same ? times : units_for(p, r, l->bytes, l->size)))
                 continue;
             int64_t at = lowest_free(r->members.p, r->members.n, &in_units), end = at + in_units.size,
-                    size = region_size(p, r, end);
+                    size = region_size(r, end);
             if (end <= r->end)
                 consider(&best, (Room){k, r, at, in_units.size, 0});
             else if (same && !known)
@@ -321,7 +335,7 @@ static Room room_for(const Plan *p, const Slots *all, const Life *l, const Regio
     }
     for (int k = 0; k < all->n && best.cost > 0; k++)
         if (!clashes(&all->p[k], NULL, l)) {
-            int64_t now = slot_size(p, &all->p[k]);
+            int64_t now = slot_size(&all->p[k]);
             consider(&best, (Room){k, NULL, 0, times, l->size > now ? l->size - now : 0});
         }
     return best;

@@ -145,14 +145,20 @@ bool vary_axis(const Vary *v, const LoopStmt *access, int *axis, int64_t *coef) 
     return true;
 }
 
+/* Cells past its subscript on the axis that an access touches. */
+static int64_t reach_of(const LoopStmt *s, int axis) {
+    int64_t lanes = s->type.lanes, on;
+    lanes = s->active && dim_is_const(s->active, &on) && on < lanes ? on : lanes;
+    return lanes > 1 && s->lane_axis == axis ? (lanes - 1) * s->lane_step : 0;
+}
+
 /* Does subscript `axis` of s tell the iterations apart, whatever the loops inside do? Its lanes
  * must not reach into the next iteration's. */
 static bool tells_apart(const Vary *v, const LoopStmt *s, int axis) {
     int64_t c;
     if (!vary_coef(v, s->subs[axis], &c) || c == 0 || (s->sub_vals && s->sub_vals[axis].id))
         return false;
-    int64_t reach =
-        s->type.lanes > 1 && s->lane_axis == axis ? (s->type.lanes - 1) * s->lane_step : 0;
+    int64_t reach = reach_of(s, axis);
     if (reach < 0 || reach >= (c < 0 ? -c : c) * v->loop->step)
         return false;
     for (int k = 0; k < v->inner.n; k++)
@@ -164,13 +170,21 @@ static bool tells_apart(const Vary *v, const LoopStmt *s, int axis) {
 static bool own_cells(const Vary *v, const LoopStmt *store) {
     uint32_t storage = loop_storage(v->f, store->buf)->id.id;
     for (int a = 0; a < store->rank; a++) {
+        int64_t c, least = 0, most = 0;
         bool good = tells_apart(v, store, a);
         for (int k = 0; k < v->accesses.n && good; k++) {
             const LoopStmt *s = v->accesses.p[k];
-            if (loop_storage(v->f, s->buf)->id.id == storage)
-                good = s->buf.id == store->buf.id && s->subs[a] == store->subs[a] &&
-                       tells_apart(v, s, a);
+            int64_t from;
+            if (loop_storage(v->f, s->buf)->id.id != storage)
+                continue;
+            Dim d = s->buf.id == store->buf.id ? dim_sub(v->ctx, s->subs[a], store->subs[a]) : NULL;
+            good = d && dim_is_const(d, &from) && tells_apart(v, s, a);
+            if (!good)
+                break;
+            least = from < least ? from : least;
+            most = from + reach_of(s, a) > most ? from + reach_of(s, a) : most;
         }
+        good = good && vary_coef(v, store->subs[a], &c) && most - least < (c < 0 ? -c : c) * v->loop->step;
         if (good)
             return true;
     }

@@ -60,6 +60,17 @@ static void layers(StrBuf *sb, int n) {
     sb_printf(sb, "  minimize mean(h%d^2)\n  using sgd(lr = 0.1, batch = 4, epochs = 1)\n}\n", n);
 }
 
+/* Buffers that all live until the sum at the end. */
+static void values(StrBuf *sb, int n) {
+    sb_put(sb, "def f[N, D, K](x: [N, D], w: [D, K]) -> [N, K] {\n");
+    for (int k = 0; k < n; k++)
+        sb_printf(sb, "  y%d = softmax((x * %d) @ w, axis = 1)\n", k, k + 1);
+    sb_put(sb, "  return ");
+    for (int k = 0; k < n; k++)
+        sb_printf(sb, "%sy%d", k ? " + " : "", k);
+    sb_put(sb, "\n}\n");
+}
+
 static void doubles(const char *what, Write *write, int n, bool emit, double most) {
     double one = blocks(write, n, emit), two = blocks(write, 2 * n, emit);
     print_message("%s: %.0f blocks, %.0f for twice as many\n", what, one, two);
@@ -78,7 +89,12 @@ static void many_layers(void **state) {
     doubles("layers, code", layers, 24, true, 2.6);
 }
 
+static void many_values(void **state) {
+    (void)state;
+    doubles("values", values, 40, false, 3);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(many_parameters), cmocka_unit_test(many_layers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(many_parameters), cmocka_unit_test(many_layers), cmocka_unit_test(many_values)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,22 @@ static void operations_are_counted(void **state) {
     ctx_free(ctx);
 }
 
+/* Rows of a matrix that leaves the first cache are few at a time: many streams are slow. */
+static void large_matrices_are_read_few_rows_at_a_time(void **state) {
+    (void)state;
+    static const char *const text[] = {"def f(a: [48, 64], x: [64]) -> [48] = a @ x\n", "def f(a: [480, 2048], x: [2048]) -> [480] = a @ x\n"};
+    for (int large = 0; large < 2; large++) {
+        Ctx *ctx = ctx_new(0);
+        LoopModule *m = compile_text(ctx, text[large], DT_F32, target_named("x86-64-v4"), NULL);
+        CodegenOptions o = {.level = 2};
+        int n;
+        const KernelInfo *k = codegen_kernels(ctx, &ctx->perm, m, &o, &n);
+        assert_non_null(k);
+        assert_true(large ? k[0].sums >= 4 && k[0].sums <= 8 : k[0].sums > 8);
+        ctx_free(ctx);
+    }
+}
+
 /* Operations of all kernels in one call of the first entry, at `rows`. */
 static double work_at(Ctx *ctx, const LoopModule *m, int64_t rows, bool *at_most) {
     CodegenOptions o = {.level = 2};
@@ -244,6 +260,7 @@ int main(void) {
         cmocka_unit_test(other_loops_are_not),
         cmocka_unit_test(lines_keep_kernels_apart),
         cmocka_unit_test(operations_are_counted),
+        cmocka_unit_test(large_matrices_are_read_few_rows_at_a_time),
         cmocka_unit_test(operations_of_sums_over_rows_are_counted),
         cmocka_unit_test(the_arm_that_is_taken_counts),
         cmocka_unit_test(objects_do_not_depend_on_threads),

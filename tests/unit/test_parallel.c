@@ -66,6 +66,24 @@ static void large_loops_are_divided(void **state) {
           "for job1 in 0..8 parallel {\n    for job in 2*((job1*((N + 1) // 2)) // 8)", NULL);
 }
 
+/* What loops of unknown extent become: several vectors in an iteration, at places a constant apart; the last store has
+ * lanes that are off. Their rests have fewer iterations than there are jobs. */
+static void blocks_of_open_loops_are_divided(void **state) {
+    (void)state;
+    const char *block = "for i in %s step 4 {\n for j in 0..48 step 24 {\n"
+                        "  %%1 = load f64x8 a[i, j]\n  %%2 = load f64x8 a[i + 1, j + 8]\n  %%3 = mul(%%1, %%2)\n"
+                        "  store out[i, 0] = %%1 axis 0 active 4\n  store out[i, j + 1] = %%3\n  store out[i + 3, j + 1] = %%3\n }\n}";
+    Ctx *ctx = ctx_new(0);
+    check(str_fmt(ctx, block, "0..4*((N - 1) // 4)"), "parallel", NULL);
+    const char *rows = "for i in %s {\n for j in 0..50 {\n  %%1 = load f64 a[i, j]\n  %%2 = mul(%%1, %%1)\n  store out[i, j] = %%2\n }\n}";
+    check(str_fmt(ctx, rows, "0..8*(N // 8)"), "parallel", NULL);
+    check(str_fmt(ctx, rows, "8*(N // 8)..N"), NULL, "parallel");
+    /* one store reaches into the next iteration's cells */
+    check("for i in 0..4*((N - 1) // 4) step 4 {\n for j in 0..48 {\n  %1 = load f64 a[i, j]\n  store out[i, j] = %1\n  store out[i + 4, j] = %1\n }\n}",
+          NULL, "parallel");
+    ctx_free(ctx);
+}
+
 static void others_stay(void **state) {
     (void)state;
     /* little work; a sum; a recurrence; overlapping lanes; a value that cannot be had inside; what
@@ -310,6 +328,7 @@ static void reals_are_not_gathered_by_job(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_loops_are_divided),
+        cmocka_unit_test(blocks_of_open_loops_are_divided),
         cmocka_unit_test(others_stay),
         cmocka_unit_test(short_loops_of_known_extent_stay),
         cmocka_unit_test(loops_behind_jobs_are_one_set_at_the_last),

@@ -52,6 +52,31 @@ static void squares_neither_overflow_nor_underflow(void **state) {
     factors(0x1p-600);
 }
 
+/* As many columns as go side by side and other numbers, blocks of rows that are factored in parts. */
+static void any_number_of_columns(void **state) {
+    (void)state;
+    enum { MOST = 40, ROWS = 300 };
+    static double a[ROWS * MOST], block[ROWS * MOST], r[MOST * MOST];
+    for (int64_t q = 1; q <= MOST; q++)
+        for (int64_t m = 1; m <= ROWS; m += m < 10 ? 4 : 97) {
+            integers(a, m, q, 1);
+            for (int64_t i = 0; i < m * q; i++)
+                block[i] = a[i];
+            for (int64_t i = 0; i < q * q; i++)
+                r[i] = 0;
+            rt_qr_rows(r, block, m, q);
+            for (int64_t i = 0; i < q; i++)
+                for (int64_t j = 0; j < q; j++) {
+                    double want = 0, got = 0;
+                    for (int64_t k = 0; k < m; k++)
+                        want += a[k * q + i] * a[k * q + j];
+                    for (int64_t k = 0; k < q; k++)
+                        got += r[k * q + i] * r[k * q + j];
+                    assert_true(fabs(got - want) < 1e-13 * 81 * (double)m && (j >= i || r[i * q + j] == 0));
+                }
+        }
+}
+
 static void nothing_to_add_changes_nothing(void **state) {
     (void)state;
     double r[4] = {3, 4, 0, 5}, zeros[6] = {0};
@@ -142,6 +167,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(triangle_has_the_products_of_its_rows),
         cmocka_unit_test(squares_neither_overflow_nor_underflow),
+        cmocka_unit_test(any_number_of_columns),
         cmocka_unit_test(nothing_to_add_changes_nothing),
         cmocka_unit_test(a_nan_cell_is_seen_in_the_triangle),
         cmocka_unit_test(covariance_of_a_straight_line),
