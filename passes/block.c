@@ -744,11 +744,35 @@ bool block_find_nest(LoopStmt *s, BlockNest *n) {
     return !s && !loops && n->n_outs && n->n_sums;
 }
 
+static const LoopStmt *definition(const LoopBody *b, LVal x) {
+    const LoopStmt *def = NULL;
+    for (int k = 0; k < b->stmts.n && !def; k++) {
+        const LoopStmt *s = b->stmts.p[k];
+        def = s->result.id == x.id ? s : definition(&s->body, x);
+    }
+    return def;
+}
+
+/* Is the condition of each loop inside `b`, if it has one, the same in all iterations of s? Copies share these loops. */
+static bool conditions_allow(const LoopStmt *s, const LoopBody *b) {
+    for (int k = 0; k < b->stmts.n; k++) {
+        const LoopStmt *x = b->stmts.p[k];
+        const LoopStmt *def = x->kind == LOOP_FOR && x->n_args ? definition(&s->body, x->args[0]) : NULL;
+        bool same = !def || (def->kind == LOOP_LOAD && !def->sub_vals);
+        for (int a = 0; def && same && a < def->rank; a++)
+            same = !dim_mentions(def->subs[a], s->index);
+        if (!same || !conditions_allow(s, &x->body))
+            return false;
+    }
+    return true;
+}
+
 bool block_allowed(Ctx *ctx, Arena *scratch, const LoopFunc *f, const BlockNest *nest, int level) {
     const LoopStmt *s = nest->outs[level];
     int64_t lo, hi;
     bool constant = block_bounds(ctx, s, NULL, 0, &lo, &hi);
-    if (s->parallel || s->n_carried || !only_loops_and_values(&s->body))
+    if (s->parallel || s->n_carried || !only_loops_and_values(&s->body) ||
+        !conditions_allow(s, &s->body))
         return false;
     if (constant ? hi <= lo || !bounds_allow(ctx, nest, level, lo) : !block_open(nest, level))
         return false;

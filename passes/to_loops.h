@@ -26,6 +26,7 @@ typedef struct BodyEmit {
     const Nest *nest;
     const BufId *operands; /* by argument number */
     LVal acc;
+    bool after; /* behind the loops that sum: these may have had no iteration */
 } BodyEmit;
 LVal lower_body(const BodyEmit *e, const Body *b);
 /* The factors of the body's last product if it is one of reals: they make an fma with the sum. */

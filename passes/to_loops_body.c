@@ -28,14 +28,32 @@ static LVal let2(const BodyEmit *e, ScalarOp op, LVal a, LVal b) {
     return loop_let(&e->lb->c, op, (LVal[]){a, b}, 2, DT_NONE);
 }
 
-/* Facts at a point of the nest: index ranges and guards. */
+/* Facts at a point of the nest: index ranges and guards; behind the sums, those of the output's indices alone. */
 static DimFacts facts_of(const BodyEmit *e) {
     Ctx *ctx = ctx_of(e);
     DimFacts facts = nest_facts(ctx, e->nest);
     Dim *when = ARENA_ARRAY(&ctx->perm, Dim, 2 * e->nest->n_guards + 1);
+    uint64_t out = ~(uint64_t)0, gone = 0;
     int n = 0;
+    if (e->after && e->nest->n_box <= 64 && nest_outputs(ctx, e->nest, &out)) {
+        DimIndex *index = ARENA_ARRAY(&ctx->perm, DimIndex, facts.n_index + 1);
+        facts.n_index = 0;
+        for (int k = 0; k < e->nest->n_box; k++)
+            if (out >> k & 1)
+                index[facts.n_index++] = (DimIndex){e->nest->box[k].sym, e->nest->box[k].extent};
+            else
+                gone |= (uint64_t)1 << k;
+        facts.index = index;
+    } else if (e->after) {
+        return (DimFacts){0};
+    }
     for (int k = 0; k < e->nest->n_guards; k++) {
         const NestGuard *g = &e->nest->guards[k];
+        bool holds = true;
+        for (int j = 0; j < e->nest->n_box && j < 64; j++)
+            holds = holds && !(gone >> j & 1 && dim_mentions(g->form, e->nest->box[j].sym));
+        if (!holds)
+            continue;
         when[n++] = g->form;
         when[n++] = dim_sub(ctx, dim_addk(ctx, g->extent, -1), g->form);
     }
@@ -50,7 +68,7 @@ static LVal emit_read(const BodyEmit *e, const BodyInst *i, LVal *inside) {
     LoopCursor *c = &e->lb->c;
     BufId buf = e->operands[i->operand];
     const LoopBuf *b = loop_bufp(c->f, buf);
-    DimFacts facts = facts_of(e);
+    DimFacts facts = facts_of(e), none = {0};
     Dim *subs = ARENA_ARRAY(&ctx->perm, Dim, i->rank + 1);
     LVal *vals = NULL;
     *inside = (LVal){0};
@@ -64,16 +82,18 @@ static LVal emit_read(const BodyEmit *e, const BodyInst *i, LVal *inside) {
         if (!vals)
             vals = ARENA_ARRAY(&ctx->perm, LVal, i->rank);
         LVal at = loop_index(c, i->map[a], 1, 0), ok = {0}, clamped = at;
-        if (!low) {
-            LVal zero = emit_int(e, DT_I64, 0);
-            ok = let2(e, SC_le, zero, at);
-            clamped = let2(e, SC_max, clamped, zero);
-        }
+        bool empty = !high && !dim_prove_nonneg(ctx, &none, last); /* then the greatest index is below 0 */
+        if (!low)
+            ok = let2(e, SC_le, emit_int(e, DT_I64, 0), at);
+        if (!low && !empty)
+            clamped = let2(e, SC_max, clamped, emit_int(e, DT_I64, 0));
         if (!high) {
             LVal top = loop_index(c, last, 1, 0), below = let2(e, SC_le, at, top);
             ok = ok.id ? let2(e, SC_and, ok, below) : below;
             clamped = let2(e, SC_min, clamped, top);
         }
+        if (empty)
+            clamped = let2(e, SC_max, clamped, emit_int(e, DT_I64, 0));
         *inside = inside->id ? let2(e, SC_and, *inside, ok) : ok;
         vals[a] = clamped;
         subs[a] = dim_const(ctx, 0);

@@ -179,7 +179,9 @@ static void cell(NestEmit *e) {
     out[0] = finished(e, out[0]);
     if (e->post.n) {
         e->body.acc = out[0];
+        e->body.after = true;
         out[0] = lower_body(&e->body, &e->post);
+        e->body.after = false;
     }
     const ToLoops *t = e->body.lb->pass;
     if (e->grouped)
