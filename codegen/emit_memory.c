@@ -239,18 +239,38 @@ static LLVMValueRef pointers(FnEmit *f, Access *a) {
     return LLVMBuildGEP2(f->b, a->cell, a->p, &a->offsets, 1, "");
 }
 
-/* Lanes j*n .. j*n + n - 1 of those elements from lane 0's to the last active lane's. */
-static LLVMValueRef part_mask(FnEmit *f, const LoopStmt *s, int step, int j) {
+/* Lanes j*n .. j*n + m - 1 of those elements from lane 0's to the last active lane's. */
+static LLVMValueRef part_mask(FnEmit *f, const LoopStmt *s, int step, int j, int m) {
     int n = s->type.lanes;
     LLVMValueRef at[64], end = emit_i64(f->e, (n - 1) * step + 1);
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < m; k++)
         at[k] = emit_i64(f->e, j * n + k);
     if (s->active) {
         Dim last = dim_addk(f->e->ctx, dim_scale(f->e->ctx, dim_addk(f->e->ctx, s->active, -1), step), 1);
         LLVMValueRef v = emit_dim(f, last);
         end = LLVMBuildSelect(f->b, LLVMBuildICmp(f->b, LLVMIntSLT, v, end, ""), v, end, "");
     }
-    return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(at, (unsigned)n), emit_splat(f, end, n), "");
+    return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(at, (unsigned)m), emit_splat(f, end, m), "");
+}
+
+/* Of part j, lanes from this one on are known to be off: half of the lanes, or fewer, else all. A line of the cache where
+ * all lanes are off is read all the same. */
+static int lanes_used(const LoopStmt *s, int step, int j) {
+    int64_t active, n = s->type.lanes;
+    if (!s->active || !dim_is_const(s->active, &active) || active < 1)
+        return (int)n;
+    int64_t used = (active - 1) * step + 1 - j * n, lanes = n;
+    while (lanes > 4 && used <= lanes / 2)
+        lanes /= 2;
+    return (int)lanes;
+}
+
+/* The first m of n lanes, then zeros. */
+static LLVMValueRef widened(FnEmit *f, LLVMValueRef x, int m, int n) {
+    LLVMValueRef pick[64];
+    for (int k = 0; k < n; k++)
+        pick[k] = LLVMConstInt(f->e->i32, (unsigned long long)(k < m ? k : m), 0);
+    return LLVMBuildShuffleVector(f->b, x, LLVMConstNull(LLVMTypeOf(x)), LLVMConstVector(pick, (unsigned)n), "");
 }
 
 /* Lane k is element k*step of `step` vectors: two of them at a time are put together. */
@@ -260,8 +280,11 @@ static LLVMValueRef load_apart(FnEmit *f, const LoopStmt *s, Access *a, LLVMType
     LLVMValueRef sum = NULL, pick[64];
     for (int j = 0; j < step; j++) {
         LLVMValueRef at = emit_i64(f->e, j * n), p = j ? LLVMBuildGEP2(f->b, a->cell, a->p, &at, 1, "") : a->p;
-        LLVMValueRef args[3] = {p, part_mask(f, s, step, j), LLVMConstNull(t)};
+        int m = lanes_used(s, step, j);
+        over[0] = m < n ? LLVMVectorType(LLVMGetElementType(t), (unsigned)m) : t;
+        LLVMValueRef args[3] = {p, part_mask(f, s, step, j, m), LLVMConstNull(over[0])};
         LLVMValueRef part = masked(f, "llvm.masked.load", over, args, 3, 1, align);
+        part = m < n ? widened(f, part, m, n) : part;
         for (int k = 0; k < n; k++) { /* from the lanes so far (after the first: in place), or from this part */
             int from = k * step / n, lane = k * step % n;
             pick[k] = LLVMConstInt(f->e->i32, (unsigned long long)(from == j ? n + lane : j == 1 ? lane : k), 0);
@@ -301,9 +324,11 @@ static void fetch(FnEmit *f, const LoopStmt *s, const Access *a) {
     int64_t lanes = s->type.lanes, size = (int64_t)dtype_size(a->b->dt), some;
     if (s->active && dim_is_const(s->active, &some) && some < lanes)
         lanes = some;
-    int64_t bytes = a->step > 1 ? lanes * a->step * size : 1; /* lanes apart lie in several lines */
-    for (int64_t at = 0; at < bytes; at += LINE) {
-        LLVMValueRef to = LLVMBuildAdd(f->b, by, emit_i64(f->e, at / size), "");
+    int64_t bytes = a->step > 1 ? ((lanes - 1) * a->step + 1) * size : 1; /* lanes apart lie in several lines */
+    bool ends = a->step > 1 && lanes < s->type.lanes; /* a row's end may lie in one more line, which no other load fetches */
+    int64_t lines = (bytes + LINE - 1) / LINE;
+    for (int64_t k = 0; k < lines + ends; k++) {
+        LLVMValueRef to = LLVMBuildAdd(f->b, by, emit_i64(f->e, (k < lines ? k * LINE : bytes - size) / size), "");
         LLVMValueRef args[4] = {LLVMBuildGEP2(f->b, a->cell, a->p, &to, 1, ""), i32[0], i32[1], i32[2]};
         emit_intrinsic(f, "llvm.prefetch", &f->e->ptr, 1, args, 4);
     }

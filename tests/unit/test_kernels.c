@@ -119,6 +119,22 @@ static void large_matrices_are_read_few_rows_at_a_time(void **state) {
     }
 }
 
+/* Rows of 56 numbers of which every other one is read: the last part is 8 numbers, since a vector of 16 would reach into a
+ * line of the cache that nothing else reads, where the caller's array does not begin at one. */
+static void ends_of_strided_rows_are_short_loads(void **state) {
+    (void)state;
+    Ctx *ctx = ctx_new(0);
+    LoopModule *m = compile_text(ctx,
+                                 "def f[N](x: [N, 256, 56, 56], w: [128, 256, 1, 1]) -> [N, 128, 28, 28] = conv2d(x, w, [2, 2], [0, 0, 0, 0])\n",
+                                 DT_F32, target_named("x86-64-v4"), NULL);
+    CodegenOptions o = {.level = 2};
+    size_t len;
+    const char *ll = codegen_emit(ctx, &ctx->perm, m, &o, EMIT_LLVM, &len);
+    assert_non_null(ll);
+    assert_true(count(ll, "@llvm.masked.load.v8f32") > 1);
+    ctx_free(ctx);
+}
+
 /* Operations of all kernels in one call of the first entry, at `rows`. */
 static double work_at(Ctx *ctx, const LoopModule *m, int64_t rows, bool *at_most) {
     CodegenOptions o = {.level = 2};
@@ -261,6 +277,7 @@ int main(void) {
         cmocka_unit_test(lines_keep_kernels_apart),
         cmocka_unit_test(operations_are_counted),
         cmocka_unit_test(large_matrices_are_read_few_rows_at_a_time),
+        cmocka_unit_test(ends_of_strided_rows_are_short_loads),
         cmocka_unit_test(operations_of_sums_over_rows_are_counted),
         cmocka_unit_test(the_arm_that_is_taken_counts),
         cmocka_unit_test(objects_do_not_depend_on_threads),
