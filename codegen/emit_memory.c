@@ -253,8 +253,8 @@ static LLVMValueRef part_mask(FnEmit *f, const LoopStmt *s, int step, int j, int
     return LLVMBuildICmp(f->b, LLVMIntSLT, LLVMConstVector(at, (unsigned)m), emit_splat(f, end, m), "");
 }
 
-/* Of part j, lanes from this one on are known to be off: half of the lanes, or fewer, else all. A line of the cache where
- * all lanes are off is read all the same. */
+/* Lanes of part j that are loaded: half or a quarter of a vector where the others are known to be off. A masked load
+ * reads a line of the cache where all its lanes are off all the same. */
 static int lanes_used(const LoopStmt *s, int step, int j) {
     int64_t active, n = s->type.lanes;
     if (!s->active || !dim_is_const(s->active, &active) || active < 1)

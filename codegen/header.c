@@ -3,7 +3,8 @@
 
 #include "codegen/codegen.h"
 
-/* ---- dims as C: saturating at SIZE_MAX, so that a size that overflows is never small */
+/* ---- dims as C: saturating at SIZE_MAX, so that a size that overflows is never small; operands of a maximum that are
+ * negative count as 0 */
 
 static void c_dim(Ctx *ctx, StrBuf *sb, Dim d);
 

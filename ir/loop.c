@@ -146,6 +146,24 @@ DimSym loop_fresh_index(Ctx *ctx, const LoopFunc *f, Str base) {
     return dim_symbol_new(ctx, name, 0, true);
 }
 
+static LVal *copied_values(Arena *arena, const LVal *x, int n, const LVal *now) {
+    LVal *to = x ? ARENA_ARRAY(arena, LVal, n + 1) : NULL;
+    for (int k = 0; k < n && x; k++)
+        to[k] = now[x[k].id].id ? now[x[k].id] : x[k];
+    return to;
+}
+
+LoopStmt *loop_copy_stmt(Arena *arena, LoopModule *m, LoopFunc *f, const LoopStmt *s, LVal *now, DimBinding at) {
+    LoopStmt *n = arena_dup(arena, s, sizeof *s);
+    n->args = copied_values(arena, s->args, s->n_args, now);
+    n->sub_vals = copied_values(arena, s->sub_vals, s->rank, now);
+    if (s->result.id)
+        now[s->result.id] = n->result = loop_val(m, f, s->type);
+    if (at.sym)
+        loop_subst(m->ctx, arena, n, &at);
+    return n;
+}
+
 int loop_position(const LoopBody *b, const LoopStmt *s) {
     for (int k = 0; k < b->stmts.n; k++)
         if (b->stmts.p[k] == s)

@@ -244,6 +244,9 @@ DimSym loop_fresh_index(Ctx *ctx, const LoopFunc *f, Str base);
 typedef bool LoopDimValue(void *self, Dim d, int64_t *out);
 bool loop_range(const LoopStmt *s, LoopDimValue *value, void *self, int64_t *lo, int64_t *hi);
 int loop_position(const LoopBody *b, const LoopStmt *s); /* -1: not there */
+/* A copy of a value's statement or a store. now: by value id what stands for it in the copy (id 0: itself); the copy's result,
+ * a fresh value, is put there. at: what stands for an index; sym NULL: nothing. */
+LoopStmt *loop_copy_stmt(Arena *arena, LoopModule *m, LoopFunc *f, const LoopStmt *s, LVal *now, DimBinding at);
 /* n statements (0: none) take the place of statement `at`; nothing for at < 0. */
 void loop_replace(Arena *arena, LoopBody *b, int at, LoopStmt *const *with, int n);
 /* Adds, by value id, how often statements of a body use a value. */

@@ -40,8 +40,8 @@ bool nest_covers(Ctx *ctx, const NestOp *n);
 /* A sum without summed indices that begins at a tensor (init) or has a post: the elementwise store of the same. False:
  * it is something else. */
 bool nest_cellwise(Ctx *ctx, const NestOp *n, NestOp *out);
-/* M0 is distinct single indices of coefficient 1. */
 int nest_box_of(const Nest *n, DimSym s); /* number in the box; -1: not there, as is NULL */
+/* M0 is distinct single indices of coefficient 1. */
 bool nest_plain_map(const Nest *n);
 /* The body is a plain read (a view: slice, transpose, pad, broadcast). */
 bool nest_is_view(const Nest *n);

@@ -84,30 +84,8 @@ typedef struct Copy {
     DimBinding at;
 } Copy;
 
-static LVal *values_in(const Abreast *z, const Copy *c, const LVal *x, int n) {
-    LVal *to = ARENA_ARRAY(z->arena, LVal, n + 1);
-    for (int k = 0; k < n; k++)
-        to[k] = c->to[x[k].id].id ? c->to[x[k].id] : x[k];
-    return to;
-}
-
-static Dim *dims_in(const Abreast *z, const Copy *c, const Dim *d, int n) {
-    Dim *to = ARENA_ARRAY(z->arena, Dim, n + 1);
-    for (int k = 0; k < n; k++)
-        to[k] = dim_subst(z->ctx, d[k], &c->at, 1);
-    return to;
-}
-
 static void put(const Abreast *z, const LoopStmt *s, Copy *c, LoopBody *to) {
-    LoopStmt *n = arena_dup(z->arena, s, sizeof *s);
-    n->args = values_in(z, c, s->args, s->n_args);
-    n->subs = s->subs ? dims_in(z, c, s->subs, s->kind == LOOP_INDEX ? 1 : s->rank) : NULL;
-    n->sub_vals = s->sub_vals ? values_in(z, c, s->sub_vals, s->rank) : NULL;
-    n->active = s->active ? dim_subst(z->ctx, s->active, &c->at, 1) : NULL;
-    n->ahead = s->ahead ? dim_subst(z->ctx, s->ahead, &c->at, 1) : NULL;
-    if (s->result.id)
-        n->result = c->to[s->result.id] = loop_val(z->m, z->f, s->type);
-    vec_push(z->arena, &to->stmts, n);
+    vec_push(z->arena, &to->stmts, loop_copy_stmt(z->arena, z->m, z->f, s, c->to, c->at));
 }
 
 static void rewrite(const Abreast *z, Arena *scratch, const Vary *v, LoopStmt *s, int by) {
@@ -149,8 +127,8 @@ static bool is_open(const LoopStmt *s) {
 }
 
 /* Of a loop of unknown extent, the iterations that by * step divides stay, several abreast, and need no masks; a copy
- * behind it has the rest. Memory takes whole vectors up to twice as fast as masked ones. */
-static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, int at, int by) {
+ * behind it has the rest. Memory takes whole vectors up to twice as fast as masked ones. False: the bound overflows. */
+static bool split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, int at, int by) {
     LoopStmt *s = b->stmts.p[at], *rest = arena_dup(z->arena, s, sizeof *s);
     Ctx *ctx = z->ctx;
     DimFacts none = {0};
@@ -158,8 +136,8 @@ static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, 
         *end = ARENA_ARRAY(z->arena, Dim, 2);
     end[0] = dim_add(ctx, s->lo[0], dim_mul(ctx, dim_floordiv(ctx, span, step), step));
     if (!end[0])
-        return;
-    Copy same = {ARENA_ARRAY(scratch, LVal, z->f->vals.n + 1), {s->index, dim_of(ctx, s->index)}};
+        return false;
+    Copy same = {.to = ARENA_ARRAY(scratch, LVal, z->f->vals.n + 1)};
     rest->body = (LoopBody){0};
     for (int k = 0; k < s->body.stmts.n; k++)
         put(z, s->body.stmts.p[k], &same, &rest->body);
@@ -175,6 +153,7 @@ static void split(const Abreast *z, Arena *scratch, const Vary *v, LoopBody *b, 
     }
     s->hi = end;
     loop_replace(z->arena, b, at, (LoopStmt *const[]){s, rest}, 2);
+    return true;
 }
 
 /* ---- short loops */
@@ -238,8 +217,7 @@ static void visit(const Abreast *z, LoopBody *b, bool inside) {
         Vary v = vary_of(z->ctx, &scratch, z->f, s);
         int by = v.nest && vary_independent(&v) ? how_many(z, s, chain_of(z, &scratch, &v)) : 1;
         if (v.nest && is_open(s) && s->step > 1 && (by > 1 || has_masks(z, s))) {
-            split(z, &scratch, &v, b, k, by);
-            k++; /* the rest stays */
+            k += split(z, &scratch, &v, b, k, by); /* the rest stays */
         } else if (by > 1 && !is_open(s)) {
             rewrite(z, &scratch, &v, s, by);
         }

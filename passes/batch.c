@@ -569,7 +569,7 @@ static bool reads_rows_once(Unit *u, const Func *f, DimSym rows) {
     return cells >= FEW && work_placed(u, f, rows) < OFTEN * 64 * cells;
 }
 
-static bool is_product(const Body *b) {
+bool batch_is_product(const Body *b) {
     return b->n == 3 && b->insts[0].kind == BODY_READ && b->insts[1].kind == BODY_READ &&
            b->insts[2].kind == BODY_OP && b->insts[2].op == SC_mul;
 }
@@ -582,7 +582,7 @@ static bool has_open_weights(const Batch *b) {
         const Inst *i = b->f->insts.p[k];
         if (i->op != &op_nest || !nest_is_contraction(ctx_of(b), i->attr) || place_nest(b, i) != BY_ROW)
             continue;
-        if (!is_product(&((const Nest *)i->attr)->body))
+        if (!batch_is_product(&((const Nest *)i->attr)->body))
             return false;
         for (int j = 0; j < i->n_args; j++) {
             Type t = graph_type(b->f, i->args[j]);

@@ -1,7 +1,7 @@
 /* The body of a region for all rows.
  *
  * A slice of 16 rows reads all weights: 32 operations for the 4 bytes of one. Where they do not fit into
- * the second-level cache and a region only writes rows (inference), it gets another body: its
+ * the second-level cache, or are of unknown extents, and a region only writes rows (inference), it gets another body: its
  * instructions as they were, which `tile` computes with the weights packed once. That pays from some
  * slices on; calls with fewer rows run the slices, except where all is dense layers. */
 #include "passes/batch_priv.h"

@@ -50,12 +50,11 @@ static int outer_factor(const Batch *b, const NestOp *n, DimSym row) {
     const Body *body = &n->nest.body;
     DimSym fastest = fastest_index(n);
     int found = -1;
-    if (!fastest || body->n != 3 || body->insts[2].kind != BODY_OP || body->insts[2].op != SC_mul ||
-        !sums_rows_alone(b, &n->nest, row))
+    if (!fastest || !batch_is_product(body) || !sums_rows_alone(b, &n->nest, row))
         return -1;
     for (int k = 0; k < 2; k++) {
         const BodyInst *x = &body->insts[k];
-        if (x->kind != BODY_READ || !batch_has_rows(b, n->args[x->operand]))
+        if (!batch_has_rows(b, n->args[x->operand]))
             return -1;
         if (mentions(x, fastest))
             found = found < 0 ? x->operand : -1;

@@ -22,7 +22,7 @@ typedef struct Batch {
     int n_regions;
     int groups;     /* jobs */
     int rows;       /* of a slice */
-    bool reads;     /* slices would spend their time reading weights */
+    bool reads;     /* slices would spend their time reading weights, or may: these are of unknown extents */
 } Batch;
 
 /* Is the function better computed with vectors along channels, by `tile`? (batch_layout.c) */
@@ -31,6 +31,7 @@ bool batch_wants_channels(Unit *u, const Func *f);
 bool batch_would_stream(Ctx *ctx, const Func *f, const Target *t);
 /* Likewise, reading weights? */
 bool batch_would_read(Ctx *ctx, const Func *f, const Target *t);
+bool batch_is_product(const Body *b); /* of two reads, and nothing else */
 bool batch_has_rows(const Batch *b, Val v);
 DimSym batch_row_index(const Batch *b, const Nest *n); /* the index of a nest that runs over the rows, or NULL */
 

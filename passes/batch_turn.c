@@ -95,9 +95,7 @@ int turn_axis(const Batch *b, const NestOp *n, int *factor) {
     const Nest *x = &n->nest;
     const Body *body = &x->body;
     int lanes = target_lanes(b->r.u->target, b->f->real), best = -1;
-    if (x->op != NEST_SUM || x->init >= 0 || x->rank < 2 || !nest_plain_map(x) || body->n != 3 ||
-        body->insts[2].kind != BODY_OP || body->insts[2].op != SC_mul ||
-        body->insts[0].kind != BODY_READ || body->insts[1].kind != BODY_READ)
+    if (x->op != NEST_SUM || x->init >= 0 || x->rank < 2 || !nest_plain_map(x) || !batch_is_product(body))
         return -1;
     double most = 1.25 * filled(extent_of(x, x->map[x->rank - 1]), lanes);
     for (int a = 0; a + 1 < x->rank; a++) {

@@ -61,24 +61,6 @@ LoopStmt *epilogue_sum(Ctx *ctx, const LoopFunc *f, const LoopStmt *output) {
     return good ? sum : NULL;
 }
 
-/* A copy of a value's statement; `now` has by value id what stands for it in the copy. */
-static LoopStmt *copied(Arena *arena, LoopModule *m, LoopFunc *f, const LoopStmt *s, LVal *now) {
-    LoopStmt *n = arena_dup(arena, s, sizeof *s);
-    if (s->n_args)
-        n->args = arena_dup(arena, s->args, sizeof *s->args * (size_t)s->n_args);
-    for (int k = 0; k < s->n_args; k++)
-        n->args[k] = now[s->args[k].id].id ? now[s->args[k].id] : s->args[k];
-    if (s->sub_vals) {
-        LVal *at = arena_dup(arena, s->sub_vals, sizeof *at * (size_t)s->rank);
-        for (int k = 0; k < s->rank; k++)
-            at[k] = now[at[k].id].id ? now[at[k].id] : at[k];
-        n->sub_vals = at;
-    }
-    if (s->result.id)
-        now[s->result.id] = n->result = loop_val(m, f, loop_type(f, s->result));
-    return n;
-}
-
 void epilogue_split(Arena *arena, LoopModule *m, LoopFunc *f, LoopBody *b, int at, LoopStmt *sum) {
     LoopStmt *first = b->stmts.p[at], *second = arena_dup(arena, first, sizeof *first);
     LoopBody *body = &first->body;
@@ -98,7 +80,7 @@ void epilogue_split(Arena *arena, LoopModule *m, LoopFunc *f, LoopBody *b, int a
             load.status = -1;
             s = &load;
         }
-        vec_push(arena, &second->body.stmts, copied(arena, m, f, s, now));
+        vec_push(arena, &second->body.stmts, loop_copy_stmt(arena, m, f, s, now, (DimBinding){0}));
     }
     LoopStmt *raw = arena_dup(arena, store, sizeof *store);
     raw->args = ARENA_NEW(arena, LVal);

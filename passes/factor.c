@@ -129,7 +129,7 @@ static bool three_factors(const Body *b, int f[3]) {
            (b->insts[last->args[0]].kind == BODY_OP) != (b->insts[last->args[1]].kind == BODY_OP);
 }
 
-/* The extent of all indices in the mask is worth a sum of its own. */
+/* Has the sum over these indices so many terms that it is worth a nest of its own? Unknown extents count as 64. */
 static bool is_long(const Nest *n, uint64_t mask) {
     enum { LONG = 8 };
     int64_t extent, points = 1;
@@ -139,26 +139,27 @@ static bool is_long(const Nest *n, uint64_t mask) {
     return false;
 }
 
-static bool split_form(Rewrite *r, NestOp *n, const uint64_t *mask) {
+/* Of three factors, takes the sum over two first where the third has what it leaves. (Two with the same indices are no
+ * contraction: their product has nothing that one of them has not.) */
+static void split_form(Rewrite *r, NestOp *n, const uint64_t *mask) {
     const Body *b = &n->nest.body;
     int f[3];
     uint64_t out;
     if (n->nest.op != NEST_SUM || n->nest.n_guards || n->nest.n_box > MOST_INDICES ||
         !nest_outputs(r->u->ctx, &n->nest, &out) || !three_factors(b, f))
-        return false;
+        return;
     for (int k = 2; k >= 0; k--) {
         int x = f[k == 0], y = f[k == 2 ? 1 : 2];
         uint64_t mine = mask[x] | mask[y], other = mask[f[k]], gone = mine & ~other & ~out, kept = mine & ~gone;
         if (!is_long(&n->nest, gone) || kept & ~other || !(kept & ~out) || mask[x] == mask[y])
             continue;
         BodyBuilder two = body_new(r->u->ctx);
-        int product[2] = {body_import(&two, &(Body){x + 1, b->insts}, NULL, 0, NULL), 0};
-        product[1] = body_import(&two, &(Body){y + 1, b->insts}, NULL, 0, NULL);
-        Body first = body_done(&two, body_op2(&two, SC_mul, product[0], product[1])), third = {f[k] + 1, b->insts};
+        int one = body_import(&two, &(Body){x + 1, b->insts}, NULL, 0, NULL),
+            other_one = body_import(&two, &(Body){y + 1, b->insts}, NULL, 0, NULL);
+        Body first = body_done(&two, body_op2(&two, SC_mul, one, other_one)), third = {f[k] + 1, b->insts};
         split_sum(r, n, first, third, gone, kept);
-        return true;
+        return;
     }
-    return false;
 }
 
 static void factor_sum(Rewrite *r, NestOp *n) {

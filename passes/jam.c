@@ -226,7 +226,7 @@ static int64_t distinct(const Load *l, int axis, const Kernel *n, const Choice *
     return count;
 }
 
-/* Rows that a load walks along: values of all its subscripts but the last that changes; with `lanes`, in a vector, too. */
+/* Rows that a load walks along: values of all its subscripts but the last that changes; with `lanes`, from lane to lane, too. */
 static int64_t rows_of(const Load *l, const Kernel *n, const Choice *c, bool lanes) {
     int64_t rows = 1, last = 1;
     for (int a = 0; a < l->n_axes && l->linear; a++) {

@@ -33,9 +33,9 @@ static DimFacts facts_of(const BodyEmit *e) {
     Ctx *ctx = ctx_of(e);
     DimFacts facts = nest_facts(ctx, e->nest);
     Dim *when = ARENA_ARRAY(&ctx->perm, Dim, 2 * e->nest->n_guards + 1);
-    uint64_t out = ~(uint64_t)0, gone = 0;
+    uint64_t out, gone = 0; /* gone: the indices of the sums */
     int n = 0;
-    if (e->after && e->nest->n_box <= 64 && nest_outputs(ctx, e->nest, &out)) {
+    if (e->after && nest_outputs(ctx, e->nest, &out)) {
         DimIndex *index = ARENA_ARRAY(&ctx->perm, DimIndex, facts.n_index + 1);
         facts.n_index = 0;
         for (int k = 0; k < e->nest->n_box; k++)
@@ -50,7 +50,7 @@ static DimFacts facts_of(const BodyEmit *e) {
     for (int k = 0; k < e->nest->n_guards; k++) {
         const NestGuard *g = &e->nest->guards[k];
         bool holds = true;
-        for (int j = 0; j < e->nest->n_box && j < 64; j++)
+        for (int j = 0; j < e->nest->n_box && gone; j++)
             holds = holds && !(gone >> j & 1 && dim_mentions(g->form, e->nest->box[j].sym));
         if (!holds)
             continue;

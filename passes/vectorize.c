@@ -203,15 +203,21 @@ static int lanes_in(const Vectorize *z, const LoopStmt *s) {
     return bytes && z->target->vector_bytes / (int)bytes > lanes ? z->target->vector_bytes / (int)bytes : lanes;
 }
 
-/* Would a loop of the sums and one of what is computed from them cost less? */
+/* Would a loop of the sums and one of what is computed from them, on vectors, cost less? */
 static bool is_better_apart(Vectorize *z, const LoopStmt *output, LoopStmt *sum, double cost) {
     int64_t trip = vary_trip(output);
     bool take;
     WidenPlan plan;
-    double sums = (double)trip * (loop_cost(z, sum, &take, &plan) + 2), after = 2;
+    LoopBody after = {0};
+    Arena scratch;
+    arena_init(&scratch, z->ctx);
+    Vary v = vary_of(z->ctx, &scratch, z->f, output);
     for (int k = loop_position(&output->body, sum) + 1; k < output->body.stmts.n; k++)
-        after += output->body.stmts.p[k]->kind == LOOP_LET || output->body.stmts.p[k]->kind == LOOP_LOAD;
-    return sums + (double)((trip + z->lanes - 1) / z->lanes) * after < cost;
+        vec_push(&scratch, &after.stmts, output->body.stmts.p[k]);
+    double sums = (double)trip * (loop_cost(z, sum, &take, &plan) + 2),
+           rest = (double)((trip + z->lanes - 1) / z->lanes) * (body_cost(z, &after, &v) + 1); /* the sum is loaded */
+    arena_free(&scratch);
+    return sums + rest < cost;
 }
 
 static void visit(Vectorize *z, LoopBody *b, Around *around) {

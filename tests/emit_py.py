@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What `cnnc --emit=py` writes, used: values, gradients, a fit, training, and each wrong call. emit_py.py CNNC; 77: NumPy is not here."""
-import importlib.util, os, subprocess, sys, tempfile
+import importlib.util, os, re, shutil, subprocess, sys, tempfile
 
 try:
     import numpy as np
@@ -37,6 +37,19 @@ def refuses(kind, says, call):
         raise AssertionError(f"nothing refuses: {says}")
 
 
+def same_sizes_in_c(d, t):
+    """The work memory of the exact fit, whose buffers take turns (a maximum in the formula), by the header and by the module."""
+    formula = re.search(r"'ridge_fit', 'kind': '\w+', 'work': '([^']*)'", open(os.path.join(d, "t_py.py")).read())[1]
+    assert "max(" in formula, formula
+    points = [(n, k) for n in (1, 7, 1000) for k in (1, 2, 7, 8, 24, 100)]
+    calls = "".join("printf(\"%%zu\\n\", ridge_fit_work_bytes(%d, %d));" % p for p in points)
+    with open(os.path.join(d, "sizes.c"), "w") as f:
+        f.write("#include <stdio.h>\n#include \"t.h\"\nint main(void) { %s return 0; }\n" % calls)
+    subprocess.run(["cc", "sizes.c", "-o", "sizes"], cwd=d, check=True)
+    said = subprocess.run([os.path.join(d, "sizes")], check=True, capture_output=True, text=True).stdout.split()
+    assert [int(s) for s in said] == [t._value(formula, {"N": n, "D": k}) for n, k in points]
+
+
 def main(cnnc):
     with tempfile.TemporaryDirectory() as d:
         source = os.path.join(d, "t.cnn")
@@ -63,6 +76,8 @@ def main(cnnc):
         fit = t.ridge_fit(big, obs, params=t.ridge_init(D=3), **{"lambda": 4.0})
         assert fit["code"] == 0 and np.allclose(fit["params"], np.linalg.solve(big.T @ big + 4 * np.eye(3), big.T @ obs), rtol=1e-12)
         assert np.allclose(fit["cov"], np.linalg.inv(big.T @ big + 4 * np.eye(3)), rtol=1e-10)
+        if shutil.which("cc"):
+            same_sizes_in_c(d, t)
         h = 1e-2
         r = p.copy()
         r[2] += h

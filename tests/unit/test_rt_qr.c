@@ -16,7 +16,20 @@ static void integers(double *a, int64_t m, int64_t q, double unit) {
         a[i] = (double)((i * i * 7 + i * 13 + i / q * 5) % 19 - 9) * unit;
 }
 
-/* r'r = a'a, whatever the blocks and the magnitude; r is upper triangular. */
+/* r'r = a'a to `tol` for r in units, and r is upper triangular. */
+static void check_products(const double *r, const double *a, int64_t m, int64_t q, double unit, double tol) {
+    for (int64_t i = 0; i < q; i++)
+        for (int64_t j = 0; j < q; j++) {
+            double want = 0, got = 0;
+            for (int64_t k = 0; k < m; k++)
+                want += a[k * q + i] * a[k * q + j];
+            for (int64_t k = 0; k < q; k++)
+                got += (r[k * q + i] / unit) * (r[k * q + j] / unit);
+            assert_true(fabs(got - want) < tol && (j >= i || r[i * q + j] == 0));
+        }
+}
+
+/* Whatever the blocks and the magnitude. */
 static void factors(double unit) {
     enum { M = 23, Q = 5 };
     double a[M * Q], block[M * Q];
@@ -29,15 +42,7 @@ static void factors(double unit) {
                 block[i] = a[at * Q + i] * unit;
             rt_qr_rows(r, block, m, Q);
         }
-        for (int i = 0; i < Q; i++)
-            for (int j = 0; j < Q; j++) {
-                double want = 0, got = 0;
-                for (int k = 0; k < M; k++)
-                    want += a[k * Q + i] * a[k * Q + j];
-                for (int k = 0; k < Q; k++)
-                    got += (r[k * Q + i] / unit) * (r[k * Q + j] / unit);
-                assert_true(fabs(got - want) < 1e-12 * 800 && (j >= i || r[i * Q + j] == 0));
-            }
+        check_products(r, a, M, Q, unit, 1e-12 * 800);
     }
 }
 
@@ -65,15 +70,7 @@ static void any_number_of_columns(void **state) {
             for (int64_t i = 0; i < q * q; i++)
                 r[i] = 0;
             rt_qr_rows(r, block, m, q);
-            for (int64_t i = 0; i < q; i++)
-                for (int64_t j = 0; j < q; j++) {
-                    double want = 0, got = 0;
-                    for (int64_t k = 0; k < m; k++)
-                        want += a[k * q + i] * a[k * q + j];
-                    for (int64_t k = 0; k < q; k++)
-                        got += r[k * q + i] * r[k * q + j];
-                    assert_true(fabs(got - want) < 1e-13 * 81 * (double)m && (j >= i || r[i * q + j] == 0));
-                }
+            check_products(r, a, m, q, 1, 1e-13 * 81 * (double)m);
         }
 }
 
